@@ -1,0 +1,24 @@
+"""DDPM (Ho et al. 2020) on the embedded 8x8 digits, sized for two CPU cores and about five minutes."""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.configuration import base
+
+
+def get_config() -> ConfigDict:
+    config = base()
+    config.data.batch = 64
+    config.model.channels = 32
+    config.model.multipliers = (1, 2)
+    config.model.blocks = 1
+    config.model.attention_resolutions = (4,)
+    config.model.groups = 8
+    config.sampler.steps = 100
+    config.sampler.ema = 0.995
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.warmup = 100
+    config.optimizer.schedule = "cosine"
+    config.optimizer.ema = (0.995,)
+    config.training.steps = 2000
+    config.training.save_every = 500
+    return config

@@ -1,0 +1,305 @@
+"""What a config may hold, and the checks on it. Everything is checked here before anything is built.
+
+`base()` is the one base; a config file changes some of it and returns it. Values keep their types: a path to a value
+and a type are all that an override can change. Checks raise `UserError` with one line that starts with the key.
+"""
+
+import json
+import math
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.errors import UserError, nearest
+
+SAME_RESULT = ("logging", "parallel", "data.dir", "data.placement", "training.log_every")
+"""Keys that do not change what a run computes: a run may be resumed with others."""
+
+
+def base() -> ConfigDict:
+    """The base config: DDPM's CIFAR-10 recipe (Ho et al. 2020, appendix B) on the embedded digits."""
+    config = ConfigDict()
+    config.seed = 0
+
+    config.data = data = ConfigDict()
+    data.name = "digits"  # digits, or any image data set in a TFDS data directory
+    data.dir = ""  # the TFDS data directory; empty: $TFDS_DATA_DIR, else TFDS's own default
+    data.batch = 128  # global: all devices together
+    data.flip = False  # random horizontal flips in training
+    data.placement = "auto"  # where training data live: device, host, or auto by size
+
+    config.process = process = ConfigDict()
+    process.name = "gaussian"
+    process.schedule = "ddpm_linear"
+    process.steps = 1000  # T
+
+    config.model = model = ConfigDict()
+    model.name = "unet"
+    model.prediction = "epsilon"  # what the raw output means
+    model.variance = "fixed_large"  # of x given x_t: fixed_large (beta) or fixed_small (beta tilde)
+    model.conditional = False  # tell the network the label
+    model.channels = 128
+    model.multipliers = (1, 2, 2, 2)  # channels at each resolution
+    model.blocks = 2  # residual blocks at each resolution
+    model.attention_resolutions = (16,)
+    model.groups = 32  # of group normalisation
+    model.dropout = 0.1
+    model.dtype = "float32"  # of the computation; parameters are float32
+
+    config.objective = objective = ConfigDict()
+    objective.name = "simple"
+    objective.condition_drop = 0.1  # how often a conditional network is trained without its label
+
+    config.sampler = sampler = ConfigDict()
+    sampler.name = "first_order"
+    sampler.steps = 1000  # network evaluations
+    sampler.spacing = "trailing"
+    sampler.eta = 1.0  # 1: ancestral, DDPM; 0: DDIM
+    sampler.clip = True  # keep the estimate of the clean image in [-1, 1]
+    sampler.guidance = 1.0  # of a conditional network; 1: none
+    sampler.ema = 0.9999  # which average of the parameters samples and is evaluated; 0: the raw ones
+    sampler.batch = 64  # global
+
+    config.optimizer = optimizer = ConfigDict()
+    optimizer.name = "adam"
+    optimizer.learning_rate = 2e-4
+    optimizer.warmup = 5000  # steps
+    optimizer.schedule = "constant"  # over the fraction of the budget, after the warm-up
+    optimizer.clip = 1.0  # global norm of the gradient; 0: none
+    optimizer.b1 = 0.9
+    optimizer.b2 = 0.999
+    optimizer.epsilon = 1e-8
+    optimizer.weight_decay = 0.0  # adamw
+    optimizer.ema = (0.9999,)  # decays of the averages to keep
+
+    config.training = training = ConfigDict()
+    training.steps = 800_000  # the run ends at the first of these four that is reached; 0: no limit
+    training.images = 0
+    training.seconds = 0.0
+    training.flops = 0.0
+    training.dispatch = 10  # steps in one compiled program
+    training.log_every = 100
+    training.save_every = 5000
+    training.keep_latest = 2
+    training.keep_every = 0  # also keep, for good, each checkpoint at a multiple of this; 0: none
+
+    config.evaluation = evaluation = ConfigDict()
+    evaluation.samples = 10_000  # for the distances; at most the size of the test split counts
+    evaluation.likelihood_images = 10_000  # at most, of the training and of the test split
+    evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0: all T
+    evaluation.validation_images = 1000  # for the loss at each checkpoint
+    evaluation.at_end = True
+
+    config.parallel = parallel = ConfigDict()
+    parallel.map = "jit"
+    parallel.shard = "replicated"
+    parallel.distributed = False  # several processes: call jax.distributed.initialize() first
+
+    config.logging = logging = ConfigDict()
+    logging.wandb = "offline"
+    logging.project = "ddpm_jax"
+    logging.group = ""
+    logging.tensorboard = False
+    return config
+
+
+def flatten(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and their values."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def to_json(config: ConfigDict) -> str:
+    """The resolved config as indented JSON."""
+    return json.dumps(config.to_dict(), indent=2)
+
+
+def from_dict(values: dict[str, Any]) -> ConfigDict:
+    """A config from the dictionary that `to_json` wrote: the base with its values put in.
+
+    Raises:
+        UserError: a key that this version does not have, or a value of another type.
+    """
+    config = base()
+    known = flatten(config)
+    for key, value in flatten(ConfigDict(values)).items():
+        if key not in known:
+            raise UserError(f"config.{key}: no such key; {nearest(key, known)}")
+        config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list | tuple) else value})
+    return config
+
+
+def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
+    """The keys, with both values, whose difference changes what a run computes."""
+    a, b = flatten(ours), flatten(theirs)
+    keys = [key for key in a if a[key] != b.get(key) and not key.startswith(SAME_RESULT)]
+    return [f"{key} is {a[key]!r}, there {b.get(key)!r}" for key in keys]
+
+
+def _fail(key: str, message: str) -> None:
+    raise UserError(f"config.{key}: {message}")
+
+
+def _check_types(config: ConfigDict) -> None:
+    known = flatten(base())
+    values = flatten(config)
+    for key in known:
+        if key not in values:
+            _fail(key, "is missing; start from ddpm_jax.configuration.base()")
+    for key, value in values.items():
+        if key not in known:
+            _fail(key, f"no such key; {nearest(key, known)}")
+        wanted = type(known[key])
+        good = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
+        if not good or (isinstance(value, bool) and wanted is not bool):
+            _fail(key, f"{value!r} is not of type {wanted.__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            _fail(key, f"{value} is not finite")
+        if wanted is tuple:
+            kind = type(known[key][0])
+            for item in value:
+                if isinstance(item, bool) or not isinstance(item, (int, float) if kind is float else kind):
+                    _fail(key, f"{item!r} is not of type {kind.__name__}")
+
+
+PLACEMENTS = ("auto", "device", "host")
+
+AT_LEAST: dict[str, float] = {
+    "seed": 0,
+    "data.batch": 1,
+    "process.steps": 1,
+    "model.channels": 1,
+    "model.blocks": 1,
+    "model.groups": 1,
+    "sampler.steps": 1,
+    "sampler.guidance": 0,
+    "sampler.batch": 1,
+    "optimizer.warmup": 0,
+    "optimizer.clip": 0,
+    "optimizer.weight_decay": 0,
+    "training.steps": 0,
+    "training.images": 0,
+    "training.seconds": 0,
+    "training.flops": 0,
+    "training.dispatch": 1,
+    "training.log_every": 1,
+    "training.save_every": 1,
+    "training.keep_latest": 1,
+    "training.keep_every": 0,
+    "evaluation.samples": 2,
+    "evaluation.likelihood_images": 2,
+    "evaluation.validation_images": 1,
+    "evaluation.likelihood_groups": 0,
+}
+
+FRACTIONS = ("model.dropout", "optimizer.b1", "optimizer.b2", "sampler.ema", "objective.condition_drop")
+
+
+def choices() -> dict[str, tuple[str, ...]]:
+    """The names that a key can take, from each room's table."""
+    from ddpm_jax import losses, parallel
+    from ddpm_jax.denoisers import PREDICTIONS, VARIANCES
+    from ddpm_jax.models import NETWORKS
+    from ddpm_jax.samplers import ESTIMATES
+    from ddpm_jax.schedules import SCHEDULES
+    from ddpm_jax.schedules.grids import SPACINGS
+    from ddpm_jax.training import logging, optimizer
+
+    tables = {
+        "data.placement": PLACEMENTS,
+        "process.name": ("gaussian",),
+        "process.schedule": SCHEDULES,
+        "model.name": NETWORKS,
+        "model.prediction": PREDICTIONS,
+        "model.variance": VARIANCES,
+        "objective.name": losses.OBJECTIVES,
+        "sampler.name": ESTIMATES,
+        "sampler.spacing": SPACINGS,
+        "optimizer.name": optimizer.OPTIMIZERS,
+        "optimizer.schedule": optimizer.SCHEDULES,
+        "parallel.map": parallel.MAPS,
+        "parallel.shard": parallel.SHARDS,
+        "logging.wandb": logging.WANDB_MODES,
+    }
+    return {key: tuple(table) for key, table in tables.items()}
+
+
+def check(config: ConfigDict) -> None:
+    """All that can be checked without data or devices.
+
+    Raises:
+        UserError: one line that starts with the key to change.
+    """
+    _check_types(config)
+    values = flatten(config)
+    for key, names in choices().items():
+        if values[key] not in names:
+            _fail(key, f"unknown name {values[key]!r}; {nearest(values[key], names)}")
+    for key, least in AT_LEAST.items():
+        if values[key] < least:
+            _fail(key, f"{values[key]} is less than {least}")
+    for key in FRACTIONS:
+        if not 0 <= values[key] < 1:
+            _fail(key, f"{values[key]} is not in [0, 1)")
+    for key in ("optimizer.learning_rate", "optimizer.epsilon"):
+        if not values[key] > 0:
+            _fail(key, f"{values[key]} is not above 0")
+    if not 0 <= config.sampler.eta <= 1:
+        _fail("sampler.eta", f"{config.sampler.eta} is not in [0, 1]")
+    for decay in config.optimizer.ema:
+        if not 0 < decay < 1:
+            _fail("optimizer.ema", f"a decay of {decay} is not in (0, 1)")
+    if config.sampler.ema and config.sampler.ema not in config.optimizer.ema:
+        _fail("sampler.ema", f"{config.sampler.ema} is not one of config.optimizer.ema {config.optimizer.ema}")
+    if not any(values[f"training.{limit}"] for limit in ("steps", "images", "seconds", "flops")):
+        _fail("training.steps", "no budget: set steps, images, seconds or flops")
+    _check_process(config)
+    if config.parallel.map == "pmap" and config.parallel.shard != "replicated":
+        _fail("parallel.shard", '"pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp')
+    if config.sampler.guidance != 1 and not config.model.conditional:
+        _fail("sampler.guidance", "guidance needs config.model.conditional=True")
+
+
+def _check_process(config: ConfigDict) -> None:
+    from ddpm_jax.schedules import SCHEDULES
+
+    try:
+        SCHEDULES[config.process.schedule](config.process.steps)
+    except ValueError as error:
+        _fail("process.steps", f"{config.process.steps} steps are too few for {config.process.schedule} ({error})")
+    if config.sampler.steps > config.process.steps:
+        _fail("sampler.steps", f"{config.sampler.steps} is more than config.process.steps {config.process.steps}")
+
+
+def check_data(config: ConfigDict, description: Any, training_images: int) -> None:
+    """What depends on the data: an image that the network can take, labels where they are asked for.
+
+    Raises:
+        UserError: as `check`.
+    """
+    from ddpm_jax import models
+
+    models.check(config.model.name, description.shape, **model_options(config, description))
+    if config.model.conditional and not description.labels:
+        _fail("model.conditional", f"data set {description.name!r} has no labels")
+    if description.levels is None:
+        _fail("data.name", f"{description.name!r} has no levels, so there are no bits per dimension to evaluate")
+    if config.data.flip and len(description.shape) < 2:
+        _fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
+    if training_images < 1:
+        _fail("data.name", f"{description.name!r} has no training images")
+
+
+def model_options(config: ConfigDict, description: Any) -> dict[str, Any]:
+    """The model section as the arguments that its network takes."""
+    from ddpm_jax import models
+
+    return {
+        "labels": description.labels if config.model.conditional else 0,
+        **{name: config.model[name] for name in models.options(config.model.name)},
+    }

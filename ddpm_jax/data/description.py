@@ -1,0 +1,81 @@
+"""What is known of a data set's images, and the one stage between the stored images and a process."""
+
+import math
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Num
+
+
+@dataclass(frozen=True)
+class Description:
+    """The facts about a data set that models, processes and likelihoods need. It travels with the data.
+
+    Args:
+        name: the data set's name.
+        version: its version.
+        shape: of one image, `(*space, channels)`, any number of spatial axes.
+        levels: how many values 0 .. levels - 1 a dimension can take; None for real-valued images, which then have no
+            bits per dimension.
+        labels: the number of classes; 0 for a data set without labels.
+    """
+
+    name: str
+    version: str
+    shape: tuple[int, ...]
+    levels: int | None
+    labels: int
+
+    def __post_init__(self):
+        if len(self.shape) < 2 or min(self.shape) < 1:
+            raise ValueError(f"an image's shape is (*space, channels), not {self.shape}")
+        if self.levels is not None and not 2 <= self.levels <= 256:
+            raise ValueError(f"levels lie between 2 and 256, or are None; not {self.levels}")
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """The spatial axes' sizes."""
+        return self.shape[:-1]
+
+    @property
+    def channels(self) -> int:
+        """The number of channels."""
+        return self.shape[-1]
+
+    @property
+    def dimensions(self) -> int:
+        """D: the number of values in an image."""
+        return math.prod(self.shape)
+
+    @property
+    def null_condition(self) -> int:
+        """The label that says "no label": the number of classes."""
+        return self.labels
+
+    @property
+    def values(self) -> Float32[np.ndarray, " levels"]:
+        """What each level is in x: 2u/(levels - 1) - 1, from -1 to 1, each rounded to float32 once."""
+        if self.levels is None:
+            raise ValueError(f"the images of {self.name!r} are real-valued: they have no levels")
+        return np.linspace(-1.0, 1.0, self.levels).astype(np.float32)
+
+    def encode(self, images: Num[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
+        """Stored images, levels of any shape, to x = 2u/(levels - 1) - 1 in [-1, 1] (float32).
+
+        This looks `values` up: compilers may turn the division into a product with a rounded reciprocal, and x would
+        then lie beside its grid, differently with and without `jit`. Real-valued images are passed on as float32.
+        """
+        if self.levels is None:
+            return jnp.asarray(images, jnp.float32)
+        return jnp.take(jnp.asarray(self.values), jnp.asarray(images), mode="clip")
+
+    def decode(self, x: Float[Array | np.ndarray, "..."]) -> Num[Array, "..."]:
+        """x of any shape to stored images: the nearest level (uint8), clipped to 0 .. levels - 1.
+
+        It undoes `encode` exactly. Real-valued images are clipped to [-1, 1].
+        """
+        x = jnp.clip(jnp.asarray(x), -1.0, 1.0)
+        if self.levels is None:
+            return x
+        return jnp.round((x + 1) * ((self.levels - 1) / 2)).astype(jnp.uint8)

@@ -1,0 +1,116 @@
+"""The embedded data set: scikit-learn's 1,797 real 8x8 digits, kept as a TFDS data set like any other.
+
+The images are the test set of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, 1998; UCI
+repository): 32x32 bitmaps of digits written by hand, counted over 4x4 blocks, so a value is 0 .. 16. Splits are in the
+file's order, in which neighbours tend to be by one writer: the held-out splits hold writers that train has not seen.
+"""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from ddpm_jax.data.description import Description
+from ddpm_jax.data.stored import quiet
+from ddpm_jax.files import cache_folder
+
+NAME = "digits"
+VERSION = "1.0.0"
+SPLITS = {"train": (0, 1000), "validation": (1000, 1350), "test": (1350, 1797)}
+DESCRIPTION = Description(NAME, VERSION, (8, 8, 1), levels=17, labels=10)
+
+
+def arrays(split: str) -> tuple[UInt8[np.ndarray, "n 8 8 1"], Int32[np.ndarray, " n"]]:
+    """One split's images and labels straight from scikit-learn, in file order."""
+    from sklearn.datasets import load_digits
+
+    digits: Any = load_digits()
+    rows = slice(*SPLITS[split])
+    return digits.images[rows, :, :, None].astype(np.uint8), digits.target[rows].astype(np.int32)
+
+
+def prepare() -> Path:
+    """The folder of the TFDS data set in the cache, which is written first if it is not there whole.
+
+    It is written elsewhere and renamed, so that no one meets a half-written set: of two processes that prepare at
+    once, one's folder stays and the other's is dropped; an interrupted one leaves a temporary folder only.
+    Raises ImportError where TFDS cannot be imported, OSError where the cache cannot be written.
+    """
+    folder = cache_folder() / "tfds" / NAME / VERSION
+    if _whole(folder):
+        return folder
+    builder_class = _builder_class()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".digits-", dir=cache_folder(), ignore_cleanup_errors=True) as part:
+        silent = io.StringIO()
+        with quiet(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+            builder = builder_class(data_dir=part, file_format="array_record")
+            builder.download_and_prepare()
+        if folder.exists() and not _whole(folder):
+            with contextlib.suppress(OSError):  # another process may have moved it already
+                shutil.move(folder, Path(part) / "damaged")
+        try:
+            os.rename(Path(part) / NAME / VERSION, folder)
+        except OSError:
+            if not _whole(folder):
+                raise
+    return folder
+
+
+def _whole(folder: Path) -> bool:
+    """Whether every file that the set's own description names is there."""
+    try:
+        described = json.loads((folder / "dataset_info.json").read_text())
+        needed = {split["name"] for split in described["splits"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    found = {name.name.split(".")[0].removeprefix(f"{NAME}-") for name in folder.glob("*.array_record-*")}
+    extra = all((folder / name).exists() for name in ("features.json", "metadata.json"))
+    return extra and needed == set(SPLITS) and needed <= found
+
+
+@functools.cache
+def _builder_class() -> Any:
+    """The TFDS builder, made late: importing TFDS takes a second or more."""
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        """scikit-learn's 8x8 digits in file order."""
+
+        VERSION = tfds.core.Version(VERSION)
+
+        def _info(self):
+            features = {
+                "image": tfds.features.Image(shape=DESCRIPTION.shape, encoding_format="png"),
+                "label": tfds.features.ClassLabel(num_classes=DESCRIPTION.labels),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self,
+                description="1,797 digits written by hand, 8x8, values 0 to 16 (scikit-learn's load_digits).",
+                homepage="https://archive.ics.uci.edu/dataset/80",
+                features=tfds.features.FeaturesDict(features),
+                supervised_keys=("image", "label"),
+                metadata=tfds.core.MetadataDict({"levels": DESCRIPTION.levels}),
+                disable_shuffling=True,  # file order
+            )
+
+        def _split_generators(self, dl_manager):
+            del dl_manager  # nothing is downloaded
+            return {split: self._generate_examples(split) for split in SPLITS}
+
+        def _generate_examples(self, split):  # pyright: ignore[reportIncompatibleMethodOverride]
+            images, labels = arrays(split)
+            for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+                # TFDS encodes a NumPy image with TensorFlow only, and a PIL image without it.
+                yield number, {"image": Image.fromarray(image[:, :, 0]), "label": int(label)}
+
+    return Digits

@@ -1,0 +1,165 @@
+"""Data sets by name: a description, and a source of images for each split."""
+
+import functools
+import io
+import logging
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from ddpm_jax.data import digits, stored
+from ddpm_jax.data.description import Description
+from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.files import write_bytes
+
+# A decoded copy of a split is kept up to this size; a larger one would fill the disk unasked.
+LARGEST_COPY = 2**30
+
+
+@dataclass(frozen=True)
+class Source:
+    """The images of one split, in a fixed order, as they are stored: uint8 levels, and int32 labels (0 without labels).
+
+    Args:
+        description: of the images.
+        length: how many there are.
+        read: from an array of example numbers in [0, length) to (images [n, *shape], labels [n]).
+        copy: the file that keeps the decoded split, or None to keep none.
+    """
+
+    description: Description
+    length: int
+    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = field(repr=False)
+    copy: Path | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """Example `index`: `{"image": [*shape], "label": []}`."""
+        return {key: value[0] for key, value in self.rows([index]).items()}
+
+    def rows(self, indices: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+        """The examples of these numbers: `{"image": uint8 [n, *shape], "label": int32 [n]}`, read now."""
+        indices = np.asarray(indices, np.int64)
+        if indices.size and not (indices.min() >= 0 and indices.max() < self.length):
+            raise IndexError(f"examples are numbered from 0 to {self.length - 1}")
+        if "_decoded" in self.__dict__:
+            images, labels = self._decoded
+            return {"image": images[indices], "label": labels[indices]}
+        images, labels = self.read(indices)
+        return {"image": images, "label": labels}
+
+    def arrays(self) -> tuple[UInt8[np.ndarray, "n ..."], Int32[np.ndarray, " n"]]:
+        """All images `[n, *shape]` and labels `[n]`, decoded once: kept in memory (read-only) and as a file."""
+        return self._decoded
+
+    @functools.cached_property
+    def _decoded(self) -> tuple[np.ndarray, np.ndarray]:
+        kept = self._load_copy()
+        if kept is None:
+            kept = self._read_all()
+            self._save_copy(*kept)
+        for array in kept:
+            array.flags.writeable = False
+        return kept
+
+    def _read_all(self, chunk: int = 500) -> tuple[np.ndarray, np.ndarray]:
+        from tqdm import tqdm
+
+        images = np.empty((self.length, *self.description.shape), np.uint8)
+        labels = np.empty(self.length, np.int32)
+        title = f"decoding {self.description.name}"
+        with tqdm(total=self.length, desc=title, unit=" images", delay=3, mininterval=1, leave=False) as bar:
+            for start in range(0, self.length, chunk):
+                rows = np.arange(start, min(start + chunk, self.length))
+                images[rows], labels[rows] = self.read(rows)
+                bar.update(len(rows))
+        return images, labels
+
+    def _load_copy(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The decoded copy, or None if there is none or it is damaged (a zip file checks its own checksums)."""
+        if self.copy is None or not self.copy.exists():
+            return None
+        try:
+            with np.load(self.copy, allow_pickle=False) as kept:
+                images, labels = kept["images"], kept["labels"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        fits = images.shape == (self.length, *self.description.shape) and labels.shape == (self.length,)
+        return (images, labels) if fits and (images.dtype, labels.dtype) == (np.uint8, np.int32) else None
+
+    def _save_copy(self, images: np.ndarray, labels: np.ndarray) -> None:
+        if self.copy is None or images.nbytes > LARGEST_COPY:
+            return
+        content = io.BytesIO()
+        np.savez(content, images=images, labels=labels)
+        try:
+            write_bytes(self.copy, content.getvalue())
+        except OSError as error:
+            logging.getLogger(__name__).warning("no decoded copy is kept: %s", error)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set: the description of its images, and a source a split."""
+
+    description: Description
+    sources: Mapping[str, Source]
+
+    def split(self, name: str) -> Source:
+        """The source of a split; a UserError names the splits there are."""
+        if name not in self.sources:
+            raise UserError(f"data set {self.description.name!r} has no split {name!r}: {nearest(name, self.sources)}")
+        return self.sources[name]
+
+
+def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[str, str] | None = None) -> Dataset:
+    """A data set by name. Nothing is downloaded, and no image is read yet.
+
+    Args:
+        name: `digits` (embedded, whatever `data_dir`), or an image data set prepared for TFDS as array_record files:
+            `mnist`, `cifar10`, `name/config`, `name:version`.
+        data_dir: the TFDS data directory; by default `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
+        splits: what is in each split, in TFDS's words: `{"train": "train[:55000]", "validation": "train[55000:]"}`. By
+            default train, validation and test are the set's own; where it has no validation split, that is the last
+            tenth of train, at most 5,000, and train is the rest. (TFDS stores most sets shuffled. For one that is
+            sorted by class, name the splits.)
+
+    Raises UserError, within seconds, where the set is not there or cannot be read.
+    """
+    if name == digits.NAME:
+        try:
+            folder = digits.prepare()
+        except (ImportError, OSError):  # without TFDS or a cache: the same images, straight from scikit-learn
+            return _plain_digits(splits)
+    else:
+        folder = stored.find(name, data_dir)
+    facts = stored.facts(name, folder, splits)
+    sources = {}
+    for split, (words, size) in facts.splits.items():
+        read = stored.reader(name, folder, words, size, facts.description)
+        copy = stored.cached(name, folder, f"images of {words}", ".npz")
+        sources[split] = Source(facts.description, size, read, copy)
+    return Dataset(facts.description, sources)
+
+
+def _plain_digits(splits: Mapping[str, str] | None) -> Dataset:
+    splits = splits or {split: split for split in digits.SPLITS}
+    sources = {}
+    for split, words in splits.items():
+        if words not in digits.SPLITS:
+            raise UserError(f"split {words!r} of 'digits' needs TFDS: install tensorflow-datasets or use whole splits")
+        images, labels = digits.arrays(words)
+        read = functools.partial(_take, images, labels)
+        sources[split] = Source(digits.DESCRIPTION, len(labels), read)
+    return Dataset(digits.DESCRIPTION, sources)
+
+
+def _take(images: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return images[indices], labels[indices]

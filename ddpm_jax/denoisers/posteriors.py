@@ -1,0 +1,103 @@
+"""Posteriors: what a denoiser says about the clean image, per site and independent given x_t."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.stats import norm
+from jaxtyping import Array, Float
+
+from ddpm_jax import keys as random
+from ddpm_jax.processes.process import Images, Keys
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Output:
+    """A network's raw output with what it stands for: raw predicts p x + q z, and x - mean = scale (raw - p x - q z)."""
+
+    raw: Images
+    p: Array
+    q: Array
+    scale: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Normal:
+    """A normal with this mean and variance at each site; without a variance, a point.
+
+    Attributes:
+        mean: `[batch, *site]`, in x's space.
+        variance: broadcasts to `mean`, or None.
+        output: where the mean came from, so that errors can be taken in the network's own space.
+    """
+
+    mean: Images
+    variance: Array | None = None
+    output: Output | None = None
+
+    def sample(self, keys: Keys) -> Images:
+        """A draw; the mean where there is no variance."""
+        if self.variance is None:
+            return self.mean
+        return self.mean + jnp.sqrt(self.variance) * random.normal(keys, self.mean.shape)
+
+    def squared_error(self, x: Images, z: Images) -> Images:
+        """(x - mean)^2 at each site, given the z that removed the information.
+
+        Near sigma = 0 the mean of an epsilon network is x_t minus very little, and x - mean cancels in float32. The
+        same number from the network's own error, scale (raw - p x - q z), does not.
+        """
+        if self.output is None:
+            return jnp.square(x - self.mean)
+        target = self.output.p * x + self.output.q * z
+        return jnp.square(self.output.scale * (self.output.raw - target))
+
+    def loss(self, x: Images) -> Images:
+        """-log p(x) in nats at each site; for a point (x - mean)^2 / 2."""
+        if self.variance is None:
+            return jnp.square(x - self.mean) / 2
+        return 0.5 * (jnp.square(x - self.mean) / self.variance + jnp.log(2 * jnp.pi * self.variance))
+
+    def discretise(self, values: Float[Array, " levels"], variance: Array) -> "BinnedNormal":
+        """The mass in the bin of each of `values`; a point takes `variance`."""
+        return BinnedNormal(self.mean, variance if self.variance is None else self.variance, values)
+
+    def guide(self, unconditional: "Normal", weight: float) -> "Normal":
+        """The normal proportional to p_u^(1 - w) p_c^w where both have one variance: means are extrapolated.
+
+        w = 1 is the conditional model (Ho and Salimans 2022, eq. 6, with w = 1 + their w).
+        """
+        return Normal(unconditional.mean + weight * (self.mean - unconditional.mean), self.variance)
+
+
+@dataclass(frozen=True)
+class BinnedNormal:
+    """A normal's mass in bins around evenly spaced values; the outer bins reach to infinity (Ho et al. 2020, eq. 13)."""
+
+    mean: Images
+    variance: Array
+    values: Float[Array, " levels"]
+
+    def loss(self, x: Images) -> Images:
+        """-log of the mass in the bin of x, in nats at each site. x lies on `values`."""
+        half = (self.values[1] - self.values[0]) / 2
+        deviation = jnp.sqrt(self.variance)
+        upper = jnp.where(x > self.values[-1] - half, jnp.inf, (x + half - self.mean) / deviation)
+        lower = jnp.where(x < self.values[0] + half, -jnp.inf, (x - half - self.mean) / deviation)
+        return -log_interval(lower, upper)
+
+
+def log_interval(lower: Array, upper: Array) -> Array:
+    """log(Phi(upper) - Phi(lower)) for lower < upper, right in both tails and with finite gradients.
+
+    The interval is reflected into the left half line, where neither log cdf is rounded to zero.
+    """
+    flip = lower > 0
+    lower, upper = jnp.where(flip, -upper, lower), jnp.where(flip, -lower, upper)
+    infinite = jnp.isneginf(lower)
+    log_lower = norm.logcdf(jnp.where(infinite, upper - 1, lower))
+    # log_cdf is -inf beyond some 1e19 deviations; the difference is then meaningless, and so is the model.
+    difference = jnp.where(infinite, -jnp.inf, log_lower - norm.logcdf(upper))
+    return norm.logcdf(upper) + jnp.log1p(-jnp.exp(jnp.minimum(difference, -1e-7)))

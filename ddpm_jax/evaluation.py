@@ -1,0 +1,143 @@
+"""The figures of a run: bits per dimension, sample quality beside reference lines, and what they cost."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddpm_jax import keys as random
+from ddpm_jax import pictures
+from ddpm_jax.data import Dataset, Source
+from ddpm_jax.experiment import Experiment
+from ddpm_jax.likelihood import bits_per_dimension
+from ddpm_jax.parallel import Plan
+
+Bar = Callable[[str], Callable[[Any], Any]]
+
+
+def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames: tuple[int, ...] = ()) -> Callable:
+    """`(params, seed, count, label=None, progress=None) -> images, film`, over all devices.
+
+    Image i depends on the seed and i alone. Labels go round the classes unless one is given. The film's two arrays are
+    `[count, frames, *site]`.
+    """
+
+    def some(shared: tuple, rows: dict[str, Any]) -> tuple:
+        params, root = shared
+        images, film = experiment.sample(params, random.per_example(root, rows["row"]), rows["label"], steps, frames)
+        return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film)
+
+    each = plan.each(some, experiment.config.sampler.batch)
+
+    def sample(params: Any, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
+        rows = np.arange(count, dtype=np.int32)
+        labels = rows % max(1, experiment.description.labels) if label is None else np.full_like(rows, label)
+        return each((params, jax.random.key(seed)), {"row": rows, "label": labels}, progress)
+
+    return sample
+
+
+def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
+    """The first `count` images of a split, or all, as the rows that per-example functions take."""
+    number = np.arange(min(count, len(source)))
+    return {**source.rows(number), "row": number.astype(np.int32)}
+
+
+def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
+    """The bound in bits per dimension on the training and the test split, with its parts."""
+    evaluation = experiment.config.evaluation
+    each = plan.each(lambda params, rows: experiment.bound(params, rows), experiment.config.sampler.batch)
+    figures = {}
+    for split in ("train", "test"):
+        rows = rows_of(dataset.split(split), evaluation.likelihood_images)
+        terms = each(params, rows, bar(f"bits per dimension, {split}"))
+        dimensions = experiment.description.dimensions
+        figure = bits_per_dimension(terms.total, dimensions, "bound")
+        parts = {
+            part.name: bits_per_dimension(getattr(terms, part.name), dimensions, "bound").value
+            for part in dataclasses.fields(terms)
+        }
+        figures[split] = {**dataclasses.asdict(figure), "parts": parts}
+    groups, steps = evaluation.likelihood_groups, experiment.config.process.steps
+    return {
+        **figures,
+        "unit": "bits per dimension",
+        "network_evaluations": min(groups or steps, steps),
+        "intervals": steps,
+        "decoder": "discrete",
+    }
+
+
+def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dict[str, Any]:
+    """How near the samples are to the test images, with the reference lines that give the figures a meaning."""
+    from ddpm_jax.metrics import load_features, quality, reference_lines
+
+    train, labels = dataset.split("train").arrays()
+    test, test_labels = dataset.split("test").arrays()
+    levels, classes = experiment.description.levels, experiment.description.labels
+    features = load_features(train, labels, levels, classes, test, test_labels)
+    ours = quality(images, train, test, levels, features)
+    references = reference_lines(train, test, levels, features, ours.count)
+    return {
+        "samples": ours.to_dict(),
+        "references": {name: line.to_dict() for name, line in references.lines.items()},
+        "test_copies": references.test_copies,
+        "test_median_distance": references.test_median_distance,
+        "frechet_against_train_line": ours.frechet / references.lines["train"].frechet,
+        "features": {"name": features.name, "hash": features.hash, "accuracy": features.accuracy},
+        "count": ours.count,
+    }
+
+
+def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
+    """All figures of a trained model, ready for `result.json`. Samples come from the config's seed."""
+    config = experiment.config
+    result: dict[str, Any] = {"likelihood": likelihoods(experiment, plan, params, dataset, bar)}
+    count = min(config.evaluation.samples, len(dataset.split("test")))
+    started = time.perf_counter()
+    images, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+    seconds = time.perf_counter() - started
+    result["quality"] = quality(experiment, images, dataset)
+    result["sampling"] = {
+        "samples": count,
+        "network_evaluations_per_sample": config.sampler.steps,
+        "seconds_with_compilation": seconds,
+        "batch": config.sampler.batch,
+        "weights": f"ema {config.sampler.ema}" if config.sampler.ema else "raw",
+    }
+    return result
+
+
+def headline(result: dict[str, Any]) -> dict[str, float]:
+    """The few figures that go to the trackers."""
+    return {
+        "test/bits_per_dimension_bound": result["likelihood"]["test"]["value"],
+        "train/bits_per_dimension_bound": result["likelihood"]["train"]["value"],
+        "test/frechet_distance": result["quality"]["samples"]["frechet"],
+        "test/precision": result["quality"]["samples"]["precision"],
+        "test/recall": result["quality"]["samples"]["recall"],
+        "test/copies": result["quality"]["samples"]["copies"],
+    }
+
+
+GRID, FILM, FRAMES = 64, 6, 10
+
+
+def draw_pictures(experiment: Experiment, plan: Plan, params: Any, folder: Path, bar: Bar) -> dict[str, Path]:
+    """A grid of samples and a film strip of the sampling, as PNG in the folder. Images of two spatial axes only."""
+    if len(experiment.description.space) != 2:
+        return {}
+    config = experiment.config
+    images, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
+    shown = np.asarray(experiment.description.encode(images))
+    steps = config.sampler.steps
+    frames = tuple(sorted({round(i * (steps - 1) / (FRAMES - 1)) for i in range(FRAMES)}))
+    _, (noisy, estimates) = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
+    return {
+        "samples": pictures.grid(folder / "samples.png", shown),
+        "film": pictures.film(folder / "film.png", noisy.swapaxes(0, 1), estimates.swapaxes(0, 1)),
+    }

@@ -1,0 +1,8 @@
+"""Models known in closed form, as denoisers: no network, no error. For tests, and for research on samplers.
+
+Imports `processes` and `denoisers`; nothing imports it but tests and experiments.
+"""
+
+from ddpm_jax.exact.gaussian_mixture import GaussianMixture
+
+__all__ = ["GaussianMixture"]

@@ -1,0 +1,102 @@
+"""A Gaussian mixture under any Gaussian process stays one, so its posterior and density are known exactly."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ddpm_jax import keys as random
+from ddpm_jax.denoisers import Denoise
+from ddpm_jax.processes import Gaussian
+from ddpm_jax.processes.process import Keys, Times
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MixturePosterior:
+    """p(x | x_t): a mixture again. `logits [batch, K]`, `means [batch, K, D]`, `factors [batch, K, D, D]` (Cholesky)."""
+
+    logits: Float[Array, "batch K"]
+    means: Float[Array, "batch K D"]
+    factors: Float[Array, "batch K D D"]
+    variance = None  # the spread is in the draws; the bound takes this posterior as a point
+
+    @property
+    def mean(self) -> Float[Array, "batch D"]:
+        """E[x | x_t]."""
+        return jnp.einsum("bk,bkd->bd", jax.nn.softmax(self.logits), self.means)
+
+    def sample(self, keys: Keys) -> Float[Array, "batch D"]:
+        """A draw of x given x_t. Sampling with draws is exact for any grid; with the mean it narrows modes."""
+        keys_mode, keys_noise = random.split(keys)
+        mode = jnp.argmax(self.logits + random.gumbel(keys_mode, self.logits.shape), axis=-1)
+        rows = jnp.arange(mode.shape[0])
+        noise = random.normal(keys_noise, (mode.shape[0], self.means.shape[-1]))
+        return self.means[rows, mode] + jnp.einsum("bij,bj->bi", self.factors[rows, mode], noise)
+
+    def squared_error(self, x: Float[Array, "batch D"], z: Float[Array, "batch D"]) -> Float[Array, "batch D"]:
+        """(x - E[x | x_t])^2 at each site."""
+        return jnp.square(x - self.mean)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianMixture:
+    """sum_k w_k N(m_k, C_k) over images flattened to `[D]`.
+
+    Attributes:
+        weights: `[K]`, summing to one.
+        means: `[K, D]`.
+        covariances: `[K, D, D]`, positive definite.
+    """
+
+    weights: Float[Array, " K"]
+    means: Float[Array, "K D"]
+    covariances: Float[Array, "K D D"]
+
+    def log_density(self, x: Float[Array, "batch D"]) -> Float[Array, " batch"]:
+        """log p(x) in nats."""
+        return jax.nn.logsumexp(self._component_logs(x, jnp.ones(x.shape[:1]), jnp.zeros(x.shape[:1])), axis=1)
+
+    def sample(self, keys: Keys, count: int) -> Float[Array, "count D"]:
+        """Draws of x."""
+        shape = (count, len(self.weights))
+        logits = jnp.broadcast_to(jnp.log(self.weights), shape)
+        means = jnp.broadcast_to(self.means, (*shape, self.means.shape[-1]))
+        factors = jnp.linalg.cholesky(self.covariances)
+        return MixturePosterior(logits, means, jnp.broadcast_to(factors, (*means.shape, means.shape[-1]))).sample(keys)
+
+    def _marginal(self, alpha: Array, sigma: Array) -> tuple[Array, Array]:
+        """Means `[batch, K, D]` and covariances `[batch, K, D, D]` of x_t's components."""
+        identity = jnp.eye(self.means.shape[-1])
+        means = alpha[:, None, None] * self.means
+        return means, (alpha**2)[:, None, None, None] * self.covariances + (sigma**2)[:, None, None, None] * identity
+
+    def _component_logs(self, x_t: Array, alpha: Array, sigma: Array) -> Array:
+        """log w_k N(x_t; alpha m_k, alpha^2 C_k + sigma^2 I), `[batch, K]`."""
+        means, covariances = self._marginal(alpha, sigma)
+        log_normal = jax.scipy.stats.multivariate_normal.logpdf(x_t[:, None], means, covariances)
+        return jnp.log(self.weights) + log_normal
+
+    def denoiser(self, process: Gaussian) -> Denoise:
+        """`(x_t [batch, D], t, condition) -> MixturePosterior`, exact.
+
+        With S_k = alpha^2 C_k + sigma^2 I: component k of p(x | x_t) has the mean m_k + alpha C_k S_k^-1 (x_t - alpha m_k)
+        and the covariance C_k - alpha^2 C_k S_k^-1 C_k; its weight is that of x_t's component.
+        """
+
+        def denoise(x_t: Float[Array, "batch D"], t: Times, condition: Any = None) -> MixturePosterior:
+            alpha, sigma = process.at(jnp.broadcast_to(t, x_t.shape[:1]), x_t[:, 0])
+            means, covariances = self._marginal(alpha, sigma)
+            gain = alpha[:, None, None, None] * jnp.linalg.solve(covariances, self.covariances[None])
+            gain = jnp.swapaxes(gain, -1, -2)  # alpha C S^-1
+            posterior_means = self.means + jnp.einsum("bkij,bkj->bki", gain, x_t[:, None] - means)
+            left = self.covariances - alpha[:, None, None, None] * gain @ self.covariances
+            left = (left + jnp.swapaxes(left, -1, -2)) / 2
+            jitter = 1e-12 * jnp.eye(left.shape[-1])
+            return MixturePosterior(
+                self._component_logs(x_t, alpha, sigma), posterior_means, jnp.linalg.cholesky(left + jitter)
+            )
+
+        return denoise

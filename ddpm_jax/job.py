@@ -1,0 +1,139 @@
+"""One training run, assembled: first state, data, budget and the compiled step. `train` drives it."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from ddpm_jax.data import Dataset, Source, draw, fits_device, host_batches, prefetch
+from ddpm_jax.experiment import Experiment
+from ddpm_jax.models import parameter_count
+from ddpm_jax.parallel import Plan
+from ddpm_jax.training.optimizer import Budget, learning_rate, make_optimizer
+from ddpm_jax.training.state import TrainState, new_state, weights
+from ddpm_jax.training.step import Recipe, flops_of_step, make_dispatch
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What the loop needs.
+
+    Attributes:
+        fresh: makes the state before the first step, in its shardings.
+        abstract: its shapes and types.
+        run: `(state, data, count, clock) -> (state, metrics)`, compiled.
+        data: `start -> ((step, count) -> data)`, for a run that starts at a step.
+        budget: when to stop.
+        validation_loss: of a state, on images that it is not trained on.
+        flops_per_step: of one training step on the global batch, counted by the compiler before optimisation.
+        parameters: how many there are.
+    """
+
+    fresh: Callable[[], TrainState]
+    abstract: TrainState
+    run: Callable[[TrainState, Any, Any, Any], tuple[TrainState, Any]]
+    data: Callable[[int], Callable[[int, int], Any]]
+    budget: Budget
+    validation_loss: Callable[[TrainState], float]
+    flops_per_step: float
+    parameters: int
+
+
+def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
+    """The job of an experiment on these devices and data."""
+    config = experiment.config
+    source, batch = dataset.split("train"), config.data.batch
+    section = config.optimizer
+    optimizer = make_optimizer(
+        section.name, section.clip, section.b1, section.b2, section.epsilon, section.weight_decay
+    )
+    decays = tuple(float(decay) for decay in section.ema)
+    key_params, key_steps = jax.random.split(jax.random.key(config.seed))
+
+    def first_state(key: jax.Array) -> TrainState:
+        return new_state(experiment.network.init(key), decays, optimizer)
+
+    resident = config.data.placement == "device" or (config.data.placement == "auto" and fits_device(source))
+    feed = resident_feed(source, plan, config) if resident else host_feed(source, plan, config)
+
+    def recipe(budget: Budget) -> Recipe:
+        rate = learning_rate(section.learning_rate, section.warmup, section.schedule, budget)
+        return Recipe(experiment.loss, experiment.times, feed.draw, optimizer, rate, decays, batch, key_steps)
+
+    abstract = jax.eval_shape(first_state, key_params)
+    flops = flops_of_step(recipe(Budget(1)), abstract, feed.example)
+    limits = config.training
+    budget = Budget.of(batch, flops, limits.steps, limits.images, limits.flops, limits.seconds)
+    return Job(
+        fresh=lambda: plan.initialise(first_state, key_params),
+        abstract=abstract,
+        run=plan.train(make_dispatch(recipe(budget), plan.axis), batch, resident),
+        data=feed.data,
+        budget=budget,
+        validation_loss=_validation_loss(experiment, plan, dataset.split("validation")),
+        flops_per_step=flops,
+        parameters=parameter_count(abstract.params),
+    )
+
+
+def _validation_loss(experiment: Experiment, plan: Plan, source: Source) -> Callable[[TrainState], float]:
+    number = np.arange(min(len(source), experiment.config.evaluation.validation_images))
+    rows = {**source.rows(number), "row": number.astype(np.int32)}
+    each = plan.each(experiment.validation_loss, max(experiment.config.sampler.batch, experiment.config.data.batch))
+    return lambda state: float(each(weights(state, experiment.config.sampler.ema), rows).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """Training data: what a dispatch is given, and how a step draws its batch from that.
+
+    Attributes:
+        data: `start -> ((step, count) -> data)`.
+        draw: `(data, keys, i) -> batch`, inside the step.
+        example: shapes and types of `data`.
+    """
+
+    data: Callable[[int], Callable[[int, int], Any]]
+    draw: Callable[[Any, Any, Any], dict[str, Any]]
+    example: Any
+
+
+def resident_feed(source: Source, plan: Plan, config: ConfigDict) -> Feed:
+    """The whole set on every device; a step draws its batch itself."""
+    arrays = plan.replicate(source.arrays())
+    return Feed(
+        data=lambda start: lambda step, count: arrays,
+        draw=lambda data, keys, i: draw(*data, keys, flip=config.data.flip),
+        example=jax.eval_shape(lambda: arrays),
+    )
+
+
+def host_feed(source: Source, plan: Plan, config: ConfigDict) -> Feed:
+    """Batches that the host reads ahead; a dispatch is given those of all its steps, `[dispatch, batch, ...]`."""
+    batch, most = config.data.batch, config.training.dispatch
+    batches = host_batches(source, config.seed, batch, plan.local_rows(batch), config.data.flip)
+
+    def data(start: int) -> Callable[[int, int], Any]:
+        ahead: Iterator[Any] = prefetch(batches, start, 2**62, depth=2 * most, threads=2)
+
+        def steps(step: int, count: int) -> Any:
+            ready = list(itertools.islice(ahead, count))
+            ready += [ready[-1]] * (most - count)  # one shape, so that a shorter dispatch is the same program
+            return plan.put_steps(jax.tree.map(lambda *parts: np.stack(parts), *ready))
+
+        return steps
+
+    shape = (most, batch, *source.description.shape)
+    return Feed(
+        data=data,
+        draw=lambda data, keys, i: jax.tree.map(lambda a: a[i], data),
+        example={
+            "x": jax.ShapeDtypeStruct(shape, jnp.uint8),
+            "condition": jax.ShapeDtypeStruct(shape[:2], jnp.int32),
+        },
+    )

@@ -1,0 +1,59 @@
+"""Random numbers that belong to an example, not to a batch.
+
+Every function takes either one key, or `keys` of shape `[batch]`: one key an example. With a key an example, row i of
+the result depends on key i alone. So an example's noise, dropout and sampling path are the same whatever the batch
+size, the padding, or the number of devices that share the batch. Any room may import this one.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+
+def per_example(key: Key[Array, ""], rows: Int[Array, " batch"]) -> Key[Array, " batch"]:
+    """One key for each row number: `fold_in(key, row)`. Rows are numbered across the whole batch, not a device's part."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
+
+
+def split(keys: Key[Array, "*batch"], count: int = 2) -> Key[Array, "count *batch"]:
+    """`count` independent keys for each key; iterate over the first axis to unpack them."""
+    if keys.ndim == 0:
+        return jax.random.split(keys, count)
+    return jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, count))(keys), 1, 0)
+
+
+def fold_in(keys: Key[Array, "*batch"], number: int | Int[Array, ""]) -> Key[Array, "*batch"]:
+    """`jax.random.fold_in` of the same number into every key."""
+    if keys.ndim == 0:
+        return jax.random.fold_in(keys, number)
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+
+
+def _draw(function: Callable, keys: Key[Array, "*batch"], shape: Sequence[int]) -> Array:
+    if keys.ndim == 0:
+        return function(keys, tuple(shape))
+    if tuple(shape[: keys.ndim]) != keys.shape:
+        raise ValueError(f"keys of shape {keys.shape} do not fit a draw of shape {tuple(shape)}")
+    return jax.vmap(lambda key: function(key, tuple(shape[1:])))(keys)
+
+
+def normal(keys: Key[Array, "*batch"], shape: Sequence[int]) -> Float[Array, "..."]:
+    """Standard normal draws of `shape`, whose first axis is the keys' batch axis if there is a key an example."""
+    return _draw(jax.random.normal, keys, shape)
+
+
+def uniform(keys: Key[Array, "*batch"], shape: Sequence[int]) -> Float[Array, "..."]:
+    """Uniform draws in [0, 1) of `shape`."""
+    return _draw(jax.random.uniform, keys, shape)
+
+
+def bernoulli(keys: Key[Array, "*batch"], probability: float, shape: Sequence[int]) -> Bool[Array, "..."]:
+    """Draws of `shape` that are true with `probability`."""
+    return _draw(lambda key, size: jax.random.bernoulli(key, probability, size), keys, shape)
+
+
+def gumbel(keys: Key[Array, "*batch"], shape: Sequence[int]) -> Float[Array, "..."]:
+    """Standard Gumbel draws of `shape`; the argmax of logits plus these is a draw of the categorical."""
+    return _draw(jax.random.gumbel, keys, shape)

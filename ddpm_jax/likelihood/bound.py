@@ -1,0 +1,87 @@
+"""The variational bound: prior term, one term an interval of a grid, the last of them the decoder's."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from ddpm_jax import keys as random
+from ddpm_jax.denoisers import Denoise
+from ddpm_jax.processes import Process
+from ddpm_jax.processes.process import Images
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Terms:
+    """The bound's parts for each image, `[batch]` in nats; their sum is at or above -log p(x) in expectation."""
+
+    prior: Float[Array, " batch"]
+    steps: Float[Array, " batch"]
+    reconstruction: Float[Array, " batch"]
+
+    @property
+    def total(self) -> Float[Array, " batch"]:
+        """prior + steps + reconstruction."""
+        return self.prior + self.steps + self.reconstruction
+
+
+def interval_groups(intervals: int, count: int) -> np.ndarray:
+    """Edges `[groups + 1]` that part the intervals 0 ... N - 1 into about `count` runs of geometrically growing length.
+
+    Interval 0, which ends at t = 0, is a run of its own, and so are its neighbours: that is where a Gaussian bound's
+    terms are large and change fast. `count >= intervals` gives every interval a run of its own.
+    """
+    if count >= intervals:
+        return np.arange(intervals + 1)
+    edges = [0, 1]
+    while edges[-1] < intervals:
+        left = count - (len(edges) - 1)
+        ratio = (intervals / edges[-1]) ** (1 / max(left, 1))
+        edges.append(min(intervals, max(edges[-1] + 1, round(edges[-1] * ratio))))
+    return np.asarray(edges)
+
+
+def bound(
+    process: Process,
+    denoise: Denoise,
+    grid: np.ndarray,
+    keys: Key[Array, " batch"],
+    x: Images,
+    condition: Any = None,
+    groups: int | None = None,
+) -> Terms:
+    """-log p(x) <= KL(q(x_1|x) || prior) + sum over the grid's intervals of the process's elbo, in nats an image.
+
+    Args:
+        process: owns the terms; its interval (0, t_min] is the discrete decoder's.
+        denoise: without clipping or guidance.
+        grid: `[N + 1]`, falling from 1 to 0.
+        keys: `[batch]`.
+        x: `[batch, *site]` on the grid of its levels.
+        condition: for the denoiser.
+        groups: None evaluates the network at all N intervals. Else the intervals are parted into about this many
+            runs (`interval_groups`) and one interval of each is drawn, uniformly, and counted for its whole run: an
+            unbiased estimate of the same sum.
+    """
+    rising = jnp.asarray(grid[::-1].copy(), x.dtype)  # rising[j], rising[j + 1] are the ends of interval j
+    edges = jnp.asarray(interval_groups(len(grid) - 1, groups or len(grid) - 1))
+    starts, lengths = edges[:-1], jnp.diff(edges)
+
+    def body(total: Array, group: tuple) -> tuple[Array, Array]:
+        start, length, number = group
+        keys_choice, keys_noise = random.split(random.fold_in(keys, number))
+        chosen = start + jnp.floor(random.uniform(keys_choice, x.shape[:1]) * length).astype(jnp.int32)
+        s, t = rising[chosen], rising[chosen + 1]
+        z = process.noise(keys_noise, x.shape)
+        posterior = denoise(process.corrupt(x, z, t), t, condition)
+        term = length * process.elbo(posterior, x, z, t, s)
+        return total + term, jnp.where(number == 0, term, 0)
+
+    zero = jnp.zeros(x.shape[0], x.dtype)
+    total, parts = jax.lax.scan(body, zero, (starts, lengths, jnp.arange(len(starts))))
+    reconstruction = parts.sum(axis=0)
+    return Terms(process.prior_loss(x), total - reconstruction, reconstruction)

@@ -1,0 +1,231 @@
+"""The features in which sample quality is measured, each set with a name and a hash of its weights.
+
+A Frechet distance means nothing without its features. `Features` is what the metrics ask for, and any embedding fits
+it; `load_features` makes the ones at hand: a small classifier trained on the data's own training split by one fixed
+recipe, or a random network where there are no labels. Only Inception features would make the distance an "FID".
+"""
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Integer, Key, PyTree, UInt8
+
+from ddpm_jax.errors import UserError
+from ddpm_jax.files import cache_folder, write_bytes
+from ddpm_jax.models import classifier
+
+BLOCK = 500  # images at a time, the last block padded: one compilation, bounded memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """An embedding of images. Figures on different names or hashes do not compare."""
+
+    name: str
+    hash: str  # 16 hexadecimal digits of the sha256 of the weights
+    dimension: int
+    accuracy: float | None  # on held-out images; None without labels
+    extract: Callable[[UInt8[np.ndarray, "n *site"]], Float[np.ndarray, "n features"]]  # float64
+    predict: Callable[[UInt8[np.ndarray, "n *site"]], Float[np.ndarray, "n classes"]] | None  # class probabilities
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How the classifier is trained. Any change of it, or of `version`, makes other features."""
+
+    version: int = 1
+    dimension: int = 64
+    batch: int = 128
+    epochs: float = 6.0
+    least_steps: int = 600
+    rate: float = 2e-3  # Adam, cosine decay to zero
+    weight_decay: float = 1e-3
+    shift: int = 1  # pixels, each way, edges repeated
+    seed: int = 0
+
+    def steps(self, images: int) -> int:
+        return max(self.least_steps, round(self.epochs * images / self.batch))
+
+
+def load_features(
+    images: UInt8[np.ndarray, "n *space channels"],
+    labels: Integer[np.ndarray, " n"] | None,
+    levels: int,
+    classes: int,
+    held_out_images: UInt8[np.ndarray, "m *space channels"] | None = None,
+    held_out_labels: Integer[np.ndarray, " m"] | None = None,
+    *,
+    recipe: Recipe | None = None,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Features:
+    """The features of a data set, from its training split: trained once, then read from the cache.
+
+    `images` hold integers 0..levels-1 and are scaled to [-1, 1]. With labels: "trained-cnn", the last hidden layer of
+    a classifier trained by `recipe`; its accuracy is measured on the held-out images. With `classes` = 0:
+    "random-cnn", the same layer of an untrained network, which is weaker (it sees texture and layout, no meaning).
+
+    The weights lie under `cache` (default: `features` in the cache folder), keyed by the recipe and the data; a
+    damaged file is made again. Another machine or device rounds differently and so trains weights of another hash: to
+    compare figures between machines, copy the file.
+    """
+    recipe = recipe or Recipe()
+    shape = images.shape[1:]
+    if min(shape[:-1]) < 8:
+        raise UserError(f"features need images of at least 8 pixels a side, these are {shape}: evaluate larger images")
+    if not classes:
+        weights = _host(classifier.init(jax.random.key(recipe.seed), shape, 1, recipe.dimension))
+        return _features("random-cnn", weights, levels, 0, None, recipe)
+    if labels is None:
+        raise ValueError(f"{classes} classes but no labels")
+    key = sha256([repr(recipe), shape, levels, classes, images, labels.astype(np.int64)])[:32]
+    path = (cache or cache_folder() / "features") / f"trained-cnn-{key}.safetensors"
+    template = jax.eval_shape(lambda: classifier.init(jax.random.key(0), shape, classes, recipe.dimension))
+    weights = _read(path, {name: leaf.shape for name, leaf in _flat(template).items()})
+    if weights is None:
+        weights = _host(_train(images, labels, levels, classes, recipe, progress))
+        _write(path, weights)
+    features = _features("trained-cnn", weights, levels, classes, None, recipe)
+    if held_out_images is None or held_out_labels is None:
+        return features
+    assert features.predict is not None
+    accuracy = float(np.mean(features.predict(held_out_images).argmax(1) == held_out_labels))
+    return dataclasses.replace(features, accuracy=accuracy)
+
+
+def _features(name, weights, levels, classes, accuracy, recipe) -> Features:
+    forward = jax.jit(partial(classifier.apply, classes=classes or 1, dimension=recipe.dimension))
+    params = _nested(weights)
+
+    def run(images: np.ndarray, output: int) -> np.ndarray:
+        blocks = []
+        for start in range(0, len(images), BLOCK):
+            block = images[start : start + BLOCK]
+            padded = np.pad(block, [(0, BLOCK - len(block))] + [(0, 0)] * (block.ndim - 1))
+            blocks.append(np.asarray(forward(params, _scaled(padded, levels))[output], np.float64)[: len(block)])
+        return np.concatenate(blocks)
+
+    def predict(images: UInt8[np.ndarray, "n *site"]) -> Float[np.ndarray, "n classes"]:
+        logits = run(images, 1)
+        odds = np.exp(logits - logits.max(1, keepdims=True))
+        return odds / odds.sum(1, keepdims=True)
+
+    return Features(
+        name=name,
+        hash=_hash(weights)[:16],
+        dimension=recipe.dimension,
+        accuracy=accuracy,
+        extract=lambda images: run(images, 0),
+        predict=predict if classes else None,
+    )
+
+
+def _scaled(images, levels: int) -> Float[Array, "n *site"]:
+    return 2 * jnp.asarray(images, jnp.float32) / (levels - 1) - 1
+
+
+def _train(images, labels, levels: int, classes: int, recipe: Recipe, progress: bool) -> PyTree:
+    from tqdm import trange
+
+    steps = recipe.steps(len(images))
+    key_init, key_steps = jax.random.split(jax.random.key(recipe.seed))
+    optimiser = optax.adamw(optax.cosine_decay_schedule(recipe.rate, steps), weight_decay=recipe.weight_decay)
+    pixels, targets = jnp.asarray(images), jnp.asarray(labels, jnp.int32)  # uint8: the whole split fits the device
+
+    def loss(params, x, y):
+        _, logits = classifier.apply(params, x, classes, recipe.dimension)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    @partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, state, number, pixels, targets):
+        key_rows, key_shift = jax.random.split(jax.random.fold_in(key_steps, number))
+        rows = jax.random.randint(key_rows, (recipe.batch,), 0, len(pixels))
+        x = _shifted(key_shift, _scaled(pixels[rows], levels), recipe.shift)
+        updates, state = optimiser.update(jax.grad(loss)(params, x, targets[rows]), state, params)
+        return optax.apply_updates(params, updates), state
+
+    params = classifier.init(key_init, images.shape[1:], classes, recipe.dimension)
+    state = optimiser.init(params)
+    for number in trange(steps, desc="training the features", disable=not progress, leave=False):
+        params, state = step(params, state, number, pixels, targets)
+    return params
+
+
+def _shifted(key: Key[Array, ""], x: Float[Array, "n *site"], most: int) -> Float[Array, "n *site"]:
+    """Each image moved by up to `most` pixels along each spatial axis, its edges repeated."""
+    if not most:
+        return x
+    space = x.ndim - 2
+    padded = jnp.pad(x, [(0, 0)] + [(most, most)] * space + [(0, 0)], mode="edge")
+    starts = jax.random.randint(key, (len(x), space), 0, 2 * most + 1)
+    return jax.vmap(lambda image, start: jax.lax.dynamic_slice(image, (*start, 0), x.shape[1:]))(padded, starts)
+
+
+def _flat(params: PyTree) -> dict[str, Any]:
+    """A nested dict's leaves, named by their path."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _host(params: PyTree) -> dict[str, np.ndarray]:
+    return {name: np.asarray(leaf) for name, leaf in _flat(params).items()}
+
+
+def _nested(weights: dict[str, np.ndarray]) -> PyTree:
+    params = {}
+    for name, leaf in weights.items():
+        *folders, last = name.split("/")
+        place = params
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = jnp.asarray(leaf)
+    return params
+
+
+def _hash(weights: dict[str, np.ndarray]) -> str:
+    return sha256([part for name in sorted(weights) for part in (name, weights[name])])
+
+
+def _write(path: Path, weights: dict[str, np.ndarray]) -> None:
+    from safetensors.numpy import save
+
+    write_bytes(path, save(weights, metadata={"hash": _hash(weights)}))
+
+
+def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray] | None:
+    """The weights in a file, or None if it is absent, damaged, or holds other shapes."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            whole = (file.metadata() or {}).get("hash") == _hash(weights)
+    except (SafetensorError, OSError, ValueError):
+        whole, weights = False, {}
+    if whole and {name: leaf.shape for name, leaf in weights.items()} == shapes:
+        return weights
+    logging.getLogger(__name__).warning("%s is damaged: training the features again", path)
+    return None
+
+
+def sha256(parts: Iterable[Any]) -> str:
+    """The hexadecimal digest of arrays (type, shape and bytes) and of anything else's `str`, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(f"{part};".encode())
+    return digest.hexdigest()

@@ -1,0 +1,157 @@
+"""Sample quality: a few figures about a set of samples, each with what it was measured on, and reference lines.
+
+Counts are equal on both sides of every comparison, and the figures of the training images against the test images
+stand beside those of a model: that is what perfect samples would score, for a Frechet distance of finite sets is
+never zero.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ddpm_jax.files import cache_folder, write_json
+from ddpm_jax.metrics.copies import find_copies
+from ddpm_jax.metrics.features import Features, sha256
+from ddpm_jax.metrics.frechet import frechet_distance
+from ddpm_jax.metrics.manifold import precision_recall
+from ddpm_jax.metrics.references import reference_samples
+
+VERSION = 1  # of the reference lines' recipe: part of the cache key
+LEAST = 4  # images a side
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """The figures of one set of images against test images. Plain values only: `dataclasses.asdict` goes into JSON."""
+
+    frechet: float  # squared units of the features; lower is better
+    precision: float
+    recall: float
+    copies: float  # fraction that copies a training image
+    median_distance: float  # to the nearest training image, over all values in [-1, 1]
+    count: int  # images on each side
+    neighbours: int  # of precision and recall
+    features: str
+    features_hash: str
+    frechet_deviation: float | None = None  # standard deviation between draws of `count` images, where several
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceLines:
+    """What known sets of images score: perfect samples ("train") and simple models (see `reference_samples`).
+
+    The training images' own `copies` is 1 by definition; `test_copies` is the fraction of test images that the same
+    criterion calls copies, its false alarms (or duplicates between the splits).
+    """
+
+    lines: dict[str, Quality]
+    test_copies: float
+    test_median_distance: float
+    draws: int  # the Frechet distance is the mean over so many draws, the rest comes from the first
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def subset(images: UInt8[np.ndarray, "n *site"], count: int, seed: int) -> UInt8[np.ndarray, "m *site"]:
+    """`count` different images drawn with `seed`, in their old order; all of them if there are no more."""
+    if len(images) <= count:
+        return images
+    return images[np.sort(np.random.default_rng(seed).choice(len(images), count, replace=False))]
+
+
+def quality(
+    samples: UInt8[np.ndarray, "n *site"],
+    train: UInt8[np.ndarray, "k *site"],
+    test: UInt8[np.ndarray, "m *site"],
+    levels: int,
+    features: Features,
+    count: int | None = None,
+    seed: int = 0,
+    neighbours: int = 3,
+) -> Quality:
+    """Measure `samples` against as many `test` images, and look for copies of `train` images among them.
+
+    Images hold integers 0..levels-1. The count is the least of `count`, the samples and the test images; a side with
+    more gives a subset drawn with `seed`, so that the same seed and count mean the same test images.
+    """
+    count = min(len(samples), len(test), len(test) if count is None else count)
+    if count < max(LEAST, neighbours + 1):
+        raise ValueError(f"{count} images a side are too few to measure sample quality")
+    samples = subset(samples, count, seed)
+    ours, theirs = features.extract(samples), features.extract(subset(test, count, seed))
+    manifold = precision_recall(ours, theirs, neighbours)
+    copies = find_copies(samples, train, levels)
+    return Quality(
+        frechet=frechet_distance(ours, theirs),
+        precision=manifold.precision,
+        recall=manifold.recall,
+        copies=copies.fraction,
+        median_distance=copies.median_distance,
+        count=count,
+        neighbours=neighbours,
+        features=features.name,
+        features_hash=features.hash,
+    )
+
+
+def reference_lines(
+    train: UInt8[np.ndarray, "n *site"],
+    test: UInt8[np.ndarray, "m *site"],
+    levels: int,
+    features: Features,
+    count: int | None = None,
+    seed: int = 0,
+    neighbours: int = 3,
+    draws: int = 5,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> ReferenceLines:
+    """`quality` of "train" (seeded subsets of the training images) and of each reference, at the same count and seed.
+
+    Deterministic, so read from JSON under `cache` (default: `reference_lines` in the cache folder) where the same data,
+    features and settings were measured before. `draws` subsets or samples a line show how far a Frechet distance moves
+    by chance; the test images are the same in all.
+    """
+    from tqdm import tqdm
+
+    count = min(len(train), len(test), len(test) if count is None else count)
+    settings = [VERSION, levels, count, seed, neighbours, draws, features.name, features.hash]
+    key = sha256([*settings, train, test])[:32]
+    path = (cache or cache_folder() / "reference_lines") / f"{key}.json"
+    if (known := _read(path)) is not None:
+        return known
+    theirs = features.extract(subset(test, count, seed))
+    sets = reference_samples(train, levels, count * draws, seed)
+    lines = {}
+    for name in tqdm(["train", *sets], desc="measuring the reference lines", disable=not progress, leave=False):
+        drawn = [
+            subset(train, count, seed + draw) if name == "train" else sets[name][draw * count : (draw + 1) * count]
+            for draw in range(draws)
+        ]
+        first = quality(drawn[0], train, test, levels, features, count, seed, neighbours)
+        distances = [first.frechet, *(frechet_distance(features.extract(images), theirs) for images in drawn[1:])]
+        deviation = float(np.std(distances, ddof=1)) if draws > 1 else None
+        lines[name] = dataclasses.replace(first, frechet=float(np.mean(distances)), frechet_deviation=deviation)
+    copies = find_copies(subset(test, count, seed), train, levels)
+    result = ReferenceLines(lines, copies.fraction, copies.median_distance, draws)
+    write_json(path, result.to_dict())
+    return result
+
+
+def _read(path: Path) -> ReferenceLines | None:
+    """The lines in a file, or None if it is absent or damaged."""
+    try:
+        content: Mapping[str, Any] = json.loads(path.read_text())
+        lines = {name: Quality(**figures) for name, figures in content["lines"].items()}
+        return ReferenceLines(**{**content, "lines": lines})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,39 @@
+"""The networks: what a denoiser asks for a number at every site.
+
+Lives here: networks and their layers, in Flax Linen, which no other room imports. To the rest a network is a
+`network.Network`, two pure functions. Imports `keys` and `errors` only; anyone above may import it.
+A module that makes a network offers `OPTIONS`, `check(shape, labels, **options)` and
+`make(shape, out_channels, labels, **options)`.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.models.network import Network, parameter_count
+
+__all__ = ["NETWORKS", "Network", "check", "make", "options", "parameter_count"]
+
+NETWORKS = {"unet": "ddpm_jax.models.unet"}
+"""The networks a config may name, and their modules, imported when asked for because Flax is slow to import."""
+
+
+def make(name: str, shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: Any) -> Network:
+    """The network `name` for inputs of shape `(*space, channels)`. Raises UserError like `check`."""
+    return _module(name).make(shape, out_channels, labels, **options)
+
+
+def check(name: str, shape: tuple[int, ...], labels: int = 0, **options: Any) -> None:
+    """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network."""
+    _module(name).check(shape, labels, **options)
+
+
+def options(name: str) -> dict[str, Any]:
+    """The options of the network `name` and their defaults."""
+    return dict(_module(name).OPTIONS)
+
+
+def _module(name: str) -> Any:
+    if name not in NETWORKS:
+        raise UserError(f"config.model.name: there is no network {name!r}; {nearest(str(name), NETWORKS)}")
+    return import_module(NETWORKS[name])

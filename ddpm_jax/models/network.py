@@ -1,0 +1,59 @@
+"""A network as two pure functions, so that no other room needs to know how its layers are written."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+
+@dataclass(frozen=True)
+class Network:
+    """`init(key) -> params` and `apply(params, x, time, condition, dropout_keys) -> output`.
+
+    `module` is a Linen module that is called with `(x, time, condition, dropout_keys)`; it is static and hashable.
+    `shape` is one input without the batch, `(*space, channels)`. `labels` is the number of classes: 0 means that the
+    network takes no condition, otherwise the label `labels` is the null condition.
+    """
+
+    module: Any
+    shape: tuple[int, ...]
+    labels: int = 0
+
+    def init(self, key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
+        """Fresh parameters: nested dicts of float32 arrays. They depend on `key` alone, not on a batch size."""
+
+        @jax.jit  # the draws become one program, and the network itself is not run
+        def draw(key: Array) -> PyTree:
+            condition = jnp.zeros(1, jnp.int32) if self.labels else None
+            return self.module.init(key, jnp.zeros((1, *self.shape)), jnp.zeros(1), condition, None)["params"]
+
+        return draw(key)
+
+    def apply(
+        self,
+        params: PyTree[Float[Array, "..."]],
+        x: Float[Array, "batch *space channels"],
+        time: Float[Array, " batch"],
+        condition: Int[Array, " batch"] | None = None,
+        dropout_keys: Key[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch *space out_channels"]:
+        """The output for `x` at `time`, the number this network is told (such as DDPM's 0 to 999), float32.
+
+        `condition` is a label an example; a network with labels reads None as the null label everywhere, a network
+        without labels raises ValueError if it is given any. `dropout_keys`: None evaluates; a key an example trains,
+        and then row i of the output depends on key i alone.
+        """
+        if x.shape[1:] != self.shape:
+            raise ValueError(f"the network was made for inputs of shape {self.shape}, not {x.shape[1:]}")
+        if condition is not None and not self.labels:
+            raise ValueError("a condition was given to a network without labels")
+        if condition is None and self.labels:
+            condition = jnp.full(x.shape[:1], self.labels, jnp.int32)
+        return self.module.apply({"params": params}, x, time, condition, dropout_keys)
+
+
+def parameter_count(params: PyTree) -> int:
+    """The number of scalar parameters in a tree of arrays (or of their shapes, from `jax.eval_shape`)."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

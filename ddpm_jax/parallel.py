@@ -1,0 +1,231 @@
+"""Devices: how one batch and one state are spread over all of them, and over several processes.
+
+Two ways of running the same functions. `jit` puts the global batch on a mesh and lets the compiler divide the work;
+the state is replicated or, with `fsdp`, its large arrays are sharded. `pmap` maps the function over the devices, each
+with its rows of the batch, and averages gradients by name. Randomness belongs to rows (see `keys`), so both ways, on
+any number of devices, compute the same thing. Imports nothing of the other rooms but `errors`.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ddpm_jax.errors import UserError
+
+AXIS = "batch"
+MAPS = ("jit", "pmap")
+SHARDS = ("replicated", "fsdp")
+SMALLEST_SHARDED = 2**12
+"""Arrays with fewer elements stay replicated under FSDP: gathering them costs more than keeping them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How to use the devices: `map` is "jit" or "pmap", `shard` is "replicated" or "fsdp", `devices` in mesh order."""
+
+    map: str = "jit"
+    shard: str = "replicated"
+    devices: tuple[jax.Device, ...] = ()
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """All devices along one axis, which divides the batch and, under FSDP, the state."""
+        devices = self.devices or tuple(jax.devices())
+        return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+    @property
+    def count(self) -> int:
+        """The number of devices, of all processes."""
+        return self.mesh.size
+
+    @property
+    def axis(self) -> str | None:
+        """The name to average gradients over inside a mapped function; None under jit, where the mean is global."""
+        return AXIS if self.map == "pmap" else None
+
+    def sharding(self, *spec: str | None) -> NamedSharding:
+        """The mesh with this partition of an array's axes; no argument means replicated."""
+        return NamedSharding(self.mesh, PartitionSpec(*spec))
+
+    def state_sharding(self, state: Any) -> Any:
+        """For each array of a state (or of its shapes): replicated, or its longest divisible axis over the devices."""
+
+        def leaf(array: Any) -> NamedSharding:
+            if self.shard == "replicated" or math.prod(array.shape) < SMALLEST_SHARDED:
+                return self.sharding()
+            divisible = [axis for axis, size in enumerate(array.shape) if size % self.count == 0]
+            if not divisible:
+                return self.sharding()
+            longest = max(divisible, key=lambda axis: array.shape[axis])
+            return self.sharding(*(AXIS if axis == longest else None for axis in range(len(array.shape))))
+
+        return jax.tree.map(leaf, state)
+
+    def replicate(self, tree: Any) -> Any:
+        """Host arrays, the same in every process, as arrays that every device holds whole."""
+
+        def place(array: Any) -> jax.Array:
+            array = np.asarray(array)
+            return jax.make_array_from_callback(array.shape, self.sharding(), lambda index: array[index])
+
+        return jax.tree.map(place, tree)
+
+    def initialise(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(*arguments)`, computed straight into the state's shardings."""
+        shardings = self.state_sharding(jax.eval_shape(function, *arguments))
+        return jax.jit(function, out_shardings=shardings)(*arguments)
+
+    def local_rows(self, batch: int) -> slice:
+        """The rows of a global batch that this process's devices hold."""
+        mine = [i for i, device in enumerate(self.mesh.devices.flat) if device.process_index == jax.process_index()]
+        each = batch // self.count
+        return slice(mine[0] * each, (mine[-1] + 1) * each)
+
+    def put_steps(self, tree: Any) -> Any:
+        """Host batches of several steps, `[steps, local rows, ...]`, spread by row."""
+        if self.map == "pmap":
+            local = jax.local_device_count()
+            return jax.tree.map(lambda a: a.reshape(a.shape[0], local, -1, *a.shape[2:]), tree)
+        sharding = self.sharding(None, AXIS)
+        return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), tree)
+
+    def train(self, dispatch: Callable[..., tuple[Any, Any]], batch: int, resident: bool) -> Callable[..., Any]:
+        """Compile `dispatch(state, data, rows, count, clock) -> (state, metrics)`; the state is donated.
+
+        Args:
+            dispatch: sees the rows of its device only (pmap) or all of them (jit).
+            batch: the global batch.
+            resident: whether `data` is a whole data set on every device, or batches from `put_steps`.
+
+        Returns:
+            `(state, data, count, clock) -> (state, metrics)`.
+        """
+        rows = np.arange(batch, dtype=np.int32)
+        if self.map == "pmap":
+            mapped = jax.pmap(
+                dispatch,
+                axis_name=AXIS,
+                in_axes=(None, None if resident else 1, 0, None, None),
+                out_axes=None,
+                donate_argnums=(0,),
+            )
+            mine = rows[self.local_rows(batch)].reshape(jax.local_device_count(), -1)
+            return lambda state, data, count, clock: mapped(state, data, mine, count, clock)
+        spread = jax.make_array_from_callback(rows.shape, self.sharding(AXIS), lambda index: rows[index])
+
+        def pinned(state: Any, data: Any, rows: Any, count: Any, clock: Any) -> tuple[Any, Any]:
+            state, metrics = dispatch(state, data, rows, count, clock)
+            shardings = self.state_sharding(state)
+            return lax.with_sharding_constraint(state, shardings), metrics
+
+        compiled = jax.jit(pinned, donate_argnums=(0,))
+        return lambda state, data, count, clock: compiled(state, data, spread, count, clock)
+
+    def each(self, function: Callable[[Any, Any], Any], batch: int) -> Callable[..., Any]:
+        """Apply `function(shared, rows) -> results` to rows in batches over all devices, and keep every row.
+
+        `rows` and `results` are pytrees of arrays with one row an example. The last batch is padded by its first row
+        and the padding's results are dropped.
+
+        Returns:
+            `(shared, rows, progress=None) -> results` as host arrays, the same in every process. `progress` wraps the
+            iterator over batches' first rows (a progress bar).
+        """
+        batch = math.ceil(batch / self.count) * self.count
+        if self.map == "pmap":
+            gather = lambda shared, rows: jax.tree.map(  # noqa: E731
+                lambda a: lax.all_gather(a, AXIS, tiled=True), function(shared, rows)
+            )
+            mapped = jax.pmap(gather, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
+            part = self.local_rows(batch)
+
+            def run(shared: Any, rows: Any) -> Any:
+                local = jax.local_device_count()
+                return mapped(shared, jax.tree.map(lambda a: a[part].reshape(local, -1, *a.shape[1:]), rows))
+        else:
+            compiled = jax.jit(function, out_shardings=self.sharding())
+
+            def run(shared: Any, rows: Any) -> Any:
+                def spread(array: np.ndarray) -> jax.Array:
+                    sharding = self.sharding(AXIS)
+                    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+                return compiled(shared, jax.tree.map(spread, rows))
+
+        def apply(shared: Any, rows: Any, progress: Callable[[range], Iterator[int]] | None = None) -> Any:
+            rows = jax.tree.map(np.asarray, rows)
+            total = len(jax.tree.leaves(rows)[0])
+            parts = []
+            starts = range(0, total, batch)
+            for start in progress(starts) if progress else starts:
+                chosen = np.arange(start, start + batch)
+                chosen[chosen >= total] = start
+                result = run(shared, jax.tree.map(lambda a, chosen=chosen: a[chosen], rows))
+                parts.append(jax.tree.map(lambda a, start=start: np.asarray(a)[: total - start], result))
+            return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+
+        return apply
+
+
+def make_plan(map: str = "jit", shard: str = "replicated", batch: int | None = None) -> Plan:
+    """The plan for all devices there are.
+
+    Raises:
+        UserError: `pmap` with FSDP, or a global batch that the devices do not divide.
+    """
+    if map == "pmap" and shard != "replicated":
+        raise UserError(
+            'config.parallel.shard: "pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp'
+        )
+    plan = Plan(map, shard)
+    if batch is not None and batch % plan.count:
+        below, above = batch - batch % plan.count, batch + -batch % plan.count
+        raise UserError(
+            f"config.data.batch: a global batch of {batch} does not divide over {plan.count} devices; "
+            f"use {f'{below} or {above}' if below else above}"
+        )
+    return plan
+
+
+def mean_over(axis: str | None, tree: Any) -> Any:
+    """The mean over the devices of a mapped function; under jit (axis None) the tree as it is."""
+    return tree if axis is None else lax.pmean(tree, axis)
+
+
+def agree(value: float) -> float:
+    """Process 0's value, in every process: clocks differ, and all must stop at the same step."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental import multihost_utils
+
+    return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
+
+
+def checksum(tree: Any) -> jax.Array:
+    """One number, uint32, that any single change of a bit in the tree's arrays changes.
+
+    The sum, mod 2^32, of every 32-bit word times an odd number that depends on its place. Integer sums do not depend
+    on their order, so the number is the same however the arrays are sharded. Works under jit; `tree` holds no keys.
+    """
+
+    def leaf(array: Any) -> jax.Array:
+        array = jnp.asarray(array)
+        if array.dtype == jnp.bool_:
+            array = array.astype(jnp.uint8)
+        bits = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}[array.dtype.itemsize]
+        words = lax.bitcast_convert_type(array, bits).astype(jnp.uint32).ravel()
+        places = 2 * lax.iota(jnp.uint32, words.size) + 1
+        return jnp.sum(words * places, dtype=jnp.uint32)
+
+    total = jnp.zeros((), jnp.uint32)
+    for number, array in enumerate(jax.tree.leaves(tree)):
+        total = total + jnp.uint32(2 * number + 1) * leaf(array)
+    return total

@@ -1,0 +1,119 @@
+"""The Gaussian process: x_t = alpha(t) x + sigma(t) z. DDPM, score SDEs and flow matching differ in the schedule."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ddpm_jax import keys as random
+from ddpm_jax.processes.process import Images, Keys, Times
+from ddpm_jax.schedules import Schedule
+
+
+def expand(t: Times, like: Images) -> Array:
+    """Times with axes of length one at the end, so that they broadcast to `[batch, *site]`."""
+    t = jnp.asarray(t)
+    return t.reshape(t.shape + (1,) * (like.ndim - t.ndim)) if t.ndim else t
+
+
+def sum_sites(values: Images) -> Float[Array, " batch"]:
+    """The sum over every axis but the first."""
+    return values.reshape(values.shape[0], -1).sum(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """x_t = alpha x + sigma z with z standard normal.
+
+    Attributes:
+        schedule: `t -> (alpha, sigma)`.
+        values: `[levels]`, the values that a pixel can take, for the discrete decoder of the interval that ends at
+            t = 0; None for data without levels, which has no such term.
+    """
+
+    schedule: Schedule
+    values: np.ndarray | None = None
+
+    def at(self, t: Times, like: Images) -> tuple[Array, Array]:
+        """(alpha, sigma), broadcastable to `like`. t = 0 is the clean image whatever the schedule's limit: (1, 0)."""
+        t = expand(t, like)
+        alpha, sigma = self.schedule(t)
+        return jnp.where(t > 0, alpha, 1), jnp.where(t > 0, sigma, 0)
+
+    def snr(self, t: Times, like: Images) -> Array:
+        """alpha^2 / sigma^2; infinite at t = 0."""
+        alpha, sigma = self.at(t, like)
+        return jnp.square(alpha / sigma)
+
+    def noise(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+        """z ~ N(0, I)."""
+        return random.normal(keys, shape)
+
+    def corrupt(self, x: Images, z: Images, t: Times) -> Images:
+        """alpha x + sigma z."""
+        alpha, sigma = self.at(t, x)
+        return alpha * x + sigma * z
+
+    def prior(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+        """N(0, sigma(1)^2), which is not the standard normal for every schedule."""
+        z = random.normal(keys, shape)
+        return self.at(jnp.ones((), z.dtype), z)[1] * z
+
+    def reverse(self, keys: Keys, x_t: Images, x: Images, t: Times, s: Times, eta: float) -> Images:
+        """x_s = alpha_s x + sigma_s (sqrt(1 - rho^2) z + rho noise), z = (x_t - alpha_t x) / sigma_t.
+
+        rho^2 = eta^2 (1 - SNR(t) / SNR(s)). eta = 1 is the posterior of the Markov process (Ho et al. 2020, eq. 7),
+        eta = 0 is DDIM (Song et al. 2021a, eq. 12).
+        """
+        alpha_t, sigma_t = self.at(t, x)
+        alpha_s, sigma_s = self.at(s, x)
+        z = (x_t - alpha_t * x) / sigma_t
+        rho_squared = eta**2 * (1 - jnp.square(alpha_t * sigma_s / (sigma_t * alpha_s)))
+        noise = random.normal(keys, x.shape)
+        return alpha_s * x + sigma_s * (jnp.sqrt(1 - rho_squared) * z + jnp.sqrt(rho_squared) * noise)
+
+    def forward(self, keys: Keys, x_s: Images, s: Times, t: Times) -> Images:
+        """x_t = a x_s + sqrt(sigma_t^2 - a^2 sigma_s^2) noise with a = alpha_t / alpha_s."""
+        alpha_t, sigma_t = self.at(t, x_s)
+        alpha_s, sigma_s = self.at(s, x_s)
+        ratio = alpha_t / alpha_s
+        variance = jnp.maximum(jnp.square(sigma_t) - jnp.square(ratio * sigma_s), 0)
+        return ratio * x_s + jnp.sqrt(variance) * random.normal(keys, x_s.shape)
+
+    def elbo(self, posterior: Any, x: Images, z: Images, t: Times, s: Times) -> Float[Array, " batch"]:
+        """The interval's term of the variational bound, in nats.
+
+        For s > 0 it is KL(q(x_s | x_t, x) || p(x_s | x_t)), where p draws x from the posterior N(x_hat, v) and takes
+        the ancestral step. With d = SNR(s) - SNR(t) both are normal and
+
+            KL = 1/2 sum [ log(1 + d v) - d v / (1 + d v) + d (x - x_hat)^2 / (1 + d v) ],
+
+        for a point (v = 0) d/2 |x - x_hat|^2 (Kingma et al. 2021, eq. 13); for v = sigma_t^2 DDPM's fixed-large
+        variance. For s = t it is the density in t, -SNR'(t)/2 |x - x_hat|^2 (their eq. 15). For s = 0 it is the
+        decoder: -log of the posterior's mass in the bin of x. A point has the variance sigma_t^2 / alpha_t^2 there,
+        that of x given x_t under a flat prior.
+        """
+        t, s = expand(t, x), expand(s, x)
+        error = posterior.squared_error(x, z)
+        variance = 0.0 if posterior.variance is None else posterior.variance
+        alpha_t, sigma_t = self.at(t, x)
+        alpha_s, sigma_s = self.at(jnp.where(s > 0, s, t), x)
+        ratio = jnp.square(alpha_t * sigma_s / (sigma_t * alpha_s))
+        gain = jnp.square(alpha_s / sigma_s) * (1 - ratio)
+        spread = gain * variance
+        interval = 0.5 * (jnp.log1p(spread) - spread / (1 + spread) + gain * error / (1 + spread))
+        _, slope = jax.jvp(lambda time: self.snr(time, x), (t,), (jnp.ones_like(t),))
+        term = jnp.where(s < t, interval, -0.5 * slope * error)
+        if self.values is not None:
+            decoder = posterior.discretise(jnp.asarray(self.values, x.dtype), jnp.square(sigma_t / alpha_t))
+            term = jnp.where(s > 0, term, decoder.loss(x))
+        else:
+            term = jnp.where(s > 0, term, 0.0)
+        return sum_sites(term)
+
+    def prior_loss(self, x: Images) -> Float[Array, " batch"]:
+        """alpha(1)^2 |x|^2 / (2 sigma(1)^2): the prior has the variance of q(x_1 | x), so only the means differ."""
+        return sum_sites(0.5 * self.snr(jnp.ones((), x.dtype), x) * jnp.square(x))

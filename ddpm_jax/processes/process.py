@@ -1,0 +1,44 @@
+"""What every process answers. Losses, samplers and bounds are written against this and nothing else."""
+
+from typing import Any, Protocol
+
+from jaxtyping import Array, Float, Key
+
+Images = Float[Array, "batch *site"]
+Times = Float[Array, "..."]  # broadcasts to [batch, *site] once trailing axes are added
+Keys = Key[Array, "*batch"]  # one key, or one an example
+
+
+class Process(Protocol):
+    """Removal of information from an image x in [-1, 1], `[batch, *site]`, between t = 0 (intact) and t = 1.
+
+    Times have shape `[]`, `[batch]`, or any that broadcasts to `[batch, *site]` after axes are added at the end.
+    """
+
+    def noise(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+        """z: all the randomness of the removal, drawn before it."""
+        ...
+
+    def corrupt(self, x: Images, z: Images, t: Times) -> Images:
+        """x_t, a draw of q(x_t | x): given z, a deterministic and nested function of t."""
+        ...
+
+    def prior(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+        """x_1, where sampling starts."""
+        ...
+
+    def reverse(self, keys: Keys, x_t: Images, x: Images, t: Times, s: Times, eta: float) -> Images:
+        """A draw of q(x_s | x_t, x) for s < t; s = 0 returns x. `eta` scales the fresh randomness."""
+        ...
+
+    def forward(self, keys: Keys, x_s: Images, s: Times, t: Times) -> Images:
+        """A draw of q(x_t | x_s) for s < t."""
+        ...
+
+    def elbo(self, posterior: Any, x: Images, z: Images, t: Times, s: Times) -> Float[Array, " batch"]:
+        """The bound's term of the interval (s, t] in nats; s = t gives its density in t."""
+        ...
+
+    def prior_loss(self, x: Images) -> Float[Array, " batch"]:
+        """KL(q(x_1 | x) || prior) in nats."""
+        ...

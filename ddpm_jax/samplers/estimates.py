@@ -1,0 +1,22 @@
+"""Estimates of the clean image that a step is taken with: what tells one solver from another."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ddpm_jax.denoisers import Denoise
+from ddpm_jax.processes.process import Images, Keys, Times
+
+Estimate = Callable[[Keys, Images, Times, Times, Any], tuple[Images, Any]]
+"""`(keys, x_t, t, s, memory) -> (x_hat, memory)`; the memory is a pytree of fixed shape."""
+
+
+def first_order(denoise: Denoise, condition: Any = None) -> Estimate:
+    """One draw of the posterior at (x_t, t); its mean where the posterior is a point. No memory.
+
+    With eta = 1 this is ancestral sampling (Ho et al. 2020, algorithm 2), with eta = 0 DDIM (Song et al. 2021a).
+    """
+
+    def estimate(keys: Keys, x_t: Images, t: Times, s: Times, memory: Any) -> tuple[Images, Any]:
+        return denoise(x_t, t, condition).sample(keys), memory
+
+    return estimate

@@ -1,0 +1,107 @@
+"""What a person sees while a run goes on, and at its end. Process 0 speaks, others are silent."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ddpm_jax.training.logging import Log
+from ddpm_jax.training.loop import Interval, Progress
+
+
+def say(words: str) -> None:
+    """Print, in process 0."""
+    if jax.process_index() == 0:
+        print(words, flush=True)
+
+
+def bar(description: str) -> Callable[[Any], Any]:
+    """A wrapper for an iterable that shows a bar while it is walked, if that takes over a second."""
+    from tqdm import tqdm
+
+    off = jax.process_index() != 0
+    return lambda items: tqdm(items, desc=description, leave=False, dynamic_ncols=True, delay=1, disable=off)
+
+
+class Screen:
+    """A progress bar (loss, images a second, time left) and a line a milestone; numbers also go to the log."""
+
+    def __init__(self, log: Log, batch: int, steps: int | None, step: int):
+        from tqdm import tqdm
+
+        self._log, self._batch = log, batch
+        self._loss = self._norm = self._seconds = 0.0
+        self._steps, self._rate = 0, 0.0
+        self._bar = tqdm(
+            total=steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.1, disable=jax.process_index() != 0
+        )
+
+    def report(self, interval: Interval, progress: Progress) -> None:
+        """A dispatch is done."""
+        self._loss += interval.loss * interval.steps
+        self._norm += interval.gradient_norm * interval.steps
+        self._seconds += interval.seconds
+        self._steps += interval.steps
+        self._rate = interval.learning_rate
+        images = interval.steps * self._batch / max(interval.seconds, 1e-9)
+        self._bar.update(interval.step - self._bar.n)
+        self._bar.set_postfix_str(f"loss {interval.loss:.4f}, {images:,.0f} images/s", refresh=False)
+
+    def flush(self, state: Any, progress: Progress) -> None:
+        """Log the means since the last time."""
+        if not self._steps:
+            return
+        self._log.scalars(
+            progress.step,
+            {
+                "loss": self._loss / self._steps,
+                "gradient_norm": self._norm / self._steps,
+                "learning_rate": self._rate,
+                "images_per_second": self._steps * self._batch / max(self._seconds, 1e-9),
+                "images_seen": progress.step * self._batch,
+                "elapsed_seconds": progress.elapsed,
+            },
+        )
+        self._loss = self._norm = self._seconds = 0.0
+        self._steps = 0
+
+    def milestone(self, progress: Progress, validation_loss: float) -> None:
+        """A checkpoint is being saved."""
+        self._log.scalars(progress.step, {"validation_loss": validation_loss})
+        if not self._bar.disable:
+            self._bar.write(
+                f"step {progress.step}: validation loss {validation_loss:.4f}, "
+                f"{progress.step * self._batch:,} images, {progress.elapsed:.0f} s"
+            )
+
+    def close(self) -> None:
+        """End the bar."""
+        self._bar.close()
+
+
+def summary(result: dict[str, Any], folder: Path, pictures: dict[str, Path]) -> str:
+    """The closing words: the figures, each with its kind, and where everything is."""
+    lines = []
+    if likelihood := result.get("likelihood"):
+        lines.append("bits per dimension (variational bound, discrete decoder; +- standard error)")
+        for split in ("test", "train"):
+            figure = likelihood[split]
+            lines.append(
+                f"  {split:<22}{figure['value']:8.3f} +- {figure['standard_error']:.3f}   ({figure['images']} images)"
+            )
+    if quality := result.get("quality"):
+        features, rows = quality["features"], {"samples": quality["samples"], **quality["references"]}
+        lines.append(
+            f"against {quality['count']} test images, on {features['name']} features {features['hash']}"
+            f" (copies among the test images themselves: {quality['test_copies']:.3f})"
+        )
+        lines.append(f"  {'':<22}{'Frechet':>8}{'precision':>11}{'recall':>8}{'copies':>8}")
+        for name, row in rows.items():
+            lines.append(
+                f"  {name.replace('_', ' '):<22}{row['frechet']:8.2f}{row['precision']:11.3f}"
+                f"{row['recall']:8.3f}{row['copies']:8.3f}"
+            )
+    lines.append("look at")
+    lines += [f"  {path}" for path in [*pictures.values(), folder / "result.json", folder / "metrics.jsonl"]]
+    return "\n".join(lines)

@@ -1,0 +1,112 @@
+"""Train a model, then sample from it and evaluate it.
+
+    python -m ddpm_jax.train --config=configs/digits/ddpm.py
+
+Any value of the config can be changed: --config.optimizer.learning_rate=3e-4. The run's folder gets checkpoints,
+metrics.jsonl, pictures and result.json. The same command started again goes on where it stopped.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ddpm_jax import command
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line and do it."""
+    parser = command.Parser(prog="python -m ddpm_jax.train", description=__doc__)
+    parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE changes one value")
+    parser.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/ and the config's name)")
+    parser.add_argument("--print_config", action="store_true", help="print the resolved config as JSON and stop")
+    options, config, overrides = command.parse_with_config(parser, arguments)
+    if options.print_config:
+        from ddpm_jax.configuration import to_json
+
+        print(to_json(config))
+        return
+    from ddpm_jax import runs
+
+    folder = Path(options.workdir) if options.workdir else runs.default_folder(options.config, overrides, config)
+    command.start_jax(config.parallel.distributed)
+    train(config, folder)
+
+
+def train(config: Any, folder: Path) -> dict[str, Any]:
+    """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
+
+    Raises:
+        UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
+            that is not finite.
+    """
+    import jax
+
+    from ddpm_jax import configuration, data, evaluation, runs, screen
+    from ddpm_jax.experiment import Experiment
+    from ddpm_jax.job import make_job
+    from ddpm_jax.parallel import make_plan
+    from ddpm_jax.training.checkpoints import Checkpoints
+    from ddpm_jax.training.logging import Log
+    from ddpm_jax.training.loop import Every, Progress
+    from ddpm_jax.training.loop import train as run_loop
+    from ddpm_jax.training.state import weights
+
+    plan = make_plan(config.parallel.map, config.parallel.shard, config.data.batch)
+    dataset = data.load(config.data.name, config.data.dir or None)
+    configuration.check_data(config, dataset.description, len(dataset.split("train")))
+    known = runs.open_folder(folder, config)
+    experiment = Experiment(config, dataset.description)
+    job = make_job(experiment, plan, dataset)
+    limits, logging = config.training, config.logging
+    with Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints:
+        state, elapsed = checkpoints.resume(job.fresh, job.abstract)
+        start = int(state.step)
+        screen.say(
+            f"{'going on with' if known and start else 'training in'} {folder} from step {start}: "
+            f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
+        )
+        log = Log(folder, config.to_dict(), logging.wandb, logging.project, logging.group, logging.tensorboard, start)
+        display = screen.Screen(log, config.data.batch, job.budget.steps, start)
+
+        def milestone(state: Any, progress: Progress) -> None:
+            loss = job.validation_loss(state)
+            checkpoints.save(state, progress.elapsed, loss)
+            display.milestone(progress, loss)
+
+        events = [Every(limits.log_every, display.flush), Every(limits.save_every, milestone)]
+        try:
+            state = run_loop(
+                job.run, state, job.data(start), job.budget, limits.dispatch, display.report, events, elapsed
+            )
+        finally:
+            display.close()
+        checkpoints.wait()
+        result = {
+            "config": config.to_dict(),
+            "seed": config.seed,
+            **runs.provenance(),
+            "steps": int(state.step),
+            "images_seen": int(state.step) * config.data.batch,
+            "global_batch": config.data.batch,
+            "parameters": job.parameters,
+            "training_flops": job.flops_per_step * int(state.step),
+            "best_step": checkpoints.best,
+        }
+        runs.write_result(folder, result)
+        params = weights(state, config.sampler.ema)
+        pictures = evaluation.draw_pictures(experiment, plan, params, folder, screen.bar)
+        for name, path in pictures.items():
+            log.picture(int(state.step), name, path)
+        if config.evaluation.at_end:
+            figures = evaluation.evaluate(experiment, plan, params, dataset, screen.bar)
+            runs.write_result(folder, figures)
+            log.scalars(int(state.step), evaluation.headline(figures))
+            result.update(figures)
+        log.close()
+    screen.say(screen.summary(result, folder, pictures))
+    jax.clear_caches()
+    return result
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,129 @@
+"""Where a run's numbers go: JSON lines always; W&B and TensorBoard as asked. A failure here never ends a run."""
+
+import json
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+WANDB_MODES = ("offline", "online", "off")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON-lines file; a half-written last line is left out."""
+    rows = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return rows
+
+
+class Log:
+    """Metrics of a run, by step, to `metrics.jsonl` and to the trackers that are on. Process 0 writes, others do not."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        wandb: str = "off",
+        project: str = "ddpm_jax",
+        group: str = "",
+        tensorboard: bool = False,
+        resume_step: int = 0,
+    ):
+        self._sinks: list[tuple[str, Callable[[int, dict[str, float]], None]]] = []
+        self._images: list[Callable[[int, str, Path], None]] = []
+        self._closers: list[Callable[[], None]] = []
+        if jax.process_index() != 0:
+            return
+        self._guard("metrics.jsonl", lambda: self._open_lines(folder / "metrics.jsonl", resume_step))
+        if wandb != "off":
+            self._guard("W&B", lambda: self._open_wandb(folder, config, wandb, project, group))
+        if tensorboard:
+            self._guard("TensorBoard", lambda: self._open_tensorboard(folder, resume_step))
+
+    @staticmethod
+    def _guard(name: str, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception as error:  # whatever a tracker or a full disk raises
+            warnings.warn(f"logging to {name} failed, the run goes on: {error}", stacklevel=3)
+
+    def _open_lines(self, path: Path, resume_step: int) -> None:
+        kept = [row for row in read_lines(path) if row["step"] <= resume_step]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        file = path.open("a", buffering=1)
+        self._sinks.append((path.name, lambda step, row: _write(file, {"step": step, **row})))
+        self._closers.append(file.close)
+
+    def _open_wandb(self, folder: Path, config: dict[str, Any], mode: str, project: str, group: str) -> None:
+        os.environ.setdefault("WANDB_SILENT", "true")
+        import hashlib
+
+        import wandb
+
+        identity = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]
+        run = wandb.init(
+            project=project,
+            group=group or None,
+            name=folder.name,
+            id=identity,
+            resume="allow" if mode == "online" else None,
+            dir=str(folder),
+            mode=mode,  # type: ignore[arg-type]
+            config=config,
+        )
+        self._sinks.append(("W&B", lambda step, row: run.log(row, step=step)))
+        self._images.append(lambda step, name, path: run.log({name: wandb.Image(str(path))}, step=step))
+        self._closers.append(run.finish)
+
+    def _open_tensorboard(self, folder: Path, resume_step: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1 if resume_step else None)
+
+        def write(step: int, row: dict[str, float]) -> None:
+            for name, value in row.items():
+                writer.add_scalar(name, value, step)
+
+        def show(step: int, name: str, path: Path) -> None:
+            import numpy as np
+            from PIL import Image
+
+            writer.add_image(name, np.asarray(Image.open(path).convert("RGB")), step, dataformats="HWC")
+
+        self._sinks.append(("TensorBoard", write))
+        self._images.append(show)
+        self._closers.append(writer.close)
+
+    def scalars(self, step: int, row: dict[str, float]) -> None:
+        """Log a row of numbers at a step. A tracker that fails is told about once and then left out."""
+        working = []
+        for name, sink in self._sinks:
+            try:
+                sink(step, row)
+                working.append((name, sink))
+            except Exception as error:
+                warnings.warn(f"logging to {name} failed and stops here, the run goes on: {error}", stacklevel=2)
+        self._sinks = working
+
+    def picture(self, step: int, name: str, path: Path) -> None:
+        """Show a PNG in the trackers that show pictures."""
+        for show in self._images:
+            self._guard("a picture", lambda show=show: show(step, name, path))
+
+    def close(self) -> None:
+        """Flush and end every tracker."""
+        for close in self._closers:
+            self._guard("a tracker's end", close)
+        self._sinks, self._images, self._closers = [], [], []
+
+
+def _write(file: Any, row: dict[str, Any]) -> None:
+    file.write(json.dumps(row) + "\n")

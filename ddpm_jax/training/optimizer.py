@@ -1,0 +1,76 @@
+"""The optimizer, from optax, and the learning rate as a function of the fraction of the budget that is spent."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+SCHEDULES: dict[str, Callable[[Array], Array]] = {
+    "constant": jnp.ones_like,
+    "linear": lambda fraction: 1 - fraction,
+    "cosine": lambda fraction: 0.5 * (1 + jnp.cos(jnp.pi * fraction)),
+}
+"""The learning rate's factor at a fraction in [0, 1] of the budget."""
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+
+
+def make_optimizer(
+    name: str, clip: float, b1: float, b2: float, epsilon: float, weight_decay: float
+) -> optax.GradientTransformation:
+    """Clipping by global norm (0 for none), then the optimizer's direction; the step multiplies the rate in.
+
+    The rate stays outside because it depends on the budget, which only the loop knows.
+    """
+    directions = {
+        "adam": [optax.scale_by_adam(b1, b2, epsilon)],
+        "adamw": [optax.scale_by_adam(b1, b2, epsilon), optax.add_decayed_weights(weight_decay)],
+        "sgd": [optax.trace(b1)],
+    }[name]
+    return optax.chain(*([optax.clip_by_global_norm(clip)] if clip else []), *directions)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends: at the first of these that is reached. `seconds` counts time in the loop, compilation included.
+
+    Attributes:
+        steps: the fewest steps that any of steps, images or FLOPs allows; None where only time does.
+        seconds: of training, or None.
+    """
+
+    steps: int | None
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, batch: int, flops_per_step: float, steps: int, images: int, flops: float, seconds: float) -> "Budget":
+        """From limits of which 0 means none. Images and FLOPs become whole steps, at least one."""
+        limits = [
+            steps if steps else math.inf,
+            max(1, images // batch) if images else math.inf,
+            max(1, math.floor(flops / flops_per_step)) if flops else math.inf,
+        ]
+        fewest = min(limits)
+        return cls(None if fewest == math.inf else int(fewest), seconds or None)
+
+    def clock(self, elapsed: float) -> float:
+        """The fraction of the time that is spent."""
+        return min(1.0, elapsed / self.seconds) if self.seconds else 0.0
+
+    def fraction(self, step: Int[Array, ""], clock: Float[Array, ""]) -> Float[Array, ""]:
+        """The fraction of the budget that is spent, in [0, 1]. Without a time limit it depends on the step alone."""
+        done = step / self.steps if self.steps else jnp.zeros(())
+        return jnp.minimum(jnp.maximum(done, clock), 1.0)
+
+
+def learning_rate(peak: float, warmup: int, schedule: str, budget: Budget) -> Callable[[Array, Array], Array]:
+    """`(step, clock) -> rate`: `peak` times a linear warm-up over `warmup` steps times the schedule's factor."""
+
+    def rate(step: Int[Array, ""], clock: Float[Array, ""]) -> Float[Array, ""]:
+        warm = jnp.minimum(1.0, (step + 1) / warmup) if warmup else 1.0
+        return peak * warm * SCHEDULES[schedule](budget.fraction(step, clock))
+
+    return rate

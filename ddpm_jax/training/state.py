@@ -1,0 +1,47 @@
+"""Everything that a run carries from one step to the next."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """The training state, a pytree.
+
+    Attributes:
+        params: what the gradient changes.
+        frozen: what it does not (a pretrained encoder, a teacher); saved once.
+        ema: exponential moving averages of `params`, one for each decay, by the decay's text ("0.999").
+        opt_state: optax's.
+        extra: state of the objective (a history of losses); empty for most.
+        step: steps done.
+    """
+
+    params: Any
+    frozen: Any
+    ema: dict[str, Any]
+    opt_state: Any
+    extra: Any
+    step: Int[Array, ""]
+
+
+def new_state(params: Any, decays: tuple[float, ...], optimizer: Any, frozen: Any = None, extra: Any = None) -> TrainState:
+    """The state before the first step; averages start at the parameters."""
+    return TrainState(
+        params=params,
+        frozen={} if frozen is None else frozen,
+        ema={str(decay): jax.tree.map(jnp.copy, params) for decay in decays},
+        opt_state=optimizer.init(params),
+        extra={} if extra is None else extra,
+        step=jnp.zeros((), jnp.int32),
+    )
+
+
+def weights(state: TrainState, ema: float) -> Any:
+    """The parameters to use: the average of this decay, or the raw ones for 0."""
+    return state.ema[str(ema)] if ema else state.params

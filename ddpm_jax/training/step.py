@@ -1,0 +1,128 @@
+"""The training step, a pure function, and a dispatch of several of them as one compiled program."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from ddpm_jax import keys as random
+from ddpm_jax.parallel import mean_over
+from ddpm_jax.training.state import TrainState
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What a step needs beside its state and data.
+
+    Attributes:
+        loss: `(params, frozen, extra, keys, dropout_keys, batch, t, s) -> [batch]`.
+        times: `(key, count) -> (t, s)` for the whole batch.
+        draw: `(data, keys, i) -> batch`, the rows of the i-th step of a dispatch.
+        optimizer: optax's, without the learning rate.
+        rate: `(step, clock) -> learning rate`.
+        decays: of the moving averages.
+        batch: the global batch.
+        root: the key of all training randomness; step k uses `fold_in(root, k)`.
+    """
+
+    loss: Callable[..., Float[Array, " rows"]]
+    times: Callable[[Key[Array, ""], int], tuple[Array, Array]]
+    draw: Callable[[Any, Key[Array, " rows"], Any], dict[str, Any]]
+    optimizer: optax.GradientTransformation
+    rate: Callable[[Array, Array], Array]
+    decays: tuple[float, ...]
+    batch: int
+    root: Key[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Metrics:
+    """Sums over the steps of a dispatch, and the first step whose loss or gradient was not finite (-1: none)."""
+
+    loss: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    learning_rate: Float[Array, ""]
+    steps: Int[Array, ""]
+    bad_step: Int[Array, ""]
+
+
+def train_step(
+    recipe: Recipe, state: TrainState, data: Any, rows: Int[Array, " rows"], i: Any, clock: Any, axis: str | None
+) -> tuple[TrainState, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """One step on the given rows of the global batch: `(state, loss, gradient norm, learning rate)`.
+
+    Where rows are a device's part (pmap), `axis` names the devices and gradients are averaged over it once.
+    Averages follow ema <- d ema + (1 - d) params with d = min(decay, (1 + k) / (10 + k)), so that the start is
+    forgotten even in a short run.
+    """
+    key_times, key_rows = jax.random.split(jax.random.fold_in(recipe.root, state.step))
+    keys_data, keys_loss, keys_dropout = random.split(random.per_example(key_rows, rows), 3)
+    t, s = (times[rows] for times in recipe.times(key_times, recipe.batch))
+    batch = recipe.draw(data, keys_data, i)
+
+    def mean_loss(params: Any) -> Array:
+        losses = recipe.loss(params, state.frozen, state.extra, keys_loss, keys_dropout, batch, t, s)
+        return jnp.mean(losses)
+
+    loss, gradient = mean_over(axis, jax.value_and_grad(mean_loss)(state.params))
+    direction, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
+    rate = recipe.rate(state.step, clock)
+    params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
+    warm = (1 + state.step) / (10 + state.step)
+    ema = {}
+    for decay in recipe.decays:
+        kept = jnp.minimum(decay, warm)
+        ema[str(decay)] = jax.tree.map(lambda old, new, d=kept: d * old + (1 - d) * new, state.ema[str(decay)], params)
+    new = TrainState(params, state.frozen, ema, opt_state, state.extra, state.step + 1)
+    return new, loss, optax.global_norm(gradient), rate
+
+
+def make_dispatch(recipe: Recipe, axis: str | None) -> Callable[..., tuple[TrainState, Metrics]]:
+    """`(state, data, rows, count, clock) -> (state, metrics)`: `count` steps in one program.
+
+    The count is an argument, not a shape: a shorter last dispatch runs the very same compiled body, which is what
+    makes a stopped and resumed run equal to an uninterrupted one bit for bit. A step that is not finite ends the loop.
+    """
+
+    def dispatch(state: TrainState, data: Any, rows: Any, count: Any, clock: Any) -> tuple[TrainState, Metrics]:
+        def body(carry: tuple) -> tuple:
+            state, metrics = carry
+            new, loss, norm, rate = train_step(recipe, state, data, rows, metrics.steps, clock, axis)
+            bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm))
+            metrics = Metrics(
+                loss=metrics.loss + loss,
+                gradient_norm=metrics.gradient_norm + norm,
+                learning_rate=rate,
+                steps=metrics.steps + 1,
+                bad_step=jnp.where(bad, new.step, metrics.bad_step),
+            )
+            return new, metrics
+
+        def unfinished(carry: tuple) -> Array:
+            return (carry[1].steps < count) & (carry[1].bad_step < 0)
+
+        zero = jnp.zeros(())
+        start = Metrics(zero, zero, zero, jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
+        return jax.lax.while_loop(unfinished, body, (state, start))
+
+    return dispatch
+
+
+def flops_of_step(recipe: Recipe, state: TrainState, data: Any) -> float:
+    """Floating-point operations of one step on the global batch, from the compiler's count before optimisation.
+
+    `state` and `data` may be shapes. The step is traced, not compiled. 0 where the compiler cannot tell.
+    """
+    rows = jax.ShapeDtypeStruct((recipe.batch,), jnp.int32)
+    number, clock = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
+
+    def step(state: TrainState, data: Any, rows: Any, number: Any, clock: Any) -> Any:
+        return train_step(recipe, state, data, rows, number, clock, None)
+
+    cost = jax.jit(step).lower(state, data, rows, number, clock).cost_analysis()
+    return float(cost.get("flops", 0.0)) if cost else 0.0

@@ -1,0 +1,91 @@
+import dataclasses
+import logging
+
+import jax
+import numpy as np
+import pytest
+
+from ddpm_jax.errors import UserError
+from ddpm_jax.metrics.features import Recipe, load_features
+from ddpm_jax.models import classifier
+
+SHORT = Recipe(least_steps=20, epochs=0.0, batch=32)
+
+
+def short_features(digits, cache, **changes):
+    recipe = dataclasses.replace(SHORT, **changes)
+    return load_features(*digits["train"], 17, 10, recipe=recipe, cache=cache, progress=False)
+
+
+def test_digits_are_recognised(digits, digit_features):
+    images, labels = digits["test"]
+    assert digit_features.name == "trained-cnn"
+    assert digit_features.accuracy >= 0.95
+    probabilities = digit_features.predict(images)
+    assert np.mean(probabilities.argmax(1) == labels) == digit_features.accuracy
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-12)
+
+
+def test_features_are_a_function_of_the_image_alone(digits, digit_features):
+    images = np.concatenate([digits["test"][0], digits["train"][0]])  # more than one block
+    features = digit_features.extract(images)
+    assert features.shape == (1447, digit_features.dimension)
+    assert features.dtype == np.float64
+    np.testing.assert_array_equal(digit_features.extract(images[1200:1203]), features[1200:1203])
+
+
+def test_cached_weights_are_read_and_belong_to_recipe_and_data(digits, tmp_path, monkeypatch):
+    first = short_features(digits, tmp_path)
+    assert len(first.hash) == 16
+    other = short_features(digits, tmp_path, seed=1)
+    images, labels = digits["train"]
+    fewer = load_features(images[1:], labels[1:], 17, 10, recipe=SHORT, cache=tmp_path, progress=False)
+    assert len({first.hash, other.hash, fewer.hash}) == len(list(tmp_path.iterdir())) == 3
+    monkeypatch.setattr("ddpm_jax.metrics.features._train", None)  # training again would fail
+    again = short_features(digits, tmp_path)
+    assert again.hash == first.hash
+    np.testing.assert_array_equal(again.extract(images[:5]), first.extract(images[:5]))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "other shapes"])
+def test_a_damaged_file_is_made_again(digits, tmp_path, caplog, damage):
+    first = short_features(digits, tmp_path)
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    if damage == "other shapes":
+        short_features(digits, tmp_path / "other", dimension=32)
+        (other,) = (tmp_path / "other").iterdir()
+        content = other.read_bytes()
+    damaged = {"truncated": content[: len(content) // 2], "empty": b"", "text": b"no weights here"}
+    path.write_bytes(damaged.get(damage, content))
+    with caplog.at_level(logging.WARNING):
+        again = short_features(digits, tmp_path)
+    assert "damaged" in caplog.text
+    assert again.hash == first.hash  # one machine, one recipe: the same weights
+    caplog.clear()
+    assert short_features(digits, tmp_path).hash == first.hash
+    assert not caplog.text
+
+
+def test_without_labels_the_network_is_random_and_says_so(digits, tmp_path):
+    images = digits["train"][0]
+    features = load_features(images, None, 17, 0, cache=tmp_path)
+    assert (features.name, features.accuracy, features.predict) == ("random-cnn", None, None)
+    assert features.extract(images[:7]).shape == (7, features.dimension)
+    assert features.hash == load_features(images, None, 17, 0, cache=tmp_path).hash
+    assert not list(tmp_path.iterdir())
+
+
+def test_small_images_are_a_user_error():
+    with pytest.raises(UserError, match="at least 8 pixels"):
+        load_features(np.zeros((4, 6, 6, 1), np.uint8), None, 2, 0)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 20, 3)])
+def test_the_classifier_takes_any_size(shape):
+    params = classifier.init(jax.random.key(0), shape, classes=5, dimension=16)
+    x = jax.random.uniform(jax.random.key(1), (3, *shape))
+    features, logits = classifier.apply(params, x, classes=5, dimension=16)
+    assert (features.shape, logits.shape) == ((3, 16), (3, 5))
+    assert float(features.std()) > 0.01
