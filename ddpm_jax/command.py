@@ -84,10 +84,12 @@ def _load(file: str, overrides: list[str]) -> Any:
 
     from ddpm_jax import configuration
 
-    path = Path(file.split(":")[0])
+    path = Path(file.split(":", maxsplit=1)[0])
     if not path.is_file():
         there = [str(other) for other in sorted(Path("configs").glob("**/*.py"))]
-        raise UserError(f"--config: there is no file {path}; {nearest(str(path), there) if there else 'give a .py file'}")
+        raise UserError(
+            f"--config: there is no file {path}; {nearest(str(path), there) if there else 'give a .py file'}"
+        )
     known = configuration.flatten(configuration.base())
     for word in overrides:
         if not word.startswith("--config."):
@@ -122,7 +124,9 @@ def start_jax(distributed: bool = False) -> None:
     Raises:
         UserError: the processes cannot find one another.
     """
-    if os.environ.get("JAX_NUM_CPU_DEVICES", "1") != "1" or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    if os.environ.get("JAX_NUM_CPU_DEVICES", "1") != "1" or "host_platform_device_count" in os.environ.get(
+        "XLA_FLAGS", ""
+    ):
         os.environ.setdefault("NPROC", "16")  # emulated devices wait for one another for ever on too few threads
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import jax

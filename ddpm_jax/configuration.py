@@ -93,6 +93,7 @@ def base() -> ConfigDict:
     config.parallel = parallel = ConfigDict()
     parallel.map = "jit"
     parallel.shard = "replicated"
+    parallel.loop = "auto"  # who repeats the steps of a dispatch: device, host, or auto by what is faster
     parallel.distributed = False  # several processes: call jax.distributed.initialize() first
 
     config.logging = logging = ConfigDict()
@@ -224,6 +225,7 @@ def choices() -> dict[str, tuple[str, ...]]:
         "optimizer.schedule": optimizer.SCHEDULES,
         "parallel.map": parallel.MAPS,
         "parallel.shard": parallel.SHARDS,
+        "parallel.loop": parallel.LOOPS,
         "logging.wandb": logging.WANDB_MODES,
     }
     return {key: tuple(table) for key, table in tables.items()}

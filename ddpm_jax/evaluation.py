@@ -11,12 +11,21 @@ import numpy as np
 
 from ddpm_jax import keys as random
 from ddpm_jax import pictures
-from ddpm_jax.data import Dataset, Source
+from ddpm_jax.data import Dataset, Description, Source
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.likelihood import bits_per_dimension
 from ddpm_jax.parallel import Plan
 
 Bar = Callable[[str], Callable[[Any], Any]]
+
+
+def labels_for(description: Description, count: int, label: int | None = None) -> np.ndarray:
+    """`[count]` int32: the label, or all of them in turn."""
+    return (
+        np.arange(count, dtype=np.int32) % max(1, description.labels)
+        if label is None
+        else np.full(count, label, np.int32)
+    )
 
 
 def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames: tuple[int, ...] = ()) -> Callable:
@@ -35,7 +44,7 @@ def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames
 
     def sample(params: Any, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
         rows = np.arange(count, dtype=np.int32)
-        labels = rows % max(1, experiment.description.labels) if label is None else np.full_like(rows, label)
+        labels = labels_for(experiment.description, count, label)
         return each((params, jax.random.key(seed)), {"row": rows, "label": labels}, progress)
 
     return sample
@@ -50,7 +59,7 @@ def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
 def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
     """The bound in bits per dimension on the training and the test split, with its parts."""
     evaluation = experiment.config.evaluation
-    each = plan.each(lambda params, rows: experiment.bound(params, rows), experiment.config.sampler.batch)
+    each = plan.each(experiment.bound, experiment.config.sampler.batch)
     figures = {}
     for split in ("train", "test"):
         rows = rows_of(dataset.split(split), evaluation.likelihood_images)

@@ -89,9 +89,7 @@ class Experiment:
         condition = self.condition(rows["label"])
         objective = losses.OBJECTIVES[self.config.objective.name]
         x = self.description.encode(rows["image"])
-        return losses.loss(
-            self.process, self.denoiser(params), objective, keys_noise, x, condition, t[:, 0], s[:, 0]
-        )
+        return losses.loss(self.process, self.denoiser(params), objective, keys_noise, x, condition, t[:, 0], s[:, 0])
 
     def grid(self, steps: int | None = None) -> np.ndarray:
         """The sampler's time grid; of `steps` network evaluations if given."""

@@ -16,7 +16,7 @@ from ddpm_jax.models import parameter_count
 from ddpm_jax.parallel import Plan
 from ddpm_jax.training.optimizer import Budget, learning_rate, make_optimizer
 from ddpm_jax.training.state import TrainState, new_state, weights
-from ddpm_jax.training.step import Recipe, flops_of_step, make_dispatch
+from ddpm_jax.training.step import Recipe, flops_of_step, make_advance, no_metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,20 +44,33 @@ class Job:
     parameters: int
 
 
+def _first_state(experiment: Experiment) -> Callable[[jax.Array], TrainState]:
+    section = experiment.config.optimizer
+    decays = tuple(float(decay) for decay in section.ema)
+    return lambda key: new_state(experiment.network.init(key), decays, optimizer_of(experiment.config))
+
+
+def optimizer_of(config: ConfigDict) -> Any:
+    """The optimizer that the config describes."""
+    section = config.optimizer
+    return make_optimizer(section.name, section.clip, section.b1, section.b2, section.epsilon, section.weight_decay)
+
+
+def abstract_state(experiment: Experiment) -> TrainState:
+    """The shapes and types of a run's state, without making one."""
+    return jax.eval_shape(_first_state(experiment), jax.random.key(0))
+
+
 def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
     """The job of an experiment on these devices and data."""
     config = experiment.config
     source, batch = dataset.split("train"), config.data.batch
     section = config.optimizer
-    optimizer = make_optimizer(
-        section.name, section.clip, section.b1, section.b2, section.epsilon, section.weight_decay
-    )
+    optimizer = optimizer_of(config)
     decays = tuple(float(decay) for decay in section.ema)
     key_params, key_steps = jax.random.split(jax.random.key(config.seed))
 
-    def first_state(key: jax.Array) -> TrainState:
-        return new_state(experiment.network.init(key), decays, optimizer)
-
+    first_state = _first_state(experiment)
     resident = config.data.placement == "device" or (config.data.placement == "auto" and fits_device(source))
     feed = resident_feed(source, plan, config) if resident else host_feed(source, plan, config)
 
@@ -65,14 +78,14 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
         rate = learning_rate(section.learning_rate, section.warmup, section.schedule, budget)
         return Recipe(experiment.loss, experiment.times, feed.draw, optimizer, rate, decays, batch, key_steps)
 
-    abstract = jax.eval_shape(first_state, key_params)
+    abstract = abstract_state(experiment)
     flops = flops_of_step(recipe(Budget(1)), abstract, feed.example)
     limits = config.training
     budget = Budget.of(batch, flops, limits.steps, limits.images, limits.flops, limits.seconds)
     return Job(
         fresh=lambda: plan.initialise(first_state, key_params),
         abstract=abstract,
-        run=plan.train(make_dispatch(recipe(budget), plan.axis), batch, resident),
+        run=plan.train(make_advance(recipe(budget), plan.axis), no_metrics, batch, resident),
         data=feed.data,
         budget=budget,
         validation_loss=_validation_loss(experiment, plan, dataset.split("validation")),

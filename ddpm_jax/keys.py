@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 
 def per_example(key: Key[Array, ""], rows: Int[Array, " batch"]) -> Key[Array, " batch"]:
-    """One key for each row number: `fold_in(key, row)`. Rows are numbered across the whole batch, not a device's part."""
+    """One key for each row number: `fold_in(key, row)`. Rows count across the whole batch, not a device's part."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
 
 

@@ -47,5 +47,3 @@ def loss(
     z = process.noise(keys, x.shape)
     posterior = denoise(process.corrupt(x, z, t), t, condition)
     return objective(process, posterior, x, z, t, s)
-
-

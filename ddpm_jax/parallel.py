@@ -23,17 +23,31 @@ from ddpm_jax.errors import UserError
 AXIS = "batch"
 MAPS = ("jit", "pmap")
 SHARDS = ("replicated", "fsdp")
+LOOPS = ("auto", "device", "host")
 SMALLEST_SHARDED = 2**12
 """Arrays with fewer elements stay replicated under FSDP: gathering them costs more than keeping them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How to use the devices: `map` is "jit" or "pmap", `shard` is "replicated" or "fsdp", `devices` in mesh order."""
+    """How to use the devices: `map` is "jit" or "pmap", `shard` is "replicated" or "fsdp".
+
+    `loop` says who repeats the steps of a dispatch: "device", "host", or "auto" by what is faster.
+    """
 
     map: str = "jit"
     shard: str = "replicated"
+    loop: str = "auto"
     devices: tuple[jax.Device, ...] = ()
+
+    @property
+    def loops_on_device(self) -> bool:
+        """Whether the steps of a dispatch are a loop inside one program.
+
+        Not on the CPU: XLA's gradients of convolutions with respect to the weights ran some 15 times slower inside a
+        compiled loop than outside (8x8x64, jax 0.10), and starting a program costs the CPU next to nothing.
+        """
+        return self.loop == "device" or (self.loop == "auto" and self.mesh.devices.flat[0].platform != "cpu")
 
     @cached_property
     def mesh(self) -> Mesh:
@@ -97,37 +111,62 @@ class Plan:
         sharding = self.sharding(None, AXIS)
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), tree)
 
-    def train(self, dispatch: Callable[..., tuple[Any, Any]], batch: int, resident: bool) -> Callable[..., Any]:
-        """Compile `dispatch(state, data, rows, count, clock) -> (state, metrics)`; the state is donated.
+    def train(
+        self, advance: Callable[..., tuple[Any, Any]], start: Callable[[], Any], batch: int, resident: bool
+    ) -> Any:
+        """Compile a dispatch of several steps: `(state, data, count, clock) -> (state, metrics)`, donating the state.
+
+        The count is an argument and not a shape: a shorter dispatch runs the very same program, which is what makes a
+        stopped and resumed run equal to an uninterrupted one bit for bit. With `loop` "device" the steps are a loop
+        inside one program, with "host" calls of a program of one step, none of which waits for the one before.
 
         Args:
-            dispatch: sees the rows of its device only (pmap) or all of them (jit).
+            advance: `(state, metrics, data, rows, clock) -> (state, metrics)`, one step. It sees the rows of its
+                device only (pmap) or all of them (jit).
+            start: makes the metrics of no steps.
             batch: the global batch.
             resident: whether `data` is a whole data set on every device, or batches from `put_steps`.
-
-        Returns:
-            `(state, data, count, clock) -> (state, metrics)`.
         """
         rows = np.arange(batch, dtype=np.int32)
+
+        def looped(state: Any, data: Any, rows: Any, count: Any, clock: Any) -> tuple[Any, Any]:
+            def body(_: Any, carry: tuple) -> tuple:
+                return advance(*carry, data, rows, clock)
+
+            return lax.fori_loop(0, count, body, (state, start()))
+
         if self.map == "pmap":
-            mapped = jax.pmap(
-                dispatch,
-                axis_name=AXIS,
-                in_axes=(None, None if resident else 1, 0, None, None),
-                out_axes=None,
-                donate_argnums=(0,),
-            )
-            mine = rows[self.local_rows(batch)].reshape(jax.local_device_count(), -1)
-            return lambda state, data, count, clock: mapped(state, data, mine, count, clock)
-        spread = jax.make_array_from_callback(rows.shape, self.sharding(AXIS), lambda index: rows[index])
+            local = jax.local_device_count()
+            rows = rows[self.local_rows(batch)].reshape(local, -1)
+            data_axis = None if resident else 1
 
-        def pinned(state: Any, data: Any, rows: Any, count: Any, clock: Any) -> tuple[Any, Any]:
-            state, metrics = dispatch(state, data, rows, count, clock)
-            shardings = self.state_sharding(state)
-            return lax.with_sharding_constraint(state, shardings), metrics
+            def compile(function: Callable, in_axes: tuple, donate: tuple) -> Callable:
+                return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=donate)
+        else:
+            whole = rows
+            rows = jax.make_array_from_callback(whole.shape, self.sharding(AXIS), lambda index: whole[index])
+            data_axis = None
 
-        compiled = jax.jit(pinned, donate_argnums=(0,))
-        return lambda state, data, count, clock: compiled(state, data, spread, count, clock)
+            def compile(function: Callable, in_axes: tuple, donate: tuple) -> Callable:
+                def pinned(*arguments: Any) -> tuple[Any, Any]:
+                    state, metrics = function(*arguments)
+                    return lax.with_sharding_constraint(state, self.state_sharding(state)), metrics
+
+                return jax.jit(pinned, donate_argnums=donate)
+
+        if self.loops_on_device:
+            program = compile(looped, (None, data_axis, 0, None, None), (0,))
+            return lambda state, data, count, clock: program(state, data, rows, count, clock)
+        one = compile(advance, (None, None, data_axis, 0, None), (0, 1))
+        fresh = jax.jit(start, out_shardings=self.sharding())
+
+        def dispatch(state: Any, data: Any, count: int, clock: Any) -> tuple[Any, Any]:
+            metrics = fresh()
+            for _ in range(int(count)):
+                state, metrics = one(state, metrics, data, rows, clock)
+            return state, metrics
+
+        return dispatch
 
     def each(self, function: Callable[[Any, Any], Any], batch: int) -> Callable[..., Any]:
         """Apply `function(shared, rows) -> results` to rows in batches over all devices, and keep every row.
@@ -175,17 +214,13 @@ class Plan:
         return apply
 
 
-def make_plan(map: str = "jit", shard: str = "replicated", batch: int | None = None) -> Plan:
+def make_plan(map: str = "jit", shard: str = "replicated", loop: str = "auto", batch: int | None = None) -> Plan:
     """The plan for all devices there are.
 
     Raises:
-        UserError: `pmap` with FSDP, or a global batch that the devices do not divide.
+        UserError: the devices do not divide the global batch.
     """
-    if map == "pmap" and shard != "replicated":
-        raise UserError(
-            'config.parallel.shard: "pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp'
-        )
-    plan = Plan(map, shard)
+    plan = Plan(map, shard, loop)
     if batch is not None and batch % plan.count:
         below, above = batch - batch % plan.count, batch + -batch % plan.count
         raise UserError(

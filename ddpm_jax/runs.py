@@ -25,12 +25,15 @@ CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
 
 def default_folder(config_file: str, overrides: Sequence[str], config: ConfigDict) -> Path:
     """`runs/<folder>_<file>` of the config file; with overrides, the start of the config's hash is added."""
-    path = Path(config_file.split(":")[0])
+    path = Path(config_file.split(":", maxsplit=1)[0])
     parent = path.absolute().parent.name
     name = path.stem if parent in {"", "configs"} else f"{parent}_{path.stem}"
     if overrides:
-        kept = {key: value for key, value in configuration.flatten(config).items()
-                if not key.startswith(configuration.SAME_RESULT)}
+        kept = {
+            key: value
+            for key, value in configuration.flatten(config).items()
+            if not key.startswith(configuration.SAME_RESULT)
+        }
         name += "-" + hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
     return Path("runs") / name
 

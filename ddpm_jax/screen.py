@@ -1,6 +1,6 @@
 """What a person sees while a run goes on, and at its end. Process 0 speaks, others are silent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,14 @@ from ddpm_jax.training.logging import Log
 from ddpm_jax.training.loop import Interval, Progress
 
 
+def speaks() -> bool:
+    """Whether this process is the one that prints and writes."""
+    return jax.process_index() == 0
+
+
 def say(words: str) -> None:
     """Print, in process 0."""
-    if jax.process_index() == 0:
+    if speaks():
         print(words, flush=True)
 
 
@@ -20,7 +25,7 @@ def bar(description: str) -> Callable[[Any], Any]:
     """A wrapper for an iterable that shows a bar while it is walked, if that takes over a second."""
     from tqdm import tqdm
 
-    off = jax.process_index() != 0
+    off = not speaks()
     return lambda items: tqdm(items, desc=description, leave=False, dynamic_ncols=True, delay=1, disable=off)
 
 
@@ -34,7 +39,7 @@ class Screen:
         self._loss = self._norm = self._seconds = 0.0
         self._steps, self._rate = 0, 0.0
         self._bar = tqdm(
-            total=steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.1, disable=jax.process_index() != 0
+            total=steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.1, disable=not speaks()
         )
 
     def report(self, interval: Interval, progress: Progress) -> None:
@@ -80,8 +85,8 @@ class Screen:
         self._bar.close()
 
 
-def summary(result: dict[str, Any], folder: Path, pictures: dict[str, Path]) -> str:
-    """The closing words: the figures, each with its kind, and where everything is."""
+def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
+    """The closing words: the figures, each with its kind, and the files to look at."""
     lines = []
     if likelihood := result.get("likelihood"):
         lines.append("bits per dimension (variational bound, discrete decoder; +- standard error)")
@@ -103,5 +108,5 @@ def summary(result: dict[str, Any], folder: Path, pictures: dict[str, Path]) -> 
                 f"{row['recall']:8.3f}{row['copies']:8.3f}"
             )
     lines.append("look at")
-    lines += [f"  {path}" for path in [*pictures.values(), folder / "result.json", folder / "metrics.jsonl"]]
+    lines += [f"  {path}" for path in paths]
     return "\n".join(lines)

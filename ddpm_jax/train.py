@@ -39,8 +39,6 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
         UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
             that is not finite.
     """
-    import jax
-
     from ddpm_jax import configuration, data, evaluation, runs, screen
     from ddpm_jax.experiment import Experiment
     from ddpm_jax.job import make_job
@@ -51,7 +49,7 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
     from ddpm_jax.training.loop import train as run_loop
     from ddpm_jax.training.state import weights
 
-    plan = make_plan(config.parallel.map, config.parallel.shard, config.data.batch)
+    plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     dataset = data.load(config.data.name, config.data.dir or None)
     configuration.check_data(config, dataset.description, len(dataset.split("train")))
     known = runs.open_folder(folder, config)
@@ -103,8 +101,7 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
             log.scalars(int(state.step), evaluation.headline(figures))
             result.update(figures)
         log.close()
-    screen.say(screen.summary(result, folder, pictures))
-    jax.clear_caches()
+    screen.say(screen.summary(result, [*pictures.values(), folder / runs.RESULT, folder / "metrics.jsonl"]))
     return result
 
 

@@ -8,9 +8,9 @@ from ddpm_jax.configuration import base
 def get_config() -> ConfigDict:
     config = base()
     config.data.batch = 64
-    config.model.channels = 32
+    config.model.channels = 16
     config.model.multipliers = (1, 2)
-    config.model.blocks = 1
+    config.model.blocks = 2
     config.model.attention_resolutions = (4,)
     config.model.groups = 8
     config.sampler.steps = 100

@@ -139,7 +139,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
         except (ImportError, OSError):  # without TFDS or a cache: the same images, straight from scikit-learn
             return _plain_digits(splits)
     else:
-        folder = stored.find(name, data_dir)
+        name, folder = stored.find(name, data_dir)
     facts = stored.facts(name, folder, splits)
     sources = {}
     for split, (words, size) in facts.splits.items():

@@ -40,8 +40,8 @@ class Facts:
     splits: Mapping[str, tuple[str, int]]
 
 
-def find(name: str, data_dir: str | os.PathLike | None) -> Path:
-    """The folder of a prepared data set, by its name as TFDS has it: `name` or `name/config`, and `:version`.
+def find(name: str, data_dir: str | os.PathLike | None) -> tuple[str, Path]:
+    """A prepared data set, asked for as in TFDS (`name` or `name/config`, and `:version`): its name, and its folder.
 
     `data_dir` is the TFDS data directory: by default `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`. The newest version
     is taken. Raises UserError where there is none that can be read.
@@ -72,7 +72,7 @@ def find(name: str, data_dir: str | os.PathLike | None) -> Path:
             f"{folder} is stored as {file_format}, which is not read here: prepare it as array_record in another "
             f"directory: {_command(base, '<directory>')}"
         )
-    return folder
+    return base, folder
 
 
 def prepared(root: Path) -> dict[str, list[str]]:
@@ -129,7 +129,7 @@ def facts(name: str, folder: Path, splits: Mapping[str, str] | None) -> Facts:
         metadata = builder.info.metadata or {}
         try:
             description = Description(
-                name=name.partition(":")[0],
+                name=name,
                 version=str(builder.info.version),
                 shape=tuple(features[image].shape),
                 levels=int(metadata.get("levels", 256)),

@@ -14,7 +14,7 @@ from ddpm_jax.processes.process import Images, Keys
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Output:
-    """A network's raw output with what it stands for: raw predicts p x + q z, and x - mean = scale (raw - p x - q z)."""
+    """A network's raw output and what it stands for: it predicts p x + q z, and x - mean = scale (raw - p x - q z)."""
 
     raw: Images
     p: Array
@@ -74,7 +74,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class BinnedNormal:
-    """A normal's mass in bins around evenly spaced values; the outer bins reach to infinity (Ho et al. 2020, eq. 13)."""
+    """A normal's mass in bins around evenly spaced values; the outer two are open (Ho et al. 2020, eq. 13)."""
 
     mean: Images
     variance: Array

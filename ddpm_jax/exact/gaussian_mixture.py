@@ -16,7 +16,7 @@ from ddpm_jax.processes.process import Keys, Times
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class MixturePosterior:
-    """p(x | x_t): a mixture again. `logits [batch, K]`, `means [batch, K, D]`, `factors [batch, K, D, D]` (Cholesky)."""
+    """p(x | x_t), a mixture again: `logits [batch, K]`, `means [batch, K, D]`, Cholesky `factors`."""
 
     logits: Float[Array, "batch K"]
     means: Float[Array, "batch K D"]
@@ -82,8 +82,8 @@ class GaussianMixture:
     def denoiser(self, process: Gaussian) -> Denoise:
         """`(x_t [batch, D], t, condition) -> MixturePosterior`, exact.
 
-        With S_k = alpha^2 C_k + sigma^2 I: component k of p(x | x_t) has the mean m_k + alpha C_k S_k^-1 (x_t - alpha m_k)
-        and the covariance C_k - alpha^2 C_k S_k^-1 C_k; its weight is that of x_t's component.
+        With S_k = alpha^2 C_k + sigma^2 I, component k of p(x | x_t) has the mean
+        m_k + alpha C_k S_k^-1 (x_t - alpha m_k) and the covariance C_k - alpha^2 C_k S_k^-1 C_k; its weight is that of x_t's component.
         """
 
         def denoise(x_t: Float[Array, "batch D"], t: Times, condition: Any = None) -> MixturePosterior:

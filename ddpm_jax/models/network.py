@@ -1,6 +1,7 @@
 """A network as two pure functions, so that no other room needs to know how its layers are written."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,13 +24,7 @@ class Network:
 
     def init(self, key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
         """Fresh parameters: nested dicts of float32 arrays. They depend on `key` alone, not on a batch size."""
-
-        @jax.jit  # the draws become one program, and the network itself is not run
-        def draw(key: Array) -> PyTree:
-            condition = jnp.zeros(1, jnp.int32) if self.labels else None
-            return self.module.init(key, jnp.zeros((1, *self.shape)), jnp.zeros(1), condition, None)["params"]
-
-        return draw(key)
+        return _init(self, key)
 
     def apply(
         self,
@@ -52,6 +47,12 @@ class Network:
         if condition is None and self.labels:
             condition = jnp.full(x.shape[:1], self.labels, jnp.int32)
         return self.module.apply({"params": params}, x, time, condition, dropout_keys)
+
+
+@partial(jax.jit, static_argnums=0)  # the many small draws become one program, and the network itself is not run
+def _init(network: Network, key: Array) -> PyTree:
+    condition = jnp.zeros(1, jnp.int32) if network.labels else None
+    return network.module.init(key, jnp.zeros((1, *network.shape)), jnp.zeros(1), condition, None)["params"]
 
 
 def parameter_count(params: PyTree) -> int:

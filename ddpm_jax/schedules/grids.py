@@ -8,7 +8,7 @@ SPACINGS = ("trailing", "leading")
 def table_grid(total: int, steps: int, spacing: str = "trailing") -> np.ndarray:
     """`steps` of a table's `total` times i/T, in falling order, and then 0: `[steps + 1]`, float64.
 
-    `trailing` starts at i = T, so that the first step sees pure noise, and goes down by T/steps: i = round(T - k T/steps).
+    `trailing` starts at i = T, so that the first step sees pure noise: i = round(T - k T/steps).
     `leading` ends at i = 1, as DDIM's published code does: i = 1 + k floor(T/steps). The two are named after Lin et al.
     2023 (table 2). With steps = T both are all of T, ..., 1, 0.
 

@@ -32,7 +32,15 @@ class Checkpoints:
     with a warning, and the one before it is used. `frozen` parameters are saved once, beside the steps.
     """
 
-    def __init__(self, folder: Path, plan: Plan, keep_latest: int = 2, keep_best: int = 1, keep_every: int = 0):
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        keep_latest: int = 2,
+        keep_best: int = 1,
+        keep_every: int = 0,
+        read_only: bool = False,
+    ):
         from orbax.checkpoint import v1 as ocp
 
         logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every step of every save
@@ -53,9 +61,12 @@ class Checkpoints:
         self._folder = folder.absolute()
         self._sum = jax.jit(checksum)
         self._saving: Any = None
-        self._drop_empty()
+        if not read_only:
+            self._drop_empty()
         self._orbax = ocp.training.Checkpointer(
-            self._folder, preservation_policy=keep.AnyPreservationPolicy(policies)
+            self._folder,
+            preservation_policy=keep.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=not read_only,
         )
 
     def _drop_empty(self) -> None:
@@ -90,9 +101,7 @@ class Checkpoints:
         light = replace(state, frozen={})
         extra = {ELAPSED: elapsed, SUM: int(self._sum(light))}
         metrics = None if validation_loss is None else {METRIC: validation_loss}
-        self._saving = self._orbax.save_async(
-            step, light, force=True, metrics=metrics, custom_metadata=extra
-        )
+        self._saving = self._orbax.save_async(step, light, force=True, metrics=metrics, custom_metadata=extra)
 
     @property
     def _frozen(self) -> Path:
@@ -176,4 +185,3 @@ def _root(error: BaseException) -> BaseException:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return error
-

@@ -25,7 +25,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 class Log:
-    """Metrics of a run, by step, to `metrics.jsonl` and to the trackers that are on. Process 0 writes, others do not."""
+    """Metrics of a run, by step, to `metrics.jsonl` and to the trackers that are on. Only process 0 writes."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The training loop: dispatch, keep one dispatch in flight, and stop for events at steps that depend on nothing else."""
+"""The training loop: one dispatch in flight, and stops for events at steps that depend on nothing else."""
 
 import time
 from collections.abc import Callable
@@ -121,7 +121,7 @@ def train(
     while not over():
         stop = next_stop(step, dispatch, budget, events)
         clock = jnp.float32(budget.clock(now()))
-        state, metrics = run(state, data(step, stop - step), jnp.int32(stop - step), clock)
+        state, metrics = run(state, data(step, stop - step), stop - step, clock)
         settle()
         waiting.append((stop, metrics))
         step = stop
@@ -139,4 +139,3 @@ def train(
         if event.last and not (event.steps and step % event.steps == 0):
             event.action(state, progress(step, finished=True))
     return state
-

@@ -30,7 +30,9 @@ class TrainState:
     step: Int[Array, ""]
 
 
-def new_state(params: Any, decays: tuple[float, ...], optimizer: Any, frozen: Any = None, extra: Any = None) -> TrainState:
+def new_state(
+    params: Any, decays: tuple[float, ...], optimizer: Any, frozen: Any = None, extra: Any = None
+) -> TrainState:
     """The state before the first step; averages start at the parameters."""
     return TrainState(
         params=params,

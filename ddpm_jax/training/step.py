@@ -82,35 +82,27 @@ def train_step(
     return new, loss, optax.global_norm(gradient), rate
 
 
-def make_dispatch(recipe: Recipe, axis: str | None) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`(state, data, rows, count, clock) -> (state, metrics)`: `count` steps in one program.
+def no_metrics() -> Metrics:
+    """The metrics of no steps."""
+    zero = jnp.zeros(())
+    return Metrics(zero, zero, zero, jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
 
-    The count is an argument, not a shape: a shorter last dispatch runs the very same compiled body, which is what
-    makes a stopped and resumed run equal to an uninterrupted one bit for bit. A step that is not finite ends the loop.
-    """
 
-    def dispatch(state: TrainState, data: Any, rows: Any, count: Any, clock: Any) -> tuple[TrainState, Metrics]:
-        def body(carry: tuple) -> tuple:
-            state, metrics = carry
-            new, loss, norm, rate = train_step(recipe, state, data, rows, metrics.steps, clock, axis)
-            bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm))
-            metrics = Metrics(
-                loss=metrics.loss + loss,
-                gradient_norm=metrics.gradient_norm + norm,
-                learning_rate=rate,
-                steps=metrics.steps + 1,
-                bad_step=jnp.where(bad, new.step, metrics.bad_step),
-            )
-            return new, metrics
+def make_advance(recipe: Recipe, axis: str | None) -> Callable[..., tuple[TrainState, Metrics]]:
+    """`(state, metrics, data, rows, clock) -> (state, metrics)`: one step, added to the metrics of its dispatch."""
 
-        def unfinished(carry: tuple) -> Array:
-            return (carry[1].steps < count) & (carry[1].bad_step < 0)
+    def advance(state: TrainState, metrics: Metrics, data: Any, rows: Any, clock: Any) -> tuple[TrainState, Metrics]:
+        new, loss, norm, rate = train_step(recipe, state, data, rows, metrics.steps, clock, axis)
+        bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & (metrics.bad_step < 0)
+        return new, Metrics(
+            loss=metrics.loss + loss,
+            gradient_norm=metrics.gradient_norm + norm,
+            learning_rate=rate,
+            steps=metrics.steps + 1,
+            bad_step=jnp.where(bad, new.step, metrics.bad_step),
+        )
 
-        zero = jnp.zeros(())
-        start = Metrics(zero, zero, zero, jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
-        return jax.lax.while_loop(unfinished, body, (state, start))
-
-    return dispatch
+    return advance
 
 
 def flops_of_step(recipe: Recipe, state: TrainState, data: Any) -> float:

@@ -85,7 +85,20 @@ def test_any_set_any_number_of_axes_levels_from_metadata(tiny):
     images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
     np.testing.assert_array_equal(images[:, 1, 2, 3, 0], np.arange(50) % 5)
     np.testing.assert_array_equal(labels, np.arange(50) % 3)
-    assert load("tiny:1.2.3", tiny.parents[1]).description == dataset.description
+    for name in ("tiny:1.2.3", "tiny/1.2.3"):
+        assert load(name, tiny.parents[1]).description == dataset.description
+
+
+def test_the_only_configuration_is_taken_and_the_newest_version(tiny):
+    root = tiny.parents[1]
+    for version in ("1.9.0", "1.10.0", "incomplete.AB_2.0.0"):
+        shutil.copytree(tiny, root / "one" / "small" / version)
+    info = root / "one" / "small" / "1.10.0" / "dataset_info.json"
+    info.write_text(info.read_text().replace('"version": "1.2.3"', '"version": "1.10.0"'))
+    for name in ("one", "one/small"):
+        dataset = load(name, root)
+        assert (dataset.description.name, dataset.description.version) == ("one/small", "1.10.0")
+        assert dataset.split("test").arrays()[1].shape == (10,)
 
 
 def test_a_set_without_labels_and_with_its_own_validation(write_set):

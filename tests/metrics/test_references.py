@@ -51,6 +51,7 @@ def test_the_mixture_keeps_means_and_covariances_in_any_slice(digits, samples):
 def test_large_images_go_through_principal_components(monkeypatch):
     """Images of two patterns plus slight noise, in 192 dimensions and more images than are fitted."""
     monkeypatch.setattr(references, "MOST_IMAGES", 150)
+    monkeypatch.setattr(references, "LARGEST", 10)
     rng = np.random.default_rng(0)
     patterns = rng.integers(60, 200, size=(2, 8, 8, 3))
     which = rng.integers(2, size=400)

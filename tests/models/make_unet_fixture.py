@@ -16,7 +16,7 @@ TIMES = (7.0, 812.0)
 
 
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The weight that PyTorch calls `name`, in PyTorch's layout (out, in, *window), of a scale that keeps signals near 1."""
+    """The weight that PyTorch calls `name`, in its layout (out, in, *window), scaled to keep signals near 1."""
     draw = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
     if name.endswith("bias"):
         draw = 0.1 * draw

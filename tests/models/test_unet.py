@@ -206,12 +206,12 @@ def test_fresh_network_answers_nearly_zero_and_is_float32():
     params = network.init(jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     x, time = inputs(2, (4, 1))
-    assert 0 < np.abs(network.apply(params, x, time)).max() < 1e-3
+    assert 0 < np.abs(jax.jit(network.apply)(params, x, time)).max() < 1e-3
     assert np.std(params["up_0_0"]["conv_2"]["kernel"]) < 1e-5 < np.std(params["up_0_0"]["conv_1"]["kernel"])
 
 
 def test_bfloat16_computes_near_float32(small):
-    network, params, apply = small
+    _, params, apply = small
     half = models.make("unet", (4, 4, 1), 2, 3, **{**SMALL, "attention_resolutions": (4,), "dtype": "bfloat16"})
     shapes = jax.eval_shape(half.init, jax.random.key(0))
     assert jax.tree.map(lambda leaf: leaf.dtype, shapes) == jax.tree.map(lambda leaf: leaf.dtype, params)
@@ -228,8 +228,8 @@ def test_bfloat16_computes_near_float32(small):
 @pytest.mark.parametrize(
     ("shape", "options", "line"),
     [
-        ((28, 28, 1), {"multipliers": (1, 2, 2, 2)}, "multipliers: an image of 28x28 can be halved 2 times, not 3; use at"
-         " most 3 multipliers"),
+        ((28, 28, 1), {"multipliers": (1, 2, 2, 2)},
+         "multipliers: an image of 28x28 can be halved 2 times, not 3; use at most 3 multipliers"),
         ((32, 20, 3), {"multipliers": (1, 1, 1, 1)}, "an image of 32x20 can be halved 2 times"),
         ((32, 32, 3), {"multipliers": ()}, "multipliers: there must be at least one"),
         ((32, 32, 3), {"multipliers": (1, 0)}, "multipliers: (1, 0) has one below 1"),
@@ -243,8 +243,8 @@ def test_bfloat16_computes_near_float32(small):
         ((32, 32, 3), {"dropout": 1.0}, "dropout: 1.0 is not a probability in [0, 1)"),
         ((32, 32, 3), {"dropout": -0.1}, "dropout: -0.1"),
         ((32, 32, 3), {"dropout": float("nan")}, "dropout: nan is not a number"),
-        ((32, 32, 3), {"attention_resolutions": (15,)}, "attention_resolutions: size 15 does not occur; choose from 32, 16,"
-         " 8, 4"),
+        ((32, 32, 3), {"attention_resolutions": (15,)},
+         "attention_resolutions: size 15 does not occur; choose from 32, 16, 8, 4"),
         ((32, 32, 3), {"dtype": "bfloat"}, "dtype: 'bfloat' is unknown; did you mean 'bfloat16'?"),
         ((32, 32, 3), {"chanels": 64}, "chanels: the U-Net has no such option; did you mean 'channels'?"),
     ],

@@ -1,0 +1,40 @@
+"""Evaluate a trained run: bits per dimension, sample quality beside reference lines, copies.
+
+    python -m ddpm_jax.evaluate --workdir=runs/digits_ddpm
+
+Prints the figures and puts them into the run's result.json. Training does this at its end too.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ddpm_jax import command
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line and do it."""
+    parser = command.Parser(prog="python -m ddpm_jax.evaluate", description=__doc__)
+    parser.add_argument("--workdir", metavar="DIR", required=True, help="the run's folder")
+    parser.add_argument(
+        "--best", action="store_true", help="the checkpoint with the lowest validation loss, not the latest"
+    )
+    options = command.parse(parser, arguments)
+
+    from ddpm_jax import runs
+
+    folder = Path(options.workdir)
+    config = runs.read_config(folder)
+    command.start_jax(config.parallel.distributed)
+
+    from ddpm_jax import evaluation, screen
+    from ddpm_jax.restored import restore
+
+    run = restore(config, folder, options.best)
+    figures = evaluation.evaluate(run.experiment, run.plan, run.params, run.dataset, screen.bar)
+    figures["evaluated_step"] = run.step
+    path = runs.write_result(folder, figures)
+    screen.say(screen.summary(figures, [path]))
+
+
+if __name__ == "__main__":
+    command.run(main)

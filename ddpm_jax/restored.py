@@ -1,0 +1,48 @@
+"""A trained run, read back for sampling and evaluation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ddpm_jax import configuration, data, runs
+from ddpm_jax.errors import UserError
+from ddpm_jax.experiment import Experiment
+from ddpm_jax.parallel import Plan, make_plan
+from ddpm_jax.training.state import weights
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """The experiment of a run, its weights at a step, its data, and the devices to use."""
+
+    experiment: Experiment
+    plan: Plan
+    dataset: data.Dataset
+    params: Any
+    step: int
+
+
+def restore(config: Any, folder: Path, best: bool = False) -> Restored:
+    """Read the run in `folder` back, whose config is `config`.
+
+    Args:
+        config: from `runs.read_config`, perhaps with other sampler settings.
+        folder: the run's.
+        best: take the checkpoint with the lowest validation loss and not the latest.
+
+    Raises:
+        UserError: no checkpoint, or none that reads back.
+    """
+    from ddpm_jax.job import abstract_state
+    from ddpm_jax.training.checkpoints import Checkpoints
+
+    if not (folder / runs.CHECKPOINTS).is_dir():
+        raise UserError(f"{folder}: no checkpoint here yet; train first")
+    plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
+    dataset = data.load(config.data.name, config.data.dir or None)
+    configuration.check_data(config, dataset.description, len(dataset.split("train")))
+    experiment = Experiment(config, dataset.description)
+    with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:
+        step = checkpoints.best if best else None
+        state = checkpoints.restore(abstract_state(experiment), step).state
+    return Restored(experiment, plan, dataset, weights(state, config.sampler.ema), int(state.step))

@@ -1,0 +1,90 @@
+"""Draw samples from a trained run.
+
+    python -m ddpm_jax.sample --workdir=runs/digits_ddpm --count=64 --seed=1
+
+Writes a PNG grid and an .npz with the images (uint8 levels, [count, height, width, channels]) and their labels. Image
+i of a seed is the same whatever the count, the batch and the number of devices.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ddpm_jax import command
+from ddpm_jax.errors import UserError
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line and do it."""
+    parser = command.Parser(prog="python -m ddpm_jax.sample", description=__doc__)
+    parser.add_argument("--workdir", metavar="DIR", required=True, help="the run's folder")
+    parser.add_argument("--count", type=int, default=64, help="how many images (default: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
+    parser.add_argument("--steps", type=int, help="network evaluations an image (default: the config's)")
+    parser.add_argument("--eta", type=float, help="1 is ancestral sampling, 0 is DDIM (default: the config's)")
+    parser.add_argument("--label", type=int, help="of a conditional model (default: all in turn)")
+    parser.add_argument("--guidance", type=float, help="weight of classifier-free guidance (default: the config's)")
+    parser.add_argument(
+        "--ema", type=float, help="which average of the weights; 0 is the raw ones (default: the config's)"
+    )
+    parser.add_argument(
+        "--best", action="store_true", help="the checkpoint with the lowest validation loss, not the latest"
+    )
+    parser.add_argument(
+        "--output", metavar="PATH", help="where to write, without ending (default: in the run's folder)"
+    )
+    options = command.parse(parser, arguments)
+    for name, least in (("count", 1), ("seed", 0), ("steps", 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name}: {value} is less than {least}")
+
+    from ddpm_jax import configuration, runs
+
+    folder = Path(options.workdir)
+    config = runs.read_config(folder)
+    for name in ("steps", "eta", "guidance", "ema"):
+        if (value := getattr(options, name)) is not None:
+            config.sampler[name] = value
+    try:
+        configuration.check(config)
+    except UserError as error:
+        raise UserError(str(error).replace("config.sampler.", "--")) from error
+    output = Path(options.output) if options.output else folder / "samples" / f"seed{options.seed}"
+    if output.is_dir() or (output.parent.exists() and not output.parent.is_dir()):
+        raise UserError(f"--output: {output} cannot be a file; give a path without ending, such as samples/mine")
+    command.start_jax(config.parallel.distributed)
+
+    import io
+
+    import numpy as np
+
+    from ddpm_jax import evaluation, files, pictures, screen
+    from ddpm_jax.restored import restore
+
+    run = restore(config, folder, options.best)
+    description = run.experiment.description
+    if options.label is not None:
+        if not config.model.conditional:
+            raise UserError("--label: this model was trained without labels")
+        if not 0 <= options.label < description.labels:
+            raise UserError(f"--label: {options.label} is not one of 0 ... {description.labels - 1}")
+    draw = evaluation.sampler(run.experiment, run.plan)
+    images, _ = draw(run.params, options.seed, options.count, options.label, screen.bar("samples"))
+    content = io.BytesIO()
+    np.savez_compressed(content, images=images, labels=evaluation.labels_for(description, options.count, options.label))
+    if not screen.speaks():
+        return
+    paths = [output.with_name(output.name + ".npz")]
+    try:
+        files.write_bytes(paths[0], content.getvalue())
+        if len(description.space) == 2:
+            shown = np.asarray(description.encode(images))
+            paths.append(pictures.grid(output.with_name(output.name + ".png"), shown))
+    except OSError as error:
+        raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
+    screen.say(f"{options.count} samples of step {run.step}, {config.sampler.steps} network evaluations each")
+    screen.say("\n".join(f"  {path}" for path in paths))
+
+
+if __name__ == "__main__":
+    command.run(main)
