@@ -83,7 +83,8 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
 
 def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dict[str, Any]:
     """How near the samples are to the test images, with the reference lines that give the figures a meaning."""
-    from ddpm_jax.metrics import load_features, quality, reference_lines
+    from ddpm_jax.metrics.features import load_features
+    from ddpm_jax.metrics.quality import quality, reference_lines
 
     train, labels = dataset.split("train").arrays()
     test, test_labels = dataset.split("test").arrays()

@@ -14,7 +14,8 @@ def get_config(size: str = "full") -> ConfigDict:
     config.evaluation.likelihood_images = 2000
     if size == "small":
         config.data.batch = 64
-        config.model.channels = 32
+        config.model.channels = 16
+        config.model.multipliers = (1, 2, 4)
         config.model.blocks = 1
         config.model.attention_resolutions = (7,)
         config.model.groups = 8
@@ -27,7 +28,7 @@ def get_config(size: str = "full") -> ConfigDict:
         config.training.steps = 3000
         config.training.save_every = 500
         config.evaluation.samples = 500
-        config.evaluation.likelihood_images = 200
+        config.evaluation.likelihood_images = 128
     elif size != "full":
         raise ValueError(f"size {size!r} is not 'full' or 'small'")
     return config

@@ -43,6 +43,10 @@ class Normal:
             return self.mean
         return self.mean + jnp.sqrt(self.variance) * random.normal(keys, self.mean.shape)
 
+    def final(self, keys: Keys) -> Images:
+        """What to end a chain with: the mean, without the noise of a draw (Ho et al. 2020, section 3.3)."""
+        return self.mean
+
     def squared_error(self, x: Images, z: Images) -> Images:
         """(x - mean)^2 at each site, given the z that removed the information.
 

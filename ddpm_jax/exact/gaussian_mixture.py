@@ -36,6 +36,10 @@ class MixturePosterior:
         noise = random.normal(keys_noise, (mode.shape[0], self.means.shape[-1]))
         return self.means[rows, mode] + jnp.einsum("bij,bj->bi", self.factors[rows, mode], noise)
 
+    def final(self, keys: Keys) -> Float[Array, "batch D"]:
+        """What to end a chain with: a draw, for the spread of x given x_t is real here."""
+        return self.sample(keys)
+
     def squared_error(self, x: Float[Array, "batch D"], z: Float[Array, "batch D"]) -> Float[Array, "batch D"]:
         """(x - E[x | x_t])^2 at each site."""
         return jnp.square(x - self.mean)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+
 from ddpm_jax.denoisers import Denoise
 from ddpm_jax.processes.process import Images, Keys, Times
 
@@ -11,12 +13,13 @@ Estimate = Callable[[Keys, Images, Times, Times, Any], tuple[Images, Any]]
 
 
 def first_order(denoise: Denoise, condition: Any = None) -> Estimate:
-    """One draw of the posterior at (x_t, t); its mean where the posterior is a point. No memory.
+    """One draw of the posterior at (x_t, t); its mean where the posterior is a point. No memory. `s` is one time for all.
 
     With eta = 1 this is ancestral sampling (Ho et al. 2020, algorithm 2), with eta = 0 DDIM (Song et al. 2021a).
     """
 
     def estimate(keys: Keys, x_t: Images, t: Times, s: Times, memory: Any) -> tuple[Images, Any]:
-        return denoise(x_t, t, condition).sample(keys), memory
+        posterior = denoise(x_t, t, condition)
+        return jnp.where(jnp.asarray(s) > 0, posterior.sample(keys), posterior.final(keys)), memory
 
     return estimate

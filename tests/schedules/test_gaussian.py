@@ -1,0 +1,90 @@
+"""Schedule tables against exact arithmetic and published numbers."""
+
+import math
+from decimal import Decimal, localcontext
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddpm_jax.schedules import Table, ddpm_cosine, ddpm_linear
+
+
+def exact_alpha_bars(betas):
+    """prod (1 - beta), with 50 digits."""
+    with localcontext() as context:
+        context.prec = 50
+        bars, product = [], Decimal(1)
+        for beta in betas:
+            product *= 1 - beta
+            bars.append(product)
+        return bars
+
+
+def test_ddpm_linear_is_the_published_table():
+    table = ddpm_linear(1000)
+    with localcontext() as context:
+        context.prec = 50
+        slope = (Decimal("0.02") - Decimal("0.0001")) / 999
+        bars = exact_alpha_bars([Decimal("0.0001") + i * slope for i in range(1000)])
+    assert table.steps == 1000
+    assert table.alphas[-1] ** 2 == pytest.approx(4.0358e-5, rel=1e-5)  # that of every published DDPM
+    np.testing.assert_allclose(table.alphas[1:] ** 2, [float(bar) for bar in bars], rtol=1e-12)
+    # 1 - alpha^2 keeps its digits even where it is 1e-4.
+    np.testing.assert_allclose(table.sigmas[1:] ** 2, [float(1 - bar) for bar in bars], rtol=1e-12)
+
+
+@pytest.mark.parametrize("table", [ddpm_linear(1000), ddpm_linear(50), ddpm_cosine(1000), ddpm_cosine(1)])
+def test_tables_are_clean_at_zero_preserve_variance_and_lose_signal_steadily(table):
+    assert (table.alphas[0], table.sigmas[0]) == (1, 0)
+    assert len(table.alphas) == len(table.sigmas) == table.steps + 1
+    np.testing.assert_allclose(table.alphas**2 + table.sigmas**2, 1, atol=1e-15)
+    assert np.all(np.diff(table.alphas) < 0)
+
+
+@pytest.mark.parametrize("steps", [25, 100, 250, 4000])
+def test_ddpm_linear_keeps_the_total_noise_for_any_number_of_steps(steps):
+    table = ddpm_linear(steps)
+    betas = 1 - (table.alphas[1:] / table.alphas[:-1]) ** 2
+    assert betas.sum() == pytest.approx(1000 * (1e-4 + 0.02) / 2)
+    assert (betas[0], betas[-1]) == pytest.approx((0.1 / steps, 20 / steps), rel=1e-6)
+    np.testing.assert_allclose(np.diff(betas, 2), 0, atol=1e-9)  # on a straight line
+
+
+def test_betas_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="beta"):
+        ddpm_linear(20)  # 0.02 * 1000/20 = 1
+    with pytest.raises(ValueError, match="beta"):
+        Table.from_betas(np.array([0.1, 0.0]))
+
+
+def test_cosine_follows_its_definition_until_the_cap():
+    table = ddpm_cosine(1000)
+
+    def bar(i):
+        angles = [(j / 1000 + 0.008) / 1.008 * math.pi / 2 for j in (i, 0)]
+        return (math.cos(angles[0]) / math.cos(angles[1])) ** 2
+
+    for i in (1, 2, 10, 500, 900, 990, 998, 999):
+        assert table.alphas[i] ** 2 == pytest.approx(bar(i), rel=1e-9)
+    assert table.sigmas[1] ** 2 == pytest.approx(4.1284e-5, rel=1e-4)  # the first beta of published cosine models
+    assert bar(1000) < 1e-30  # the definition ends at nothing; the cap keeps a thousandth of the entry before
+    assert table.alphas[1000] ** 2 == pytest.approx(1e-3 * bar(999), rel=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 17, 1000, 4000])
+def test_a_float32_time_finds_its_own_entry(steps):
+    index = np.arange(steps + 1)
+    table = Table(alphas=index.astype(float), sigmas=-index.astype(float))
+    alpha, sigma = table(jnp.asarray(index / steps, jnp.float32))
+    np.testing.assert_array_equal(alpha, index)
+    np.testing.assert_array_equal(sigma, -index)
+    near, _ = table(jnp.asarray((index + 0.4) / steps, jnp.float32))  # between two entries: the nearest
+    np.testing.assert_array_equal(near, index)
+
+
+def test_a_call_keeps_the_shape_and_gives_alpha_before_sigma():
+    table = ddpm_linear(100)
+    alpha, sigma = table(jnp.asarray([[0.3], [1.0]]))
+    np.testing.assert_allclose(alpha, table.alphas[[30, 100]][:, None], rtol=1e-6)
+    np.testing.assert_allclose(sigma, table.sigmas[[30, 100]][:, None], rtol=1e-6)
