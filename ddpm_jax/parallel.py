@@ -24,8 +24,6 @@ AXIS = "batch"
 MAPS = ("jit", "pmap")
 SHARDS = ("replicated", "fsdp")
 LOOPS = ("auto", "device", "host")
-SMALLEST_SHARDED = 2**12
-"""Arrays with fewer elements stay replicated under FSDP: gathering them costs more than keeping them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +36,7 @@ class Plan:
     map: str = "jit"
     shard: str = "replicated"
     loop: str = "auto"
+    smallest_sharded: int = 2**12  # smaller arrays stay whole under FSDP: gathering them costs more than keeping them
     devices: tuple[jax.Device, ...] = ()
 
     @property
@@ -61,6 +60,11 @@ class Plan:
         return self.mesh.size
 
     @property
+    def local_count(self) -> int:
+        """The number of this process's devices."""
+        return sum(device.process_index == jax.process_index() for device in self.mesh.devices.flat)
+
+    @property
     def axis(self) -> str | None:
         """The name to average gradients over inside a mapped function; None under jit, where the mean is global."""
         return AXIS if self.map == "pmap" else None
@@ -73,7 +77,7 @@ class Plan:
         """For each array of a state (or of its shapes): replicated, or its longest divisible axis over the devices."""
 
         def leaf(array: Any) -> NamedSharding:
-            if self.shard == "replicated" or math.prod(array.shape) < SMALLEST_SHARDED:
+            if self.shard == "replicated" or math.prod(array.shape) < self.smallest_sharded:
                 return self.sharding()
             divisible = [axis for axis, size in enumerate(array.shape) if size % self.count == 0]
             if not divisible:
@@ -97,6 +101,13 @@ class Plan:
         shardings = self.state_sharding(jax.eval_shape(function, *arguments))
         return jax.jit(function, out_shardings=shardings)(*arguments)
 
+    def _pmap(self, function: Callable, in_axes: tuple, donate: tuple) -> Callable:
+        """Arguments with axis None, and all results, are replicated: ordinary arrays, the same as under jit."""
+        devices = list(self.mesh.devices.flat)
+        return jax.pmap(
+            function, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=donate, devices=devices
+        )
+
     def local_rows(self, batch: int) -> slice:
         """The rows of a global batch that this process's devices hold."""
         mine = [i for i, device in enumerate(self.mesh.devices.flat) if device.process_index == jax.process_index()]
@@ -106,8 +117,7 @@ class Plan:
     def put_steps(self, tree: Any) -> Any:
         """Host batches of several steps, `[steps, local rows, ...]`, spread by row."""
         if self.map == "pmap":
-            local = jax.local_device_count()
-            return jax.tree.map(lambda a: a.reshape(a.shape[0], local, -1, *a.shape[2:]), tree)
+            return jax.tree.map(lambda a: a.reshape(a.shape[0], self.local_count, -1, *a.shape[2:]), tree)
         sharding = self.sharding(None, AXIS)
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), tree)
 
@@ -136,12 +146,11 @@ class Plan:
             return lax.fori_loop(0, count, body, (state, start()))
 
         if self.map == "pmap":
-            local = jax.local_device_count()
-            rows = rows[self.local_rows(batch)].reshape(local, -1)
+            rows = rows[self.local_rows(batch)].reshape(self.local_count, -1)
             data_axis = None if resident else 1
 
             def compile(function: Callable, in_axes: tuple, donate: tuple) -> Callable:
-                return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=donate)
+                return self._pmap(function, in_axes, donate)
         else:
             whole = rows
             rows = jax.make_array_from_callback(whole.shape, self.sharding(AXIS), lambda index: whole[index])
@@ -183,12 +192,12 @@ class Plan:
             gather = lambda shared, rows: jax.tree.map(  # noqa: E731
                 lambda a: lax.all_gather(a, AXIS, tiled=True), function(shared, rows)
             )
-            mapped = jax.pmap(gather, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
+            mapped = self._pmap(gather, (None, 0), ())
             part = self.local_rows(batch)
 
             def run(shared: Any, rows: Any) -> Any:
-                local = jax.local_device_count()
-                return mapped(shared, jax.tree.map(lambda a: a[part].reshape(local, -1, *a.shape[1:]), rows))
+                local = jax.tree.map(lambda a: a[part].reshape(self.local_count, -1, *a.shape[1:]), rows)
+                return mapped(shared, local)
         else:
             compiled = jax.jit(function, out_shardings=self.sharding())
 

@@ -96,7 +96,8 @@ class BinnedNormal:
 def log_interval(lower: Array, upper: Array) -> Array:
     """log(Phi(upper) - Phi(lower)) for lower < upper, right in both tails and with finite gradients.
 
-    The interval is reflected into the left half line, where neither log cdf is rounded to zero.
+    The interval is reflected into the left half line, where neither log cdf is rounded to zero. Gradients point the
+    right way however far the tail, but in float32 they lose accuracy beyond some thousand deviations.
     """
     flip = lower > 0
     lower, upper = jnp.where(flip, -upper, lower), jnp.where(flip, -lower, upper)

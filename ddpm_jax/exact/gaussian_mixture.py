@@ -87,20 +87,19 @@ class GaussianMixture:
         """`(x_t [batch, D], t, condition) -> MixturePosterior`, exact.
 
         With S_k = alpha^2 C_k + sigma^2 I, component k of p(x | x_t) has the mean
-        m_k + alpha C_k S_k^-1 (x_t - alpha m_k) and the covariance C_k - alpha^2 C_k S_k^-1 C_k; its weight is that of x_t's component.
+        m_k + alpha C_k S_k^-1 (x_t - alpha m_k) and the covariance C_k - alpha^2 C_k S_k^-1 C_k = sigma^2 C_k S_k^-1,
+        whose second form does not cancel where sigma is small; its weight is that of x_t's component.
         """
 
         def denoise(x_t: Float[Array, "batch D"], t: Times, condition: Any = None) -> MixturePosterior:
             alpha, sigma = process.at(jnp.broadcast_to(t, x_t.shape[:1]), x_t[:, 0])
             means, covariances = self._marginal(alpha, sigma)
-            gain = alpha[:, None, None, None] * jnp.linalg.solve(covariances, self.covariances[None])
-            gain = jnp.swapaxes(gain, -1, -2)  # alpha C S^-1
+            solved = jnp.linalg.solve(covariances, self.covariances[None])  # S^-1 C, symmetric: C and S commute
+            gain = alpha[:, None, None, None] * solved
             posterior_means = self.means + jnp.einsum("bkij,bkj->bki", gain, x_t[:, None] - means)
-            left = self.covariances - alpha[:, None, None, None] * gain @ self.covariances
-            left = (left + jnp.swapaxes(left, -1, -2)) / 2
-            jitter = 1e-12 * jnp.eye(left.shape[-1])
+            spread = (sigma**2)[:, None, None, None] * (solved + jnp.swapaxes(solved, -1, -2)) / 2
             return MixturePosterior(
-                self._component_logs(x_t, alpha, sigma), posterior_means, jnp.linalg.cholesky(left + jitter)
+                self._component_logs(x_t, alpha, sigma), posterior_means, jnp.linalg.cholesky(spread)
             )
 
         return denoise

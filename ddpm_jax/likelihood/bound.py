@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Denoise
@@ -17,23 +17,27 @@ from ddpm_jax.processes.process import Images
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Terms:
-    """The bound's parts for each image, `[batch]` in nats; their sum is at or above -log p(x) in expectation."""
+    """The bound's parts for each image, `[batch]` in nats, on the device or the host.
 
-    prior: Float[Array, " batch"]
-    steps: Float[Array, " batch"]
-    reconstruction: Float[Array, " batch"]
+    Their sum is at or above -log p(x) in expectation.
+    """
+
+    prior: Any
+    steps: Any
+    reconstruction: Any
 
     @property
-    def total(self) -> Float[Array, " batch"]:
+    def total(self) -> Any:
         """prior + steps + reconstruction."""
         return self.prior + self.steps + self.reconstruction
 
 
 def interval_groups(intervals: int, count: int) -> np.ndarray:
-    """Edges `[groups + 1]` that part the intervals 0 ... N - 1 into about `count` runs of geometrically growing length.
+    """Edges `[groups + 1]` that part the intervals 0 ... N - 1 into `count` runs of geometrically growing length.
 
-    Interval 0, which ends at t = 0, is a run of its own, and so are its neighbours: that is where a Gaussian bound's
-    terms are large and change fast. `count >= intervals` gives every interval a run of its own.
+    Interval 0, which ends at t = 0, is a run of its own, and with a large enough count so are its neighbours: that is
+    where a Gaussian bound's terms are large and change fast. There are `count` runs, but at least two (where there are
+    two intervals) and at most one for each interval.
     """
     if count >= intervals:
         return np.arange(intervals + 1)
@@ -63,7 +67,7 @@ def bound(
         keys: `[batch]`.
         x: `[batch, *site]` on the grid of its levels.
         condition: for the denoiser.
-        groups: None evaluates the network at all N intervals. Else the intervals are parted into about this many
+        groups: None evaluates the network at all N intervals. Else the intervals are parted into this many
             runs (`interval_groups`) and one interval of each is drawn, uniformly, and counted for its whole run: an
             unbiased estimate of the same sum.
     """

@@ -1,6 +1,6 @@
 """What every process answers. Losses, samplers and bounds are written against this and nothing else."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Key
 
@@ -9,6 +9,7 @@ Times = Float[Array, "..."]  # broadcasts to [batch, *site] once trailing axes a
 Keys = Key[Array, "*batch"]  # one key, or one an example
 
 
+@runtime_checkable  # so that the tests can check annotations as they run
 class Process(Protocol):
     """Removal of information from an image x in [-1, 1], `[batch, *site]`, between t = 0 (intact) and t = 1.
 

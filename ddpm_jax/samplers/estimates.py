@@ -13,9 +13,10 @@ Estimate = Callable[[Keys, Images, Times, Times, Any], tuple[Images, Any]]
 
 
 def first_order(denoise: Denoise, condition: Any = None) -> Estimate:
-    """One draw of the posterior at (x_t, t); its mean where the posterior is a point. No memory. `s` is one time for all.
+    """One draw of the posterior at (x_t, t), its mean where it is a point; at s = 0 what it ends a chain with.
 
-    With eta = 1 this is ancestral sampling (Ho et al. 2020, algorithm 2), with eta = 0 DDIM (Song et al. 2021a).
+    With eta = 1 this is ancestral sampling (Ho et al. 2020, algorithm 2), with eta = 0 and a point DDIM (Song et al.
+    2021a). No memory. `s` is one time for all.
     """
 
     def estimate(keys: Keys, x_t: Images, t: Times, s: Times, memory: Any) -> tuple[Images, Any]:

@@ -5,13 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """The training state, a pytree.
+    """The training state, a pytree. Its leaves are arrays, or what stands for them: shapes, shardings.
 
     Attributes:
         params: what the gradient changes.
@@ -19,7 +18,7 @@ class TrainState:
         ema: exponential moving averages of `params`, one for each decay, by the decay's text ("0.999").
         opt_state: optax's.
         extra: state of the objective (a history of losses); empty for most.
-        step: steps done.
+        step: steps done, int32 `[]`.
     """
 
     params: Any
@@ -27,7 +26,7 @@ class TrainState:
     ema: dict[str, Any]
     opt_state: Any
     extra: Any
-    step: Int[Array, ""]
+    step: Any
 
 
 def new_state(

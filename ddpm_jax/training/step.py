@@ -42,13 +42,22 @@ class Recipe:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Metrics:
-    """Sums over the steps of a dispatch, and the first step whose loss or gradient was not finite (-1: none)."""
+    """What a dispatch reports, each `[]`, or `[devices]` outside a mapped function.
 
-    loss: Float[Array, ""]
-    gradient_norm: Float[Array, ""]
-    learning_rate: Float[Array, ""]
-    steps: Int[Array, ""]
-    bad_step: Int[Array, ""]
+    Attributes:
+        loss: the sum over the steps.
+        gradient_norm: the sum over the steps, before clipping.
+        learning_rate: the last step's.
+        steps: how many.
+        bad_step: the first step whose loss or gradient was not finite, as steps done after it (1 is the run's first);
+            -1 where there is none.
+    """
+
+    loss: Any
+    gradient_norm: Any
+    learning_rate: Any
+    steps: Any
+    bad_step: Any
 
 
 def train_step(
@@ -79,7 +88,7 @@ def train_step(
         kept = jnp.minimum(decay, warm)
         ema[str(decay)] = jax.tree.map(lambda old, new, d=kept: d * old + (1 - d) * new, state.ema[str(decay)], params)
     new = TrainState(params, state.frozen, ema, opt_state, state.extra, state.step + 1)
-    return new, loss, optax.global_norm(gradient), rate
+    return new, loss, optax.tree.norm(gradient), rate
 
 
 def no_metrics() -> Metrics:

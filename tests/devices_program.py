@@ -1,0 +1,78 @@
+"""Run by test_parallel.py in a process of its own, which has eight emulated devices: trains, samples and evaluates.
+
+Prints one JSON object: for each way of using devices, its losses, validation loss, samples and bounds.
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+
+from ddpm_jax import data, evaluation
+from ddpm_jax.configuration import base
+from ddpm_jax.experiment import Experiment
+from ddpm_jax.job import make_job
+from ddpm_jax.parallel import Plan
+
+
+def tiny():
+    config = base()
+    config.data.batch = 16
+    config.data.placement = "host" if "host" in sys.argv else "device"
+    config.model.channels = 8
+    config.model.multipliers = (1,)
+    config.model.blocks = 1
+    config.model.attention_resolutions = ()
+    config.model.groups = 4
+    config.model.conditional = True
+    config.sampler.steps = 3
+    config.sampler.ema = 0.5
+    config.sampler.batch = 8
+    config.optimizer.ema = (0.5,)
+    config.optimizer.warmup = 2
+    config.optimizer.epsilon = 1e-3  # Adam turns rounding of a gradient near zero into a full step otherwise
+    config.training.dispatch = 4
+    config.training.steps = 6
+    config.evaluation.likelihood_images = 11
+    config.evaluation.likelihood_groups = 4
+    config.evaluation.validation_images = 13
+    return config
+
+
+def figures(plan):
+    config = tiny()
+    dataset = data.load("digits")
+    experiment = Experiment(config, dataset.description)
+    job = make_job(experiment, plan, dataset)
+    state, feed = job.fresh(), job.data(0)
+    losses = []
+    for step, count in ((0, 4), (4, 2)):
+        state, metrics = job.run(state, feed(step, count), count, np.float32(0))
+        losses.append(float(metrics.loss))
+    sharded = any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
+    params = state.ema["0.5"]
+    images, _ = evaluation.sampler(experiment, plan)(params, 1, 11)
+    likelihood = evaluation.likelihoods(experiment, plan, params, dataset, lambda name: None)
+    return {
+        "losses": losses,
+        "validation": job.validation_loss(state),
+        "weights": float(sum(np.abs(np.asarray(leaf)).sum() for leaf in jax.tree.leaves(params))),
+        "samples": np.asarray(images, int).ravel().tolist(),
+        "count": len(images),
+        "bound": [likelihood["train"]["value"], likelihood["test"]["value"]],
+        "images": likelihood["test"]["images"],
+        "sharded": sharded,
+    }
+
+
+if __name__ == "__main__":
+    one, all_devices = tuple(jax.devices()[:1]), tuple(jax.devices())
+    ways = {
+        "jit 1": Plan(devices=one),
+        "jit 8": Plan(devices=all_devices),
+        "fsdp 8": Plan(shard="fsdp", smallest_sharded=64, devices=all_devices),
+        "pmap 8": Plan(map="pmap", devices=all_devices),
+        "jit 8, loop on device": Plan(loop="device", devices=all_devices),
+    }
+    print(json.dumps({name: figures(plan) for name, plan in ways.items()}))

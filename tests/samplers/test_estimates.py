@@ -1,0 +1,38 @@
+"""Estimates: what they take from the posterior."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from ddpm_jax.denoisers import Normal
+from ddpm_jax.samplers import first_order
+
+
+def test_first_order_draws_from_the_posterior_at_the_step_and_leaves_memory_alone():
+    heard = []
+
+    def denoise(x_t, t, condition):
+        heard.append((float(t), condition))
+        return Normal(2 * x_t, jnp.full_like(x_t, 0.09))
+
+    x_t = jnp.full((5000, 1), 0.4)
+    x_hat, memory = first_order(denoise, "a cat")(jax.random.key(0), x_t, jnp.float32(0.7), jnp.float32(0.2), "memory")
+    assert heard == [(np.float32(0.7), "a cat")]
+    assert memory == "memory"
+    assert stats.kstest(np.ravel(x_hat), stats.norm(0.8, 0.3).cdf).pvalue > 1e-3
+
+
+def test_first_order_takes_the_mean_of_a_point():
+    x_t = jnp.arange(4.0).reshape(2, 2)
+    estimate = first_order(lambda x_t, t, condition: Normal(2 * x_t))
+    x_hat, _ = estimate(jax.random.key(0), x_t, jnp.float32(0.7), jnp.float32(0.2), None)
+    np.testing.assert_array_equal(x_hat, 2 * x_t)
+
+
+def test_first_order_ends_with_the_mean():
+    """DDPM shows the mean of its last step; x without its noise is no draw, but nothing comes after it."""
+    x_t = jnp.arange(4.0).reshape(2, 2)
+    estimate = first_order(lambda x_t, t, condition: Normal(2 * x_t, jnp.ones_like(x_t)))
+    x_hat, _ = estimate(jax.random.key(0), x_t, jnp.float32(0.1), jnp.float32(0), None)
+    np.testing.assert_array_equal(x_hat, 2 * x_t)
