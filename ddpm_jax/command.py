@@ -4,10 +4,12 @@ Only light imports at the top, so that `--help` answers at once.
 """
 
 import argparse
+import errno
 import hashlib
 import os
 import platform
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,18 +29,40 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see --help)")
 
 
-def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
+MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the system refuses for reasons of the user's: no space, no permission."""
+
+
+def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoReturn:
     """Run a command: exit code 0, or 2 with one line where the user can mend it, or 130 where they stopped it."""
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # type: ignore[assignment]
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"  # type: ignore[assignment]
     try:
         main(sys.argv[1:])
+        sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(error)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"\n{stopped}", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in MENDABLE:
+            _end(f"{error.filename or 'a file'}: {error.strerror}")
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            _end("out of memory; lower config.data.batch, config.sampler.batch or config.model.channels")
+        raise
     sys.exit(0)
+
+
+def _end(message: object) -> NoReturn:
+    print(f"error: {_one_line(message)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
@@ -54,12 +78,11 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, Any, list[str]]:
-    """The parsed options, the checked config, and the overrides that changed it.
+    """The parsed options, the config, and the overrides that changed it, each as `--config.section.key=value`.
 
-    The options of the parser stand beside `--config=FILE.py` and any number of `--config.section.key=value`.
+    The options of the parser stand beside `--config=FILE.py` and any number of overrides. The config's keys, types and
+    values are checked, which is quick; `configuration.check` checks its names too.
     """
-    from ddpm_jax import configuration
-
     overrides, others = [], []
     waiting = list(arguments)
     while waiting:
@@ -67,55 +90,87 @@ def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argpars
         if not word.startswith("--config."):
             others.append(word)
             continue
-        overrides.append(word)
         if "=" not in word and waiting and not waiting[0].startswith("--"):
-            overrides.append(waiting.pop(0))
+            word = f"{word}={waiting.pop(0)}"
+        overrides.append(word)
     options = parse(parser, others)
     if not options.config:
         raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
-    config = _load(options.config, overrides)
-    configuration.check(config)
-    return options, config, overrides
-
-
-def _load(file: str, overrides: list[str]) -> Any:
-    from absl import flags
-    from ml_collections import ConfigDict, config_flags
 
     from ddpm_jax import configuration
 
-    path = Path(file.split(":", maxsplit=1)[0])
-    if not path.is_file():
-        there = [str(other) for other in sorted(Path("configs").glob("**/*.py"))]
-        raise UserError(
-            f"--config: there is no file {path}; {nearest(str(path), there) if there else 'give a .py file'}"
-        )
     known = configuration.flatten(configuration.base())
-    for word in overrides:
-        if not word.startswith("--config."):
-            continue
-        key = word.removeprefix("--config.").split("=")[0]
-        if key not in known:
-            inside = [name for name in known if name.startswith(f"{key}.")]
-            hint = f"a section; set one of its keys, such as {inside[0]}" if inside else nearest(key, known)
-            raise UserError(f"config.{key}: no such key; {hint}" if not inside else f"config.{key}: is {hint}")
-    words = ["ddpm_jax", f"--config={file}", *overrides]
-    values, kept = flags.FlagValues(), sys.argv
-    config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
-    sys.argv = words  # config_flags looks for overrides there, not in what it is given
+    overrides = [_checked(word, known) for word in overrides]
+    config = _load(options.config)
+    configuration.check_types(config)
+    config = _changed(config, overrides, known)
+    configuration.check_values(config)
+    return options, config, overrides
+
+
+def _checked(override: str, known: dict[str, Any]) -> str:
+    """An override as `--config.section.key=value`. Raises UserError for a key or a value that is not there."""
+    key, equals, value = override.removeprefix("--config.").partition("=")
+    if key not in known:
+        inside = [name for name in known if name.startswith(f"{key}.")]
+        hint = f"is a section; set one of its keys, such as {inside[0]}" if inside else None
+        raise UserError(f"config.{key}: {hint or f'no such key; {nearest(key, known)}'}")
+    if not equals:
+        if not isinstance(known[key], bool):
+            raise UserError(f"config.{key}: there is no value; write --config.{key}=VALUE")
+        value = "True"
+    return f"--config.{key}={value}"
+
+
+def _load(file: str) -> Any:
+    """What `get_config` of `FILE.py` or `FILE.py:argument` returns."""
+    from ml_collections import ConfigDict
+
+    name, colon, argument = file.partition(":")
+    path = Path(name)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            there = [str(other) for other in sorted(Path("configs").glob("**/*.py"))]
+            hint = nearest(name, there) if there else "give a .py file"
+            raise UserError(f"--config: there is no file {name}; {hint}") from error
+        raise UserError(f"--config: {name} cannot be read ({error.strerror}); give a .py file") from error
+    space: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    try:
+        exec(compile(content, str(path), "exec"), space)
+        if not callable(space.get("get_config")):
+            raise UserError(f"--config={file}: the file has no function get_config(); see ddpm_jax.configuration")
+        config = space["get_config"](*([argument] if colon else []))
+    except (UserError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # whatever the user's Python file raises, sys.exit() included
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f" line {frames[-1].lineno}:" if frames else ""
+        message = f"--config={file}:{where} {type(error).__name__}: {_one_line(error)[:300]}"
+        raise UserError(message) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={file}: get_config() must return the ConfigDict of ddpm_jax.configuration.base()")
+    return config
+
+
+def _changed(config: Any, overrides: list[str], known: dict[str, Any]) -> Any:
+    """The config with the overrides put in, each read as a value of the key's type."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    words, values = ["ddpm_jax", *overrides], flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=words)
     try:
         values(words)
-        config = values.config
-    except flags.IllegalFlagValueError as error:
-        raise UserError(str(error).removeprefix("flag --").splitlines()[0]) from error
-    except Exception as error:  # whatever the user's Python file raises
-        message = str(error).strip().splitlines() or [""]
-        raise UserError(f"--config={path}: {type(error).__name__}: {message[-1].strip()}") from error
-    finally:
-        sys.argv = kept
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={path}: get_config() must return the ConfigDict of ddpm_jax.configuration.base()")
-    return config
+        return values["config"].value
+    except (flags.Error, TypeError, ValueError) as error:
+        for override in overrides:
+            key, _, value = override.removeprefix("--config.").partition("=")
+            if f"--config.{key}={value}" in str(error):
+                kind = type(known[key]).__name__
+                raise UserError(f"config.{key}: {value!r} is not of type {kind}") from error
+        raise UserError(f"--config.KEY=VALUE: {_one_line(error)[:300]}") from error
 
 
 def start_jax(distributed: bool = False) -> None:

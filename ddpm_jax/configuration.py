@@ -6,14 +6,15 @@ and a type are all that an override can change. Checks raise `UserError` with on
 
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
 from ddpm_jax.errors import UserError, nearest
 
 SAME_RESULT = ("logging", "parallel", "data.dir", "data.placement", "training.log_every")
-"""Keys that do not change what a run computes: a run may be resumed with others."""
+"""Keys and sections that do not change what a run computes: a run may be resumed with others."""
 
 
 def base() -> ConfigDict:
@@ -88,7 +89,8 @@ def base() -> ConfigDict:
     evaluation.likelihood_images = 10_000  # at most, of the training and of the test split
     evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0: all T
     evaluation.validation_images = 1000  # for the loss at each checkpoint
-    evaluation.at_end = True
+    evaluation.at_end = True  # evaluate when training ends, not only by the command
+    evaluation.pictures = True  # draw a grid of samples and a film strip when training ends
 
     config.parallel = parallel = ConfigDict()
     parallel.map = "jit"
@@ -104,11 +106,11 @@ def base() -> ConfigDict:
     return config
 
 
-def flatten(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys and their values."""
     flat = {}
     for key, value in config.items():
-        if isinstance(value, ConfigDict):
+        if isinstance(value, ConfigDict | Mapping):
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[prefix + key] = value
@@ -126,27 +128,42 @@ def from_dict(values: dict[str, Any]) -> ConfigDict:
     Raises:
         UserError: a key that this version does not have, or a value of another type.
     """
+    if not isinstance(values, Mapping):
+        raise UserError("this is not a config: a config is an object of sections")
     config = base()
     known = flatten(config)
-    for key, value in flatten(ConfigDict(values)).items():
+    for key, value in flatten(values).items():
         if key not in known:
-            raise UserError(f"config.{key}: no such key; {nearest(key, known)}")
-        config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list | tuple) else value})
+            _fail(key, f"no such key; {nearest(key, known)}")
+        try:
+            config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list | tuple) else value})
+        except (TypeError, ValueError):
+            _fail(key, f"{value!r} is not of type {type(known[key]).__name__}")
     return config
+
+
+def result_keys(config: ConfigDict) -> dict[str, Any]:
+    """The dotted keys and values that change what a run computes."""
+    flat = flatten(config)
+    return {key: flat[key] for key in flat if not any(f"{key}.".startswith(f"{same}.") for same in SAME_RESULT)}
 
 
 def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
     """The keys, with both values, whose difference changes what a run computes."""
-    a, b = flatten(ours), flatten(theirs)
-    keys = [key for key in a if a[key] != b.get(key) and not key.startswith(SAME_RESULT)]
-    return [f"{key} is {a[key]!r}, there {b.get(key)!r}" for key in keys]
+    a, b = result_keys(ours), flatten(theirs)
+    return [f"{key} is {a[key]!r}, there {b.get(key)!r}" for key in a if a[key] != b.get(key)]
 
 
-def _fail(key: str, message: str) -> None:
+def _fail(key: str, message: str) -> NoReturn:
     raise UserError(f"config.{key}: {message}")
 
 
-def _check_types(config: ConfigDict) -> None:
+def check_types(config: ConfigDict) -> None:
+    """Every key is there, and none besides; every value is of its type, finite, and fits where it will be kept.
+
+    Raises:
+        UserError: as `check`.
+    """
     known = flatten(base())
     values = flatten(config)
     for key in known:
@@ -161,14 +178,21 @@ def _check_types(config: ConfigDict) -> None:
             _fail(key, f"{value!r} is not of type {wanted.__name__}")
         if isinstance(value, float) and not math.isfinite(value):
             _fail(key, f"{value} is not finite")
+        if wanted is int and value >= 2 ** BITS.get(key, 31):
+            _fail(key, f"{value} is not below 2^{BITS.get(key, 31)}")
         if wanted is tuple:
             kind = type(known[key][0])
             for item in value:
                 if isinstance(item, bool) or not isinstance(item, (int, float) if kind is float else kind):
                     _fail(key, f"{item!r} is not of type {kind.__name__}")
+                if item >= 2**31:
+                    _fail(key, f"{item} is not below 2^31")
 
 
 PLACEMENTS = ("auto", "device", "host")
+
+BITS = {"seed": 32, "training.images": 63}
+"""How many bits a whole number may have, where it is not 31: a longer seed would be cut, and be another's twin."""
 
 AT_LEAST: dict[str, float] = {
     "seed": 0,
@@ -192,7 +216,7 @@ AT_LEAST: dict[str, float] = {
     "training.save_every": 1,
     "training.keep_latest": 1,
     "training.keep_every": 0,
-    "evaluation.samples": 2,
+    "evaluation.samples": 4,
     "evaluation.likelihood_images": 2,
     "evaluation.validation_images": 1,
     "evaluation.likelihood_groups": 0,
@@ -237,11 +261,18 @@ def check(config: ConfigDict) -> None:
     Raises:
         UserError: one line that starts with the key to change.
     """
-    _check_types(config)
+    check_values(config)
     values = flatten(config)
     for key, names in choices().items():
         if values[key] not in names:
             _fail(key, f"unknown name {values[key]!r}; {nearest(values[key], names)}")
+    _check_process(config)
+
+
+def check_values(config: ConfigDict) -> None:
+    """The part of `check` that needs no heavy import: types, ranges, and values that contradict one another."""
+    check_types(config)
+    values = flatten(config)
     for key, least in AT_LEAST.items():
         if values[key] < least:
             _fail(key, f"{values[key]} is less than {least}")
@@ -256,11 +287,14 @@ def check(config: ConfigDict) -> None:
     for decay in config.optimizer.ema:
         if not 0 < decay < 1:
             _fail("optimizer.ema", f"a decay of {decay} is not in (0, 1)")
+    if len(set(config.optimizer.ema)) < len(config.optimizer.ema):
+        _fail("optimizer.ema", f"{config.optimizer.ema} has the same decay twice")
     if config.sampler.ema and config.sampler.ema not in config.optimizer.ema:
         _fail("sampler.ema", f"{config.sampler.ema} is not one of config.optimizer.ema {config.optimizer.ema}")
     if not any(values[f"training.{limit}"] for limit in ("steps", "images", "seconds", "flops")):
         _fail("training.steps", "no budget: set steps, images, seconds or flops")
-    _check_process(config)
+    if config.sampler.steps > config.process.steps:
+        _fail("sampler.steps", f"{config.sampler.steps} is more than config.process.steps {config.process.steps}")
     if config.parallel.map == "pmap" and config.parallel.shard != "replicated":
         _fail("parallel.shard", '"pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp')
     if config.sampler.guidance != 1 and not config.model.conditional:
@@ -274,8 +308,6 @@ def _check_process(config: ConfigDict) -> None:
         SCHEDULES[config.process.schedule](config.process.steps)
     except ValueError as error:
         _fail("process.steps", f"{config.process.steps} steps are too few for {config.process.schedule} ({error})")
-    if config.sampler.steps > config.process.steps:
-        _fail("sampler.steps", f"{config.sampler.steps} is more than config.process.steps {config.process.steps}")
 
 
 def check_data(config: ConfigDict, description: Any, training_images: int) -> None:

@@ -7,8 +7,10 @@ and the pictures.
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,47 +20,59 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import configuration
 from ddpm_jax.errors import UserError
-from ddpm_jax.files import write_json
+from ddpm_jax.files import obstacle, write_json
 
 CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
 
 
 def default_folder(config_file: str, overrides: Sequence[str], config: ConfigDict) -> Path:
-    """`runs/<folder>_<file>` of the config file; with overrides, the start of the config's hash is added."""
-    path = Path(config_file.split(":", maxsplit=1)[0])
+    """`runs/<folder>_<file>` of the config file, and its argument; with overrides, the start of the config's hash."""
+    file, _, argument = config_file.partition(":")
+    path = Path(file)
     parent = path.absolute().parent.name
     name = path.stem if parent in {"", "configs"} else f"{parent}_{path.stem}"
+    if argument:
+        name += "_" + re.sub("[^A-Za-z0-9_.]+", "-", argument)
     if overrides:
-        kept = {
-            key: value
-            for key, value in configuration.flatten(config).items()
-            if not key.startswith(configuration.SAME_RESULT)
-        }
+        kept = configuration.result_keys(config)
         name += "-" + hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
     return Path("runs") / name
 
 
-def open_folder(folder: Path, config: ConfigDict) -> bool:
-    """Make a run's folder, or find it made for the same config; True if it was there. Writes `config.json`.
+def check_folder(folder: Path, config: ConfigDict) -> bool:
+    """Whether the folder holds a run of this config already. Writes nothing.
 
     Raises:
         UserError: the folder cannot be made or written, is not a run's, or belongs to another config.
     """
-    known = folder / CONFIG
-    if known.exists():
+    if reason := obstacle(folder):
+        raise UserError(f"{folder} cannot be a run folder ({reason}); choose another --workdir")
+    if (folder / CONFIG).is_file():
         if different := configuration.differences(config, read_config(folder)):
             raise UserError(
                 f"{folder} holds a run of another config; choose another --workdir, or undo: {'; '.join(different)}"
             )
         return True
+    started = re.compile(rf"\.{re.escape(CONFIG)}\..*\.part")  # another process is writing it, or was killed as it did
+    if folder.is_dir() and not all(started.fullmatch(file.name) for file in folder.iterdir()):
+        raise UserError(f"{folder} is not empty and not a run folder; choose another --workdir")
+    return False
+
+
+def make_folder(folder: Path, config: ConfigDict) -> None:
+    """Make a run's folder, which `check_folder` found good, with its `config.json`. Process 0 does it for all.
+
+    Raises:
+        UserError: the folder cannot be made or written.
+    """
+    import jax
+
+    if jax.process_index() != 0:
+        return
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} is not empty and not a run folder; choose another --workdir")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(known, config.to_dict())
+        write_json(folder / CONFIG, config.to_dict())
     except OSError as error:
         raise UserError(f"{folder} cannot be a run folder ({error.strerror}); choose another --workdir") from error
-    return False
 
 
 def read_config(folder: Path) -> ConfigDict:
@@ -68,14 +82,18 @@ def read_config(folder: Path) -> ConfigDict:
         UserError: there is no run in the folder, or its config does not read.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder} holds no run ({CONFIG} is missing); train one with --workdir={folder}")
     try:
         values = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        line = f"{folder} holds no run ({CONFIG} is missing); train one with --workdir={folder}"
+        raise UserError(line) from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    config = configuration.from_dict(values)
-    configuration.check(config)
+    try:
+        config = configuration.from_dict(values)
+        configuration.check(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     return config
 
 
@@ -86,7 +104,15 @@ def write_result(folder: Path, figures: dict[str, Any]) -> Path:
     path = folder / RESULT
     if jax.process_index() != 0:
         return path
-    result = json.loads(path.read_text()) if path.exists() else {}
+    result: Any = {}
+    if path.exists():
+        try:
+            result = json.loads(path.read_text())
+        except ValueError:
+            result = None
+        if not isinstance(result, dict):
+            warnings.warn(f"{path} could not be read and is written anew", stacklevel=2)
+            result = {}
     write_json(path, {**result, **figures})
     return path
 

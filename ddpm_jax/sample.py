@@ -33,12 +33,14 @@ def main(arguments: Sequence[str]) -> None:
         "--output", metavar="PATH", help="where to write, without ending (default: in the run's folder)"
     )
     options = command.parse(parser, arguments)
-    for name, least in (("count", 1), ("seed", 0), ("steps", 1)):
+    for name, least, bits in (("count", 1, 31), ("seed", 0, 32), ("steps", 1, 31)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name}: {value} is less than {least}")
+        if value is not None and value >= 2**bits:
+            raise UserError(f"--{name}: {value} is not below 2^{bits}")
 
-    from ddpm_jax import configuration, runs
+    from ddpm_jax import configuration, files, runs
 
     folder = Path(options.workdir)
     config = runs.read_config(folder)
@@ -50,24 +52,25 @@ def main(arguments: Sequence[str]) -> None:
     except UserError as error:
         raise UserError(str(error).replace("config.sampler.", "--")) from error
     output = Path(options.output) if options.output else folder / "samples" / f"seed{options.seed}"
-    if output.is_dir() or (output.parent.exists() and not output.parent.is_dir()):
-        raise UserError(f"--output: {output} cannot be a file; give a path without ending, such as samples/mine")
+    if reason := files.obstacle(output.parent):
+        raise UserError(f"--output: {output} cannot be written ({reason}); choose another --output")
+    if output.is_dir():
+        raise UserError(f"--output: {output} is a folder; give a path without ending, such as {output}/mine")
+    if options.label is not None and not config.model.conditional:
+        raise UserError("--label: this model was trained without labels")
     command.start_jax(config.parallel.distributed)
 
     import io
 
     import numpy as np
 
-    from ddpm_jax import evaluation, files, pictures, screen
+    from ddpm_jax import evaluation, pictures, screen
     from ddpm_jax.restored import restore
 
     run = restore(config, folder, options.best)
     description = run.experiment.description
-    if options.label is not None:
-        if not config.model.conditional:
-            raise UserError("--label: this model was trained without labels")
-        if not 0 <= options.label < description.labels:
-            raise UserError(f"--label: {options.label} is not one of 0 ... {description.labels - 1}")
+    if options.label is not None and not 0 <= options.label < description.labels:
+        raise UserError(f"--label: {options.label} is not one of 0 ... {description.labels - 1}")
     draw = evaluation.sampler(run.experiment, run.plan)
     images, _ = draw(run.params, options.seed, options.count, options.label, screen.bar("samples"))
     content = io.BytesIO()

@@ -6,11 +6,13 @@ Any value of the config can be changed: --config.optimizer.learning_rate=3e-4. T
 metrics.jsonl, pictures and result.json. The same command started again goes on where it stopped.
 """
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ddpm_jax import command
+from ddpm_jax.errors import UserError
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,8 +27,11 @@ def main(arguments: Sequence[str]) -> None:
 
         print(to_json(config))
         return
-    from ddpm_jax import runs
+    from ddpm_jax import configuration, runs
 
+    configuration.check(config)
+    if options.workdir == "":
+        raise UserError("--workdir: the name of the folder is empty")
     folder = Path(options.workdir) if options.workdir else runs.default_folder(options.config, overrides, config)
     command.start_jax(config.parallel.distributed)
     train(config, folder)
@@ -52,11 +57,18 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     dataset = data.load(config.data.name, config.data.dir or None)
     configuration.check_data(config, dataset.description, len(dataset.split("train")))
-    known = runs.open_folder(folder, config)
+    for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
+        dataset.split(split)
+    known = runs.check_folder(folder, config)
     experiment = Experiment(config, dataset.description)
     job = make_job(experiment, plan, dataset)
+    if not known:
+        runs.make_folder(folder, config)
     limits, logging = config.training, config.logging
-    with Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints:
+    with (
+        Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
+        contextlib.ExitStack() as stack,
+    ):
         state, elapsed = checkpoints.resume(job.fresh, job.abstract)
         start = int(state.step)
         screen.say(
@@ -64,6 +76,7 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
             f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
         )
         log = Log(folder, config.to_dict(), logging.wandb, logging.project, logging.group, logging.tensorboard, start)
+        stack.callback(log.close)
         display = screen.Screen(log, config.data.batch, job.budget.steps, start)
 
         def milestone(state: Any, progress: Progress) -> None:
@@ -92,7 +105,9 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
         }
         runs.write_result(folder, result)
         params = weights(state, config.sampler.ema)
-        pictures = evaluation.draw_pictures(experiment, plan, params, folder, screen.bar)
+        pictures = {}
+        if config.evaluation.pictures:
+            pictures = evaluation.draw_pictures(experiment, plan, params, folder, screen.bar)
         for name, path in pictures.items():
             log.picture(int(state.step), name, path)
         if config.evaluation.at_end:
@@ -100,10 +115,9 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
             runs.write_result(folder, figures)
             log.scalars(int(state.step), evaluation.headline(figures))
             result.update(figures)
-        log.close()
     screen.say(screen.summary(result, [*pictures.values(), folder / runs.RESULT, folder / "metrics.jsonl"]))
     return result
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, "stopped; the same command goes on from the last checkpoint")

@@ -1,6 +1,7 @@
 """Run by test_parallel.py in a process of its own, which has eight emulated devices: trains, samples and evaluates.
 
-Prints one JSON object: for each way of using devices, its losses, validation loss, samples and bounds.
+Prints one JSON object with the figures of each way of using devices. With the argument `host`, data come from the host
+and only training is looked at.
 """
 
 import json
@@ -40,7 +41,8 @@ def tiny():
     return config
 
 
-def figures(plan):
+def train(plan):
+    """A short run: its losses, and what the rest is computed from."""
     config = tiny()
     dataset = data.load("digits")
     experiment = Experiment(config, dataset.description)
@@ -50,19 +52,28 @@ def figures(plan):
     for step, count in ((0, 4), (4, 2)):
         state, metrics = job.run(state, feed(step, count), count, np.float32(0))
         losses.append(float(metrics.loss))
-    sharded = any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
+    params = state.ema["0.5"]
+    figures = {
+        "losses": losses,
+        "weights": float(sum(np.abs(np.asarray(leaf)).sum() for leaf in jax.tree.leaves(params))),
+        "sharded": any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)),
+    }
+    return figures, config, dataset, experiment, job, state
+
+
+def train_and_evaluate(plan):
+    """The same, and a validation loss, samples and bounds."""
+    figures, _, dataset, experiment, job, state = train(plan)
     params = state.ema["0.5"]
     images, _ = evaluation.sampler(experiment, plan)(params, 1, 11)
     likelihood = evaluation.likelihoods(experiment, plan, params, dataset, lambda name: None)
     return {
-        "losses": losses,
+        **figures,
         "validation": job.validation_loss(state),
-        "weights": float(sum(np.abs(np.asarray(leaf)).sum() for leaf in jax.tree.leaves(params))),
         "samples": np.asarray(images, int).ravel().tolist(),
         "count": len(images),
         "bound": [likelihood["train"]["value"], likelihood["test"]["value"]],
         "images": likelihood["test"]["images"],
-        "sharded": sharded,
     }
 
 
@@ -75,4 +86,10 @@ if __name__ == "__main__":
         "pmap 8": Plan(map="pmap", devices=all_devices),
         "jit 8, loop on device": Plan(loop="device", devices=all_devices),
     }
-    print(json.dumps({name: figures(plan) for name, plan in ways.items()}))
+    if "host" in sys.argv:
+        ways = {name: ways[name] for name in ("jit 1", "jit 8", "pmap 8")}
+        print(json.dumps({name: train(plan)[0] for name, plan in ways.items()}))
+    else:
+        looped = ways.pop("jit 8, loop on device")
+        results = {name: train_and_evaluate(plan) for name, plan in ways.items()}
+        print(json.dumps({**results, "jit 8, loop on device": train(looped)[0]}))

@@ -76,7 +76,9 @@ def test_an_examples_loss_depends_on_its_own_key_and_time(objective):
     def of(rows):
         denoise = denoiser(lambda x_t, time, _: jnp.tanh(x_t), "epsilon")
         rows = np.array(rows)
-        return loss(DDPM, denoise, OBJECTIVES[objective], keys(ROWS)[rows], X[rows], None, T[rows], T[rows] - 0.01)
+        return jax.jit(lambda keys, x, t: loss(DDPM, denoise, OBJECTIVES[objective], keys, x, None, t, t - 0.01))(
+            keys(ROWS)[rows], X[rows], T[rows]
+        )
 
     np.testing.assert_allclose(of([4, 1]), of(range(ROWS))[np.array([4, 1])], rtol=1e-5)
 
@@ -96,17 +98,13 @@ def test_the_bound_objective_adds_up_to_the_likelihoods_bound(variance):
     process = Still(ddpm_cosine(steps), np.linspace(-1, 1, 17))
     denoise = gaussian_denoiser(lambda x_t, time, _: jnp.tanh(x_t), process, "epsilon", variance, lambda t: t)
     x = X[:1]
-    terms = bound(process, denoise, np.arange(steps, -1, -1) / steps, keys(1), x)
+    terms = jax.jit(lambda x: bound(process, denoise, np.arange(steps, -1, -1) / steps, keys(1), x))(x)
+
+    @jax.jit
+    def losses(x, t, s):
+        return loss(process, denoise, OBJECTIVES["bound"], keys(steps), x, None, t, s)
+
     index = jnp.arange(1, steps + 1)
-    each = loss(
-        process,
-        denoise,
-        OBJECTIVES["bound"],
-        keys(steps),
-        jnp.tile(x, (steps, 1)),
-        None,
-        index / steps,
-        (index - 1) / steps,
-    )
+    each = losses(jnp.tile(x, (steps, 1)), index / steps, (index - 1) / steps)
     assert steps * float(each.mean()) == pytest.approx(float((terms.steps + terms.reconstruction)[0]), rel=1e-4)
     assert float(each[0]) == pytest.approx(float(terms.reconstruction[0]), rel=1e-4)

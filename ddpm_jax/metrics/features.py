@@ -6,9 +6,8 @@ recipe, or a random network where there are no labels. Only Inception features w
 """
 
 import dataclasses
-import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import optax
 from jaxtyping import Array, Float, Integer, Key, PyTree, UInt8
 
 from ddpm_jax.errors import UserError
-from ddpm_jax.files import cache_folder, write_bytes
+from ddpm_jax.files import cache_folder, sha256, write_bytes
 from ddpm_jax.models import classifier
 
 BLOCK = 500  # images at a time, the last block padded: one compilation, bounded memory
@@ -217,15 +216,3 @@ def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarra
         return weights
     logging.getLogger(__name__).warning("%s is damaged: training the features again", path)
     return None
-
-
-def sha256(parts: Iterable[Any]) -> str:
-    """The hexadecimal digest of arrays (type, shape and bytes) and of anything else's `str`, in order."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).data)
-        else:
-            digest.update(f"{part};".encode())
-    return digest.hexdigest()

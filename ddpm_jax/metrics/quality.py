@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ddpm_jax.files import cache_folder, write_json
+from ddpm_jax.files import cache_folder, sha256, write_json
 from ddpm_jax.metrics.copies import find_copies
-from ddpm_jax.metrics.features import Features, sha256
+from ddpm_jax.metrics.features import Features
 from ddpm_jax.metrics.frechet import frechet_distance
 from ddpm_jax.metrics.manifold import precision_recall
 from ddpm_jax.metrics.references import reference_samples

@@ -9,18 +9,22 @@ from typing import Any
 
 import jax
 
+from ddpm_jax.files import write_bytes
+
 WANDB_MODES = ("offline", "online", "off")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file; a half-written last line is left out."""
+    """The rows of a JSON-lines file, each with its step; a half-written last line is left out."""
     rows = []
     if path.exists():
-        for line in path.read_text().splitlines():
+        for line in path.read_text(errors="replace").splitlines():
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except json.JSONDecodeError:
                 continue
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
     return rows
 
 
@@ -57,7 +61,7 @@ class Log:
 
     def _open_lines(self, path: Path, resume_step: int) -> None:
         kept = [row for row in read_lines(path) if row["step"] <= resume_step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_bytes(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
         file = path.open("a", buffering=1)
         self._sinks.append((path.name, lambda step, row: _write(file, {"step": step, **row})))
         self._closers.append(file.close)

@@ -26,7 +26,7 @@ def optimal(x_t, t, condition):
     return Normal(jax.nn.softmax(-distances / (2 * sigma**2)) @ images)
 
 
-def bits(steps, groups=None, repeats=200, seed=0):
+def bits(steps, groups=None, repeats=100, seed=0):
     """The bound in bits per dimension for each of `repeats` copies of the six images."""
     x = jnp.asarray(np.tile(IMAGES, (repeats, 1)), jnp.float32)
     keys = random.per_example(jax.random.key(seed), jnp.arange(len(x)))
@@ -50,12 +50,11 @@ def test_the_bound_of_the_optimal_denoiser_falls_to_the_entropy():
 
 
 def test_groups_estimate_the_same_sum():
-    whole, some = bits(64), bits(64, groups=8, repeats=400, seed=1)
+    whole, some = bits(64), bits(64, groups=8, repeats=300, seed=1)
     error = math.sqrt(whole.var() / len(whole) + some.var() / len(some))
     assert some.mean() == pytest.approx(whole.mean(), abs=4 * error)
     assert error < 0.05 * whole.mean()
-    np.testing.assert_allclose(bits(16, groups=16, repeats=2), bits(16, repeats=2), rtol=1e-6)
-    np.testing.assert_allclose(bits(16, groups=99, repeats=2), bits(16, repeats=2), rtol=1e-6)
+    np.testing.assert_allclose(bits(5, groups=99, repeats=2), bits(5, repeats=2), rtol=1e-6)
 
 
 def test_an_images_bound_does_not_depend_on_its_batch():
@@ -111,9 +110,9 @@ def test_terms_are_parted_as_they_are_named():
 def test_each_interval_is_drawn_as_often_as_its_neighbours_in_a_run():
     """A term that is 1 in one interval and 0 elsewhere has the mean 1, whichever the interval, near or far."""
     grid = np.arange(20, -1, -1) / 20
-    for interval in (0, 1, 6, 13, 19):
-        terms = ledger(lambda t, s, j=interval: (jnp.round(s * 20) == j) * 1.0, grid, rows=3000, groups=4)
-        total = np.asarray(terms.steps + terms.reconstruction, np.float64)
+    intervals = np.tile([0, 1, 6, 13, 19], 3000)  # a row's own
+    terms = ledger(lambda t, s: (jnp.round(s * 20) == intervals) * 1.0, grid, rows=15_000, groups=4)
+    for total in np.asarray(terms.steps + terms.reconstruction, np.float64).reshape(3000, 5).T:
         assert total.mean() == pytest.approx(1, abs=4 * total.std() / math.sqrt(3000) + 1e-9)
 
 

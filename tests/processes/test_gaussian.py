@@ -107,6 +107,15 @@ def test_eta_one_is_the_bayesian_posterior(process, t, s):
     assert_moments(draw(x_t, x), of_x * X + of_x_t * 0.4, variance)
 
 
+@pytest.mark.parametrize("eta", [0.3, 0.7])
+def test_eta_scales_the_deviation_of_the_fresh_noise(process, eta):
+    """Song et al. 2021a, eq. 16: eta times the deviation of the Markov process's posterior."""
+    x = rows_of_x()
+    x_s = process.reverse(jax.random.key(5), jnp.full_like(x, 0.4), x, jnp.float32(0.9), jnp.float32(0.4), eta)
+    deviation = np.asarray(x_s, np.float64).std(axis=0)
+    np.testing.assert_allclose(deviation, eta * np.sqrt(bayes(process, 0.9, 0.4)[0]), rtol=4 / np.sqrt(2 * ROWS))
+
+
 def test_neighbours_have_ddpms_two_variances():
     """From betas alone: beta tilde for a point, beta for a normal of variance sigma_t^2 (Ho et al. 2020, 3.2)."""
     betas = np.linspace(0.02, 0.5, 10)

@@ -68,7 +68,9 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, placement):
         jax.tree.leaves_with_path(parts), jax.tree.leaves_with_path(whole), strict=True
     ):
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs), err_msg=jax.tree_util.keystr(path))
-    moved = [not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (whole.params, whole.ema["0.99"])), strict=True)]
+    moved = [
+        not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (whole.params, whole.ema["0.99"])), strict=True)
+    ]
     assert any(moved)  # the averages are not just copies
 
     rows = [
