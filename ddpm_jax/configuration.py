@@ -122,8 +122,8 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2)
 
 
-def from_dict(values: dict[str, Any]) -> ConfigDict:
-    """A config from the dictionary that `to_json` wrote: the base with its values put in.
+def from_dict(values: Any) -> ConfigDict:
+    """A config from the object that `to_json` wrote: the base with its values put in.
 
     Raises:
         UserError: a key that this version does not have, or a value of another type.
@@ -182,7 +182,7 @@ def check_types(config: ConfigDict) -> None:
             _fail(key, f"{value} is not below 2^{BITS.get(key, 31)}")
         if wanted is tuple:
             kind = type(known[key][0])
-            for item in value:
+            for item in values[key]:
                 if isinstance(item, bool) or not isinstance(item, (int, float) if kind is float else kind):
                     _fail(key, f"{item!r} is not of type {kind.__name__}")
                 if item >= 2**31:
@@ -297,6 +297,8 @@ def check_values(config: ConfigDict) -> None:
         _fail("sampler.steps", f"{config.sampler.steps} is more than config.process.steps {config.process.steps}")
     if config.parallel.map == "pmap" and config.parallel.shard != "replicated":
         _fail("parallel.shard", '"pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp')
+    if config.parallel.map == "pmap" and config.parallel.distributed:
+        _fail("parallel.map", '"pmap" is for the devices of one process; use "jit" with several processes')
     if config.sampler.guidance != 1 and not config.model.conditional:
         _fail("sampler.guidance", "guidance needs config.model.conditional=True")
 

@@ -13,7 +13,7 @@ from ddpm_jax import keys as random
 from ddpm_jax import pictures
 from ddpm_jax.data import Dataset, Description, Source
 from ddpm_jax.experiment import Experiment
-from ddpm_jax.likelihood import bits_per_dimension
+from ddpm_jax.likelihood import bits_per_dimension, floor_lines
 from ddpm_jax.parallel import Plan
 
 Bar = Callable[[str], Callable[[Any], Any]]
@@ -45,7 +45,8 @@ def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames
     def sample(params: Any, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
         rows = np.arange(count, dtype=np.int32)
         labels = labels_for(experiment.description, count, label)
-        return each((params, jax.random.key(seed)), {"row": rows, "label": labels}, progress)
+        root = jax.random.fold_in(jax.random.key(seed), 2)  # 0 and 1 are the parameters' and the training steps'
+        return each((params, root), {"row": rows, "label": labels}, progress)
 
     return sample
 
@@ -57,7 +58,7 @@ def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
 
 
 def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
-    """The bound in bits per dimension on the training and the test split, with its parts."""
+    """The bound in bits per dimension on the training and the test split, with its parts, and the exact floor lines."""
     evaluation = experiment.config.evaluation
     each = plan.each(experiment.bound, experiment.config.sampler.batch)
     figures = {}
@@ -72,8 +73,13 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
         }
         figures[split] = {**dataclasses.asdict(figure), "parts": parts}
     groups, steps = evaluation.likelihood_groups, experiment.config.process.steps
+    train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+    levels = dataset.description.levels
+    assert levels is not None  # else there is no bound either
+    floors = floor_lines(train, test[: evaluation.likelihood_images], levels, progress=jax.process_index() == 0)
     return {
         **figures,
+        "floors": {name: dataclasses.asdict(line) for name, line in floors.items()},
         "unit": "bits per dimension",
         "network_evaluations": min(groups or steps, steps),
         "intervals": steps,

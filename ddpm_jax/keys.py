@@ -25,7 +25,10 @@ def split(keys: Key[Array, "*batch"], count: int = 2) -> Key[Array, "count *batc
 
 
 def fold_in(keys: Key[Array, "*batch"], number: int | Int[Array, ""]) -> Key[Array, "*batch"]:
-    """`jax.random.fold_in` of the same number into every key."""
+    """`jax.random.fold_in` of the same number into every key.
+
+    Split a key or fold numbers into it, never both: with JAX's default generator `split(key)[i]` is `fold_in(key, i)`.
+    """
     if keys.ndim == 0:
         return jax.random.fold_in(keys, number)
     return jax.vmap(jax.random.fold_in, (0, None))(keys, number)

@@ -31,8 +31,8 @@ def tile(images: Float[np.ndarray, "rows columns height width channels"], gap: i
 
 
 def save(path: Path, canvas: UInt8[np.ndarray, "h w c"]) -> Path:
-    """Write a picture as PNG, whole or not at all. One channel is grey, three are RGB."""
-    image = Image.fromarray(canvas[..., 0] if canvas.shape[-1] == 1 else canvas[..., :3])
+    """Write a picture as PNG, whole or not at all. Three channels are RGB (more are left out), one or two are grey."""
+    image = Image.fromarray(canvas[..., 0] if canvas.shape[-1] < 3 else canvas[..., :3])
     content = io.BytesIO()
     image.save(content, "PNG", optimize=True)
     write_bytes(path, content.getvalue())

@@ -91,10 +91,10 @@ def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
     if likelihood := result.get("likelihood"):
         lines.append("bits per dimension (variational bound, discrete decoder; +- standard error)")
         for split in ("test", "train"):
-            figure = likelihood[split]
-            lines.append(
-                f"  {split:<22}{figure['value']:8.3f} +- {figure['standard_error']:.3f}   ({figure['images']} images)"
-            )
+            lines.append(_figure_line(split, likelihood[split]))
+        if floors := likelihood.get("floors"):
+            lines.append("what simple models score on the test images (exact)")
+            lines += [_figure_line(name.replace("_", " "), floor) for name, floor in floors.items()]
     if quality := result.get("quality"):
         features, rows = quality["features"], {"samples": quality["samples"], **quality["references"]}
         lines.append(
@@ -110,3 +110,7 @@ def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
     lines.append("look at")
     lines += [f"  {path}" for path in paths]
     return "\n".join(lines)
+
+
+def _figure_line(name: str, figure: dict[str, Any]) -> str:
+    return f"  {name:<26}{figure['value']:8.3f} +- {figure['standard_error']:.3f}   ({figure['images']} images)"

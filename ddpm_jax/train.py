@@ -50,7 +50,6 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
     from ddpm_jax.parallel import make_plan
     from ddpm_jax.training.checkpoints import Checkpoints
     from ddpm_jax.training.logging import Log
-    from ddpm_jax.training.loop import Every, Progress
     from ddpm_jax.training.loop import train as run_loop
     from ddpm_jax.training.state import weights
 
@@ -78,13 +77,7 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
         log = Log(folder, config.to_dict(), logging.wandb, logging.project, logging.group, logging.tensorboard, start)
         stack.callback(log.close)
         display = screen.Screen(log, config.data.batch, job.budget.steps, start)
-
-        def milestone(state: Any, progress: Progress) -> None:
-            loss = job.validation_loss(state)
-            checkpoints.save(state, progress.elapsed, loss)
-            display.milestone(progress, loss)
-
-        events = [Every(limits.log_every, display.flush), Every(limits.save_every, milestone)]
+        events = loop_events(job, checkpoints, display, limits.log_every, limits.save_every)
         try:
             state = run_loop(
                 job.run, state, job.data(start), job.budget, limits.dispatch, display.report, events, elapsed
@@ -117,6 +110,18 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
             result.update(figures)
     screen.say(screen.summary(result, [*pictures.values(), folder / runs.RESULT, folder / "metrics.jsonl"]))
     return result
+
+
+def loop_events(job: Any, checkpoints: Any, display: Any, log_every: int, save_every: int) -> list[Any]:
+    """What the loop stops for: a row of the log, and a milestone (validation loss, checkpoint, a line to read)."""
+    from ddpm_jax.training.loop import Every, Progress
+
+    def milestone(state: Any, progress: Progress) -> None:
+        loss = job.validation_loss(state)
+        checkpoints.save(state, progress.elapsed, loss)
+        display.milestone(progress, loss)
+
+    return [Every(log_every, display.flush), Every(save_every, milestone)]
 
 
 if __name__ == "__main__":

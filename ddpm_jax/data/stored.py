@@ -50,7 +50,8 @@ def find(name: str, data_dir: str | os.PathLike | None) -> tuple[str, Path]:
     root = Path(chosen or "~/tensorflow_datasets").expanduser().absolute()
     if not root.is_dir():
         remedy = "correct" if chosen else "set"
-        raise UserError(f"TFDS data directory {root} does not exist: {remedy} data.dir or $TFDS_DATA_DIR")
+        line = f"TFDS data directory {root} does not exist: {remedy} data.dir or $TFDS_DATA_DIR"
+        raise UserError(f"data set {name!r}: {line} (only digits needs none)")
     base, _, version = re.sub(r"/(\d+\.\d+\.\d+)$", r":\1", name).partition(":")
     there = prepared(root)
     if base not in there:

@@ -56,14 +56,14 @@ class Checkpoints:
             policies.append(best)
         if keep_every:
             policies.append(keep.EveryNSteps(keep_every))
-        self._ocp = ocp
+        self._ocp: Any = ocp
         self._plan = plan
         self._folder = folder.absolute()
         self._sum = jax.jit(checksum)
         self._saving: Any = None
         if not read_only:
             self._drop_empty()
-        self._orbax = ocp.training.Checkpointer(
+        self._orbax: Any = self._ocp.training.Checkpointer(
             self._folder,
             preservation_policy=keep.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=not read_only,

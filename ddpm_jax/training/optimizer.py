@@ -54,7 +54,7 @@ class Budget:
             max(1, math.floor(flops / flops_per_step)) if flops else math.inf,
         ]
         fewest = min(limits)
-        return cls(None if fewest == math.inf else int(fewest), seconds or None)
+        return cls(None if fewest == math.inf else min(int(fewest), 2**31 - 1), seconds or None)  # steps are int32
 
     def clock(self, elapsed: float) -> float:
         """The fraction of the time that is spent."""

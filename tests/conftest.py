@@ -1,0 +1,51 @@
+"""Settings of a whole test run: caches of its own, which its processes share and which go when it ends."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):  # a worker process has its parent's environment
+        return
+    folder = Path(tempfile.mkdtemp(prefix="ddpm_jax_tests_"))
+    os.environ["DDPM_JAX_CACHE"] = str(folder / "cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.fixture
+def tiny_config():
+    """A config of a U-Net of a few hundred parameters on the digits, with two steps of training and of sampling."""
+    from ddpm_jax.configuration import base
+
+    config = base()
+    config.data.batch = 8
+    config.model.channels = 4
+    config.model.multipliers = (1,)
+    config.model.blocks = 1
+    config.model.attention_resolutions = ()
+    config.model.groups = 2
+    config.sampler.steps = 2
+    config.sampler.ema = 0.9
+    config.sampler.batch = 4
+    config.optimizer.ema = (0.9,)
+    config.training.steps = 2
+    config.evaluation.validation_images = 8
+    config.evaluation.at_end = False
+    config.evaluation.pictures = False
+    config.logging.wandb = "off"
+    return config
+
+
+@pytest.fixture
+def nothing_prepared(monkeypatch, tmp_path):
+    """No TFDS data directory, and an empty working folder."""
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"

@@ -1,0 +1,199 @@
+"""What a config may hold: every impossible value has one line that starts with its key."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from ml_collections import ConfigDict
+
+from ddpm_jax import configuration as c
+from ddpm_jax.data import Description
+from ddpm_jax.errors import UserError
+
+DIGITS = Description(name="digits", shape=(8, 8, 1), levels=17, labels=10, version="1.0.0")
+
+
+def small():
+    config = c.base()
+    config.model.multipliers = (1, 2)
+    config.model.attention_resolutions = ()
+    return config
+
+
+def changed(**values):
+    config = small()
+    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in values.items()})
+    return config
+
+
+def refused(check, *arguments):
+    with pytest.raises(UserError) as caught:
+        check(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_base_is_good_and_new_each_time():
+    c.check(c.base())
+    c.base().data.batch = 7
+    assert c.base().data.batch == 128
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("seed", -1, "is less than 0"),
+        ("seed", 2**32, "is not below 2^32"),
+        ("data.batch", 0, "0 is less than 1"),
+        ("data.batch", 2**31, "is not below 2^31"),
+        ("data.placement", "hots", "did you mean 'host'?"),
+        ("process.name", "gausian", "did you mean 'gaussian'?"),
+        ("process.schedule", "ddpm_liner", "did you mean 'ddpm_linear'?"),
+        ("process.steps", 0, "is less than 1"),
+        ("model.name", "unett", "did you mean 'unet'?"),
+        ("model.prediction", "epsilonn", "did you mean 'epsilon'?"),
+        ("model.variance", "fixed_larg", "did you mean 'fixed_large'?"),
+        ("model.dropout", 1.0, "is not in [0, 1)"),
+        ("model.multipliers", (1, 2**31), "is not below 2^31"),
+        ("objective.name", "simpel", "did you mean 'simple'?"),
+        ("objective.condition_drop", -0.1, "is not in [0, 1)"),
+        ("sampler.name", "first", "did you mean 'first_order'?"),
+        ("sampler.steps", 1001, "is more than config.process.steps 1000"),
+        ("sampler.spacing", "trailling", "did you mean 'trailing'?"),
+        ("sampler.eta", 1.5, "is not in [0, 1]"),
+        ("sampler.eta", float("nan"), "is not finite"),
+        ("sampler.guidance", 2.0, "needs config.model.conditional=True"),
+        ("sampler.guidance", -1.0, "is less than 0"),
+        ("sampler.ema", 0.5, "is not one of config.optimizer.ema (0.9999,)"),
+        ("sampler.batch", 0, "is less than 1"),
+        ("optimizer.name", "adamm", "did you mean 'adam'?"),
+        ("optimizer.schedule", "cosin", "did you mean 'cosine'?"),
+        ("optimizer.learning_rate", 0.0, "is not above 0"),
+        ("optimizer.learning_rate", float("inf"), "is not finite"),
+        ("optimizer.epsilon", -1e-8, "is not above 0"),
+        ("optimizer.warmup", -1, "is less than 0"),
+        ("optimizer.clip", -1.0, "is less than 0"),
+        ("optimizer.b2", 1.0, "is not in [0, 1)"),
+        ("optimizer.ema", (0.9999, 1.0), "is not in (0, 1)"),
+        ("optimizer.ema", (0.9999, float("nan")), "is not in (0, 1)"),
+        ("optimizer.ema", (0.9999, 0.9999), "has the same decay twice"),
+        ("training.steps", -1, "is less than 0"),
+        ("training.steps", 0, "no budget: set steps, images, seconds or flops"),
+        ("training.dispatch", 0, "is less than 1"),
+        ("training.save_every", 0, "is less than 1"),
+        ("training.keep_latest", 0, "is less than 1"),
+        ("evaluation.samples", 3, "is less than 4"),
+        ("evaluation.likelihood_images", 1, "is less than 2"),
+        ("parallel.map", "pmapp", "did you mean 'pmap'?"),
+        ("parallel.shard", "fsd", "did you mean 'fsdp'?"),
+        ("parallel.loop", "hostt", "did you mean 'host'?"),
+        ("logging.wandb", "offlin", "did you mean 'offline'?"),
+    ],
+)
+def test_impossible_values(key, value, line):
+    config = small()
+    config.update_from_flattened_dict({key: value})
+    words = refused(c.check, config)
+    assert words.startswith(f"config.{key}: ")
+    assert line in words
+
+
+def test_values_that_contradict_one_another():
+    assert refused(c.check, changed(parallel__map="pmap", parallel__shard="fsdp")).startswith("config.parallel.shard: ")
+    line = refused(c.check, changed(process__steps=10, sampler__steps=10))
+    assert line.startswith("config.process.steps: 10 steps are too few for ddpm_linear")
+    c.check(changed(sampler__guidance=2.0, model__conditional=True))
+    c.check(changed(training__steps=0, training__seconds=1.0))
+    c.check(changed(sampler__ema=0.0, optimizer__ema=()))
+
+
+def test_every_limited_key_exists():
+    known = c.flatten(c.base())
+    assert {*c.AT_LEAST, *c.FRACTIONS, *c.choices(), *c.BITS} <= set(known)
+    for same in c.SAME_RESULT:
+        assert any(f"{key}.".startswith(f"{same}.") for key in known)
+
+
+def test_types_keys_and_sections():
+    config = small()
+    with config.unlocked(), config.ignore_type():
+        config.data.batch = True
+    assert refused(c.check, config) == "config.data.batch: True is not of type int"
+    with config.ignore_type():
+        config.data.batch = 1.5
+    assert refused(c.check, config) == "config.data.batch: 1.5 is not of type int"
+    with config.ignore_type():
+        config.data.batch = 8
+        config.model.multipliers = (1, True)
+    assert refused(c.check, config) == "config.model.multipliers: True is not of type int"
+    with config.ignore_type():
+        config.model.multipliers = (1.0,)
+    assert refused(c.check, config) == "config.model.multipliers: 1.0 is not of type int"
+    with config.ignore_type():
+        config.model.multipliers = 2
+    assert refused(c.check, config) == "config.model.multipliers: 2 is not of type tuple"
+
+    config = small()
+    config.data.bach = 3
+    assert refused(c.check, config) == "config.data.bach: no such key; did you mean 'data.batch'?"
+    del config.data
+    assert "is missing; start from ddpm_jax.configuration.base()" in refused(c.check, config)
+    assert "is missing" in refused(c.check, ConfigDict({"a": 1}))
+
+
+def test_json_round_trip():
+    config = changed(optimizer__ema=(0.9999, 0.99), model__attention_resolutions=(), sampler__eta=0.0, seed=2**32 - 1)
+    again = c.from_dict(json.loads(c.to_json(config)))
+    assert c.flatten(again) == c.flatten(config)
+    c.check(again)
+    assert c.differences(config, again) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([], "this is not a config: a config is an object of sections"),
+        (None, "this is not a config: a config is an object of sections"),
+        ({"data": 3}, "config.data: no such key"),
+        ({"data": {"bach": 3}}, "config.data.bach: no such key; did you mean 'data.batch'?"),
+        ({"data": {"batch": "x"}}, "config.data.batch: 'x' is not of type int"),
+        ({"data": {"batch": 1.5}}, "config.data.batch: 1.5 is not of type int"),
+        ({"data": {"batch": [1]}}, "config.data.batch: [1] is not of type int"),
+        ({"data": {"flip": 1}}, "config.data.flip: 1 is not of type bool"),
+        ({"model": {"multipliers": 3}}, "config.model.multipliers: 3 is not of type tuple"),
+        ({"seed": {"a": 1}}, "config.seed.a: no such key"),
+    ],
+)
+def test_from_dict_refuses(values, line):
+    assert refused(c.from_dict, values).startswith(line)
+
+
+def test_differences_are_those_of_the_result():
+    ours, theirs = small(), changed(data__batch=64, model__multipliers=(1, 2, 4))
+    assert c.differences(ours, theirs) == [
+        "data.batch is 128, there 64",
+        "model.multipliers is (1, 2), there (1, 2, 4)",
+    ]
+    same = changed(
+        logging__wandb="off", parallel__map="pmap", data__dir="x", data__placement="host", training__log_every=3
+    )
+    assert c.differences(ours, same) == []
+
+
+def test_a_key_that_only_begins_like_a_free_one_is_not_free(monkeypatch):
+    monkeypatch.setattr(c, "SAME_RESULT", ("training.save", "data"))
+    line = c.differences(small(), changed(training__save_every=7, data__batch=3))
+    assert line == ["training.save_every is 5000, there 7"]
+
+
+def test_what_depends_on_data():
+    c.check_data(small(), DIGITS, 1000)
+    line = refused(c.check_data, changed(model__multipliers=(1,) * 5), DIGITS, 1000)
+    assert line.startswith("config.model.multipliers: an image of 8x8 can be halved 3 times, not 4")
+    assert refused(c.check_data, changed(model__groups=7), DIGITS, 10).startswith("config.model.groups: ")
+    assert "has no labels" in refused(
+        c.check_data, changed(model__conditional=True), replace(DIGITS, labels=0), 10
+    )
+    assert "no training images" in refused(c.check_data, small(), DIGITS, 0)
+    assert c.model_options(changed(model__conditional=True), DIGITS)["labels"] == 10
+    assert c.model_options(small(), DIGITS)["labels"] == 0
