@@ -114,25 +114,37 @@ def test_every_limited_key_exists():
         assert any(f"{key}.".startswith(f"{same}.") for key in known)
 
 
-def test_types_keys_and_sections():
-    config = small()
-    with config.unlocked(), config.ignore_type():
-        config.data.batch = True
-    assert refused(c.check, config) == "config.data.batch: True is not of type int"
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("data.batch", True, "True is not of type int"),
+        ("data.batch", 1.5, "1.5 is not of type int"),
+        ("data.batch", None, "None is not of type int"),
+        ("data.flip", 1, "1 is not of type bool"),
+        ("data.name", 3, "3 is not of type str"),
+        ("optimizer.learning_rate", True, "True is not of type float"),
+        ("model.multipliers", 2, "2 is not of type tuple"),
+        ("model.multipliers", (1, True), "True is not of type int"),
+        ("model.multipliers", (1.0,), "1.0 is not of type int"),
+        ("optimizer.ema", ("0.9999",), "'0.9999' is not of type float"),
+    ],
+)
+def test_types(key, value, line):
+    config, (section, name) = small(), key.split(".")
     with config.ignore_type():
-        config.data.batch = 1.5
-    assert refused(c.check, config) == "config.data.batch: 1.5 is not of type int"
-    with config.ignore_type():
-        config.data.batch = 8
-        config.model.multipliers = (1, True)
-    assert refused(c.check, config) == "config.model.multipliers: True is not of type int"
-    with config.ignore_type():
-        config.model.multipliers = (1.0,)
-    assert refused(c.check, config) == "config.model.multipliers: 1.0 is not of type int"
-    with config.ignore_type():
-        config.model.multipliers = 2
-    assert refused(c.check, config) == "config.model.multipliers: 2 is not of type tuple"
+        config[section][name] = value
+    assert refused(c.check, config) == f"config.{key}: {line}"
 
+
+def test_whole_numbers_are_reals():
+    config = small()
+    with config.ignore_type():
+        config.optimizer.learning_rate = 1
+        config.optimizer.clip = 10**12  # the bound on whole numbers is not for these
+    c.check(config)
+
+
+def test_keys_and_sections():
     config = small()
     config.data.bach = 3
     assert refused(c.check, config) == "config.data.bach: no such key; did you mean 'data.batch'?"

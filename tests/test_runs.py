@@ -1,0 +1,146 @@
+"""Run folders: whose they are, what is refused, and that nothing is half-written."""
+
+import json
+import os
+
+import pytest
+
+from ddpm_jax import runs
+from ddpm_jax.errors import UserError
+
+
+def refused(function, *arguments):
+    with pytest.raises(UserError) as caught:
+        function(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def tree(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_default_folder(tiny_config):
+    def name(file, *overrides):
+        return str(runs.default_folder(file, overrides, tiny_config))
+
+    assert name("configs/digits/ddpm.py") == "runs/digits_ddpm"
+    assert name("/some/where/configs/digits/ddpm.py") == "runs/digits_ddpm"
+    assert name("configs/mine.py") == "runs/mine"
+    assert name("configs/mnist/ddpm.py:small") == "runs/mnist_ddpm_small"
+    assert name("configs/mnist/ddpm.py:../a b") == "runs/mnist_ddpm_..-a-b"
+    changed = name("configs/digits/ddpm.py", "--config.seed=0")
+    assert changed.startswith("runs/digits_ddpm-")
+    tiny_config.logging.wandb = "offline"  # does not change the result, so not the folder either
+    assert name("configs/digits/ddpm.py", "--config.seed=0") == changed
+    tiny_config.seed = 1
+    assert name("configs/digits/ddpm.py", "--config.seed=1") != changed
+
+
+def test_a_new_run_and_the_same_again(tmp_path, tiny_config):
+    folder = tmp_path / "a" / "b"
+    assert not runs.check_folder(folder, tiny_config)
+    assert tree(tmp_path) == []
+    runs.make_folder(folder, tiny_config)
+    assert tree(folder) == ["config.json"]
+    assert runs.check_folder(folder, tiny_config)
+    assert runs.read_config(folder).to_dict() == tiny_config.to_dict()
+    tiny_config.logging.wandb = "offline"
+    assert runs.check_folder(folder, tiny_config)
+
+
+def test_an_empty_folder_is_good(tmp_path, tiny_config):
+    assert not runs.check_folder(tmp_path, tiny_config)
+    (tmp_path / ".config.json.123.part").write_text("{")  # a process was killed as it wrote it
+    assert not runs.check_folder(tmp_path, tiny_config)
+    (tmp_path / "notes.txt").write_text("")
+    assert "is not empty and not a run folder; choose another --workdir" in refused(
+        runs.check_folder, tmp_path, tiny_config
+    )
+
+
+def test_another_config(tmp_path, tiny_config):
+    runs.make_folder(tmp_path, tiny_config)
+    tiny_config.data.batch = 16
+    tiny_config.optimizer.ema = (0.9, 0.5)
+    line = refused(runs.check_folder, tmp_path, tiny_config)
+    assert line == (
+        f"{tmp_path} holds a run of another config; choose another --workdir, or undo: "
+        "data.batch is 16, there 8; optimizer.ema is (0.9, 0.5), there (0.9,)"
+    )
+
+
+def test_impossible_folders(tmp_path, tiny_config, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "under", tmp_path / ("x" * 300)):
+        assert "cannot be a run folder (" in refused(runs.check_folder, folder, tiny_config)
+    assert tree(tmp_path) == ["file"]
+    (tmp_path / "odd" / "config.json").mkdir(parents=True)
+    assert "is not empty and not a run folder" in refused(runs.check_folder, tmp_path / "odd", tiny_config)
+    assert "cannot be a run folder (Not a directory)" in refused(
+        runs.make_folder, tmp_path / "file" / "under", tiny_config
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+        assert f"{tmp_path} is not writable" in refused(runs.check_folder, tmp_path / "new", tiny_config)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert "No space left on device" in refused(runs.make_folder, tmp_path / "new", tiny_config)
+    assert tree(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("", "cannot be read: Expecting value"),
+        ("{", "cannot be read: Expecting property name"),
+        ("[]", "this is not a config"),
+        ("null", "this is not a config"),
+        ('{"data": {"bach": 3}}', "config.data.bach: no such key; did you mean 'data.batch'?"),
+        ('{"data": {"batch": "x"}}', "config.data.batch: 'x' is not of type int"),
+        ('{"data": {"batch": NaN}}', "config.data.batch: nan is not of type int"),
+        ('{"data": {"batch": 0}}', "config.data.batch: 0 is less than 1"),
+        ('{"model": {"multipliers": 3}}', "config.model.multipliers: 3 is not of type tuple"),
+        ("\udcff", "cannot be read: 'utf-8' codec can't decode"),
+    ],
+)
+def test_damaged_config(tmp_path, tiny_config, content, line):
+    path = tmp_path / "config.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    words = refused(runs.read_config, tmp_path)
+    assert words.startswith(str(path))
+    assert line in words
+    assert refused(runs.check_folder, tmp_path, tiny_config) == words
+
+
+def test_no_run(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path, tmp_path / "missing", tmp_path / "file"):
+        line = f"{folder} holds no run (config.json is missing); train one with --workdir={folder}"
+        assert refused(runs.read_config, folder) == line
+    assert "cannot be read" in refused(runs.read_config, tmp_path / ("x" * 300))
+
+
+def test_results_are_put_beside_one_another(tmp_path):
+    path = runs.write_result(tmp_path, {"a": 1, "b": 1})
+    assert runs.write_result(tmp_path, {"b": 2}) == path
+    assert json.loads(path.read_text()) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", ""])
+def test_damaged_result_is_written_anew(tmp_path, content):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.warns(UserWarning, match="could not be read and is written anew"):
+        path = runs.write_result(tmp_path, {"b": 2})
+    assert json.loads(path.read_text()) == {"b": 2}
+
+
+def test_provenance():
+    known = runs.provenance()
+    json.dumps(known)
+    assert known["versions"]["jax"].count(".") == 2
+    assert known["device"]["count"] >= 1
+    assert known["git_commit"] is None or len(known["git_commit"].removesuffix("+changes")) == 40

@@ -1,0 +1,119 @@
+"""The commands to sample and evaluate: what they refuse, and what samples depend on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddpm_jax import evaluate, sample, train
+from ddpm_jax.errors import UserError
+
+
+@pytest.fixture
+def trained(tmp_path_factory, tiny_config, monkeypatch):
+    """A run of two steps, trained once, copied into an empty working folder."""
+    kept = tmp_path_factory.getbasetemp() / "trained"
+    if not kept.exists():
+        tiny_config.model.conditional = True
+        train.train(tiny_config, kept)
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    shutil.copytree(kept, "run")
+    return Path("run")
+
+
+@pytest.fixture
+def untrained(tmp_path, tiny_config, monkeypatch):
+    """A run folder with a config and no checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run/config.json").write_text(json.dumps(tiny_config.to_dict()))
+    return Path("run")
+
+
+def refused(main, *words):
+    before = sorted(map(str, Path().rglob("*")))
+    with pytest.raises(UserError) as caught:
+        main(list(words))
+    assert "\n" not in str(caught.value)
+    assert sorted(map(str, Path().rglob("*"))) == before
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("main", [sample.main, evaluate.main])
+def test_folders_without_a_run(main, untrained):
+    assert refused(main, "--workdir=missing").startswith("missing holds no run (config.json is missing)")
+    Path("empty").mkdir()
+    assert refused(main, "--workdir=empty").startswith("empty holds no run (config.json is missing)")
+    assert refused(main, "--workdir=run") == "run: no checkpoint here yet; train first"
+    Path("run/checkpoints").mkdir()
+    assert refused(main, "--workdir=run").endswith("run: no checkpoint here yet; train first")
+    Path("run/checkpoints/10").mkdir()
+    assert "no checkpoint can be read (step 10: " in refused(main, "--workdir=run")
+    Path("run/config.json").write_text("{")
+    assert refused(main, "--workdir=run").startswith("run/config.json cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("--count=0", "--count: 0 is less than 1"),
+        ("--count=-5", "--count: -5 is less than 1"),
+        ("--count=x", "argument --count: invalid int value: 'x'"),
+        ("--count=9999999999", "--count: 9999999999 is not below 2^31"),
+        ("--count", "argument --count: expected one argument"),
+        ("--seed=-1", "--seed: -1 is less than 0"),
+        ("--seed=4294967296", "--seed: 4294967296 is not below 2^32"),
+        ("--steps=0", "--steps: 0 is less than 1"),
+        ("--steps=1001", "--steps: 1001 is more than config.process.steps 1000"),
+        ("--eta=2", "--eta: 2.0 is not in [0, 1]"),
+        ("--eta=nan", "--eta: nan is not finite"),
+        ("--guidance=3", "--guidance: guidance needs config.model.conditional=True"),
+        ("--ema=0.5", "--ema: 0.5 is not one of config.optimizer.ema (0.9,)"),
+        ("--label=3", "--label: this model was trained without labels"),
+        ("--output=run", "--output: run is a folder; give a path without ending, such as run/mine"),
+        ("--output=run/config.json/x", "--output: run/config.json/x cannot be written (run/config.json is not a folder)"),
+        ("--output=" + "x" * 300 + "/x", "--output: "),
+        ("--cout=3", "unknown option --cout; did you mean '--count'?"),
+        ("stray", "'stray' is not an option"),
+        ("--config.seed=3", "unknown option --config.seed"),
+    ],
+)
+def test_wrong_options(untrained, word, line):
+    assert refused(sample.main, "--workdir=run", word).startswith(line)
+
+
+def test_samples_depend_on_seed_and_row_alone(trained, capsys):
+    sample.main(["--workdir=run", "--count=3", "--seed=1", "--output=new/three"])
+    assert "3 samples of step 2, 2 network evaluations each" in capsys.readouterr().out
+    sample.main(["--workdir=run", "--count=6", "--seed=1"])
+    sample.main(["--workdir=run", "--count=3", "--seed=2"])
+    few, many, other = (np.load(f"{name}.npz") for name in ("new/three", "run/samples/seed1", "run/samples/seed2"))
+    assert many["images"].shape == (6, 8, 8, 1)
+    assert many["images"].dtype == np.uint8
+    assert many["images"].max() <= 16
+    assert many["labels"].tolist() == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(few["images"], many["images"][:3])
+    assert (few["images"] != other["images"]).any()
+    assert len({image.tobytes() for image in many["images"]}) == 6
+    with Image.open("new/three.png") as image:
+        assert image.size == (2 * 34 + 2, 2 * 34 + 2)
+
+
+def test_labels_and_steps(trained, capsys):
+    sample.main(["--workdir=run", "--count=2", "--label=7", "--steps=3", "--eta=0", "--ema=0", "--best", "--output=x"])
+    assert np.load("x.npz")["labels"].tolist() == [7, 7]
+    assert "3 network evaluations each" in capsys.readouterr().out
+    assert refused(sample.main, "--workdir=run", "--label=10") == "--label: 10 is not one of 0 ... 9"
+
+
+def test_a_disk_that_is_full(trained, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ddpm_jax.files.write_bytes", full)
+    line = refused(sample.main, "--workdir=run", "--count=1")
+    assert line == "--output: run/samples/seed0 cannot be written (No space left on device)"

@@ -1,0 +1,115 @@
+"""The command to train: what it refuses before it writes anything, and what a finished run leaves."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ddpm_jax import data, runs, screen, train
+from ddpm_jax.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+DIGITS = f"--config={ROOT}/configs/digits/ddpm.py"
+
+
+def refused(*words):
+    """The error of the command, which has written nothing that was not there."""
+    before = sorted(map(str, Path().rglob("*")))
+    with pytest.raises(UserError) as caught:
+        train.main([DIGITS, *words])
+    assert "\n" not in str(caught.value)
+    assert sorted(map(str, Path().rglob("*"))) == before
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("nothing_prepared")
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("word", "line"),
+        [
+            ("model.name=unett", "config.model.name: unknown name 'unett'; did you mean 'unet'?"),
+            ("model.multipliers=(1,1,1,1,1)", "config.model.multipliers: an image of 8x8 can be halved 3 times, not 4"),
+            ("model.multipliers=()", "config.model.multipliers: "),
+            ("model.attention_resolutions=(5,)", "config.model.attention_resolutions: "),
+            ("model.dtype=float16", "config.model.dtype: "),
+            ("data.name=mnist", "data set 'mnist': TFDS data directory "),
+            ("data.name=digit", "data set 'digit': TFDS data directory "),
+        ],
+    )
+    def test_values(self, word, line):
+        assert refused(f"--config.{word}").startswith(line)
+
+    def test_data_directories(self):
+        line = refused("--config.data.name=mnist", "--config.data.dir=missing")
+        assert "missing does not exist: correct data.dir" in line
+        Path("empty").mkdir()
+        line = refused("--config.data.name=mnist", "--config.data.dir=empty")
+        assert "data set 'mnist' is not prepared" in line
+        assert "tfds build mnist" in line
+        line = refused("--config.data.name=mnits", "--config.data.dir=empty")
+        assert "unknown data set 'mnits'" in line
+        assert "did you mean 'mnist'?" in line
+
+    def test_run_folders(self):
+        Path("file").write_text("")
+        Path("full").mkdir()
+        Path("full", "notes").write_text("")
+        assert refused("--workdir=") == "--workdir: the name of the folder is empty"
+        assert refused("--workdir=file").startswith("file cannot be a run folder (file is not a folder)")
+        assert refused("--workdir=file/under").startswith("file/under cannot be a run folder (")
+        assert refused("--workdir=full") == "full is not empty and not a run folder; choose another --workdir"
+        assert "File name too long" in refused("--workdir=" + "x" * 300)
+
+    def test_folder_of_another_config(self, tiny_config):
+        runs.make_folder(Path("run"), tiny_config)
+        line = refused("--workdir=run")
+        assert line.startswith("run holds a run of another config; choose another --workdir, or undo: data.batch is 64")
+
+    def test_a_job_that_cannot_be_made_leaves_no_folder(self, monkeypatch):
+        def fail(*_):
+            raise UserError("no such job")
+
+        monkeypatch.setattr("ddpm_jax.job.make_job", fail)
+        assert refused("--workdir=run") == "no such job"
+
+    @pytest.mark.parametrize("split", ["validation", "test"])
+    def test_a_data_set_without_a_split(self, monkeypatch, split):
+        whole = data.load("digits")
+        part = data.Dataset(whole.description, {k: v for k, v in whole.sources.items() if k != split})
+        monkeypatch.setattr(data, "load", lambda *_: part)
+        assert refused("--workdir=run").startswith(f"data set 'digits' has no split {split!r}")
+
+
+def test_a_run_and_the_same_command_again(tmp_path, tiny_config, capsys):
+    tiny_config.training.log_every = 1
+    tiny_config.evaluation.pictures = True
+    result = train.train(tiny_config, tmp_path / "run")
+    assert "training in" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        *("checkpoints", "config.json", "film.png", "metrics.jsonl", "result.json", "samples.png"),
+    ]
+    written = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert written == json.loads(json.dumps(result))
+    assert written["config"] == json.loads(json.dumps(tiny_config.to_dict()))
+    assert (written["steps"], written["images_seen"], written["global_batch"]) == (2, 16, 8)
+    assert written["training_flops"] > 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2]
+    assert [row["step"] for row in rows if "validation_loss" in row] == [2]
+
+    again = train.train(tiny_config, tmp_path / "run")
+    assert "going on with" in capsys.readouterr().out
+    assert again["steps"] == 2
+
+
+def test_a_run_that_fails_closes_its_log(tmp_path, tiny_config, monkeypatch):
+    closed = []
+    monkeypatch.setattr("ddpm_jax.training.logging.Log.close", lambda self: closed.append(self))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(screen.Screen, "report", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(tiny_config, tmp_path / "run")
+    assert len(closed) == 1
