@@ -12,8 +12,8 @@ import numpy as np
 from ddpm_jax import keys as random
 from ddpm_jax import pictures
 from ddpm_jax.data import Dataset, Description, Source
-from ddpm_jax.experiment import Experiment
-from ddpm_jax.likelihood import bits_per_dimension, floor_lines
+from ddpm_jax.experiment import SAMPLES, Experiment, purpose_key
+from ddpm_jax.likelihood import bits_per_dimension, floor_lines, interval_groups
 from ddpm_jax.parallel import Plan
 
 Bar = Callable[[str], Callable[[Any], Any]]
@@ -45,8 +45,7 @@ def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames
     def sample(params: Any, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
         rows = np.arange(count, dtype=np.int32)
         labels = labels_for(experiment.description, count, label)
-        root = jax.random.fold_in(jax.random.key(seed), 2)  # 0 and 1 are the parameters' and the training steps'
-        return each((params, root), {"row": rows, "label": labels}, progress)
+        return each((params, purpose_key(seed, SAMPLES)), {"row": rows, "label": labels}, progress)
 
     return sample
 
@@ -81,7 +80,7 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
         **figures,
         "floors": {name: dataclasses.asdict(line) for name, line in floors.items()},
         "unit": "bits per dimension",
-        "network_evaluations": min(groups or steps, steps),
+        "network_evaluations": len(interval_groups(steps, groups or steps)) - 1,
         "intervals": steps,
         "decoder": "discrete",
     }

@@ -14,13 +14,20 @@ from ddpm_jax import keys as random
 from ddpm_jax import likelihood, losses, models, samplers
 from ddpm_jax.configuration import model_options
 from ddpm_jax.data import Description
-from ddpm_jax.denoisers import Denoise, clip, gaussian_denoiser, guide
+from ddpm_jax.denoisers import Denoise, as_point, clip, gaussian_denoiser, guide
 from ddpm_jax.denoisers.parameterisation import table_index
 from ddpm_jax.models import Network
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules.grids import table_grid
 from ddpm_jax.schedules.times import Times, discrete
+
+PARAMETERS, TRAINING, SAMPLES, VALIDATION, LIKELIHOOD = range(5)
+
+
+def purpose_key(seed: int, purpose: int) -> Key[Array, ""]:
+    """The root key of one purpose: no two purposes share randomness, whatever their seeds."""
+    return jax.random.fold_in(jax.random.key(seed), purpose)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +91,7 @@ class Experiment:
 
     def validation_loss(self, params: Any, rows: dict[str, Array]) -> Float[Array, " batch"]:
         """The training loss without dropout, each image at noise and a time that belong to its row number."""
-        keys_times, keys_noise = random.split(random.per_example(jax.random.key(0), rows["row"]))
+        keys_times, keys_noise = random.split(random.per_example(purpose_key(0, VALIDATION), rows["row"]))
         t, s = jax.vmap(lambda key: self.times(key, 1))(keys_times)
         condition = self.condition(rows["label"])
         objective = losses.OBJECTIVES[self.config.objective.name]
@@ -111,6 +118,8 @@ class Experiment:
             denoise = guide(denoise, sampler.guidance, jnp.full_like(labels, self.description.null_condition))
         if sampler.clip:
             denoise = clip(denoise)
+        if sampler.eta == 0:
+            denoise = as_point(denoise)
         estimate = samplers.ESTIMATES[sampler.name](denoise, self.condition(labels))
         keys_prior, keys_steps = random.split(keys)
         start = self.process.prior(keys_prior, (labels.shape[0], *self.description.shape))
@@ -121,7 +130,7 @@ class Experiment:
 
     def bound(self, params: Any, rows: dict[str, Array]) -> likelihood.Terms:
         """The variational bound's terms for stored images; noise belongs to row numbers."""
-        keys = random.per_example(jax.random.key(1), rows["row"])
+        keys = random.per_example(purpose_key(0, LIKELIHOOD), rows["row"])
         grid = table_grid(self.config.process.steps, self.config.process.steps)
         return likelihood.bound(
             self.process,

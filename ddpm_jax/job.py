@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ddpm_jax.data import Dataset, Source, draw, fits_device, host_batches, prefetch
-from ddpm_jax.experiment import Experiment
+from ddpm_jax.experiment import PARAMETERS, TRAINING, Experiment, purpose_key
 from ddpm_jax.models import parameter_count
 from ddpm_jax.parallel import Plan
 from ddpm_jax.training.optimizer import Budget, learning_rate, make_optimizer
@@ -68,7 +68,7 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
     section = config.optimizer
     optimizer = optimizer_of(config)
     decays = tuple(float(decay) for decay in section.ema)
-    key_params, key_steps = jax.random.split(jax.random.key(config.seed))
+    key_params, key_steps = purpose_key(config.seed, PARAMETERS), purpose_key(config.seed, TRAINING)
 
     first_state = _first_state(experiment)
     resident = config.data.placement == "device" or (config.data.placement == "auto" and fits_device(source))

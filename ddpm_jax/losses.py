@@ -22,7 +22,8 @@ def simple(process: Gaussian, posterior: Any, x: Images, z: Images, t: Array, s:
 
 
 def bound(process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
-    """The bound's term of the interval (s, t] in nats (Ho et al. 2020, eq. 5): its mean over t is the bound over T."""
+    """The bound's term of the interval (s, t] in nats (Ho et al. 2020, eq. 5): T times its mean over t is the
+    bound without `prior_loss`, which has no parameters."""
     return process.elbo(posterior, x, z, t, s)
 
 

@@ -17,9 +17,7 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-@pytest.fixture
-def tiny_config():
-    """A config of a U-Net of a few hundred parameters on the digits, with two steps of training and of sampling."""
+def _tiny_config():
     from ddpm_jax.configuration import base
 
     config = base()
@@ -29,16 +27,34 @@ def tiny_config():
     config.model.blocks = 1
     config.model.attention_resolutions = ()
     config.model.groups = 2
+    config.model.conditional = True
     config.sampler.steps = 2
     config.sampler.ema = 0.9
     config.sampler.batch = 4
     config.optimizer.ema = (0.9,)
     config.training.steps = 2
+    config.training.log_every = 1
     config.evaluation.validation_images = 8
     config.evaluation.at_end = False
     config.evaluation.pictures = False
     config.logging.wandb = "off"
     return config
+
+
+@pytest.fixture
+def tiny_config():
+    """A config of a small conditional U-Net on the digits, with two steps of training and of sampling."""
+    return _tiny_config()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The folder of a finished run of the tiny config. Tests change copies only."""
+    from ddpm_jax.train import train
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(_tiny_config(), folder)
+    return folder
 
 
 @pytest.fixture

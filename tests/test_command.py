@@ -275,7 +275,11 @@ def test_parse_keeps_options():
     ("module", "words", "line"),
     [
         ("train", [DIGITS, "--config.data.bach=8"], "config.data.bach: no such key; did you mean 'data.batch'?"),
-        ("train", [DIGITS, "--config.model.name=unett"], "config.model.name: unknown name 'unett'; did you mean 'unet'?"),
+        (
+            "train",
+            [DIGITS, "--config.model.name=unett"],
+            "config.model.name: unknown name 'unett'; did you mean 'unet'?",
+        ),
         ("evaluate", ["--workdir=missing"], "missing holds no run (config.json is missing)"),
     ],
 )

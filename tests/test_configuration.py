@@ -122,7 +122,7 @@ def test_every_limited_key_exists():
         ("data.batch", None, "None is not of type int"),
         ("data.flip", 1, "1 is not of type bool"),
         ("data.name", 3, "3 is not of type str"),
-        ("optimizer.learning_rate", True, "True is not of type float"),
+        ("optimizer.clip", "1", "'1' is not of type float"),
         ("model.multipliers", 2, "2 is not of type tuple"),
         ("model.multipliers", (1, True), "True is not of type int"),
         ("model.multipliers", (1.0,), "1.0 is not of type int"),
@@ -203,9 +203,7 @@ def test_what_depends_on_data():
     line = refused(c.check_data, changed(model__multipliers=(1,) * 5), DIGITS, 1000)
     assert line.startswith("config.model.multipliers: an image of 8x8 can be halved 3 times, not 4")
     assert refused(c.check_data, changed(model__groups=7), DIGITS, 10).startswith("config.model.groups: ")
-    assert "has no labels" in refused(
-        c.check_data, changed(model__conditional=True), replace(DIGITS, labels=0), 10
-    )
+    assert "has no labels" in refused(c.check_data, changed(model__conditional=True), replace(DIGITS, labels=0), 10)
     assert "no training images" in refused(c.check_data, small(), DIGITS, 0)
     assert c.model_options(changed(model__conditional=True), DIGITS)["labels"] == 10
     assert c.model_options(small(), DIGITS)["labels"] == 0

@@ -8,30 +8,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_jax import evaluate, sample, train
+from ddpm_jax import evaluate, sample
 from ddpm_jax.errors import UserError
 
 
 @pytest.fixture
-def trained(tmp_path_factory, tiny_config, monkeypatch):
-    """A run of two steps, trained once, copied into an empty working folder."""
-    kept = tmp_path_factory.getbasetemp() / "trained"
-    if not kept.exists():
-        tiny_config.model.conditional = True
-        train.train(tiny_config, kept)
-    here = tmp_path_factory.mktemp("here")
-    monkeypatch.chdir(here)
-    shutil.copytree(kept, "run")
-    return Path("run")
+def copied(trained, tmp_path, monkeypatch):
+    """A working folder with a copy of the trained run in `run`."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "run")
 
 
 @pytest.fixture
 def untrained(tmp_path, tiny_config, monkeypatch):
-    """A run folder with a config and no checkpoint."""
+    """A working folder with, in `run`, the config of an unconditional model and no checkpoint."""
+    tiny_config.model.conditional = False
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()
     Path("run/config.json").write_text(json.dumps(tiny_config.to_dict()))
-    return Path("run")
 
 
 def refused(main, *words):
@@ -43,8 +37,9 @@ def refused(main, *words):
     return str(caught.value)
 
 
+@pytest.mark.usefixtures("untrained")
 @pytest.mark.parametrize("main", [sample.main, evaluate.main])
-def test_folders_without_a_run(main, untrained):
+def test_folders_without_a_run(main):
     assert refused(main, "--workdir=missing").startswith("missing holds no run (config.json is missing)")
     Path("empty").mkdir()
     assert refused(main, "--workdir=empty").startswith("empty holds no run (config.json is missing)")
@@ -57,6 +52,7 @@ def test_folders_without_a_run(main, untrained):
     assert refused(main, "--workdir=run").startswith("run/config.json cannot be read: ")
 
 
+@pytest.mark.usefixtures("untrained")
 @pytest.mark.parametrize(
     ("word", "line"),
     [
@@ -75,18 +71,22 @@ def test_folders_without_a_run(main, untrained):
         ("--ema=0.5", "--ema: 0.5 is not one of config.optimizer.ema (0.9,)"),
         ("--label=3", "--label: this model was trained without labels"),
         ("--output=run", "--output: run is a folder; give a path without ending, such as run/mine"),
-        ("--output=run/config.json/x", "--output: run/config.json/x cannot be written (run/config.json is not a folder)"),
+        (
+            "--output=run/config.json/x",
+            "--output: run/config.json/x cannot be written (run/config.json is not a folder)",
+        ),
         ("--output=" + "x" * 300 + "/x", "--output: "),
         ("--cout=3", "unknown option --cout; did you mean '--count'?"),
         ("stray", "'stray' is not an option"),
         ("--config.seed=3", "unknown option --config.seed"),
     ],
 )
-def test_wrong_options(untrained, word, line):
+def test_wrong_options(word, line):
     assert refused(sample.main, "--workdir=run", word).startswith(line)
 
 
-def test_samples_depend_on_seed_and_row_alone(trained, capsys):
+@pytest.mark.usefixtures("copied")
+def test_samples_depend_on_seed_and_row_alone(capsys):
     sample.main(["--workdir=run", "--count=3", "--seed=1", "--output=new/three"])
     assert "3 samples of step 2, 2 network evaluations each" in capsys.readouterr().out
     sample.main(["--workdir=run", "--count=6", "--seed=1"])
@@ -103,14 +103,16 @@ def test_samples_depend_on_seed_and_row_alone(trained, capsys):
         assert image.size == (2 * 34 + 2, 2 * 34 + 2)
 
 
-def test_labels_and_steps(trained, capsys):
-    sample.main(["--workdir=run", "--count=2", "--label=7", "--steps=3", "--eta=0", "--ema=0", "--best", "--output=x"])
+@pytest.mark.usefixtures("copied")
+def test_labels_and_steps(capsys):
+    sample.main(["--workdir=run", "--count=2", "--label=7", "--steps=1", "--eta=0", "--ema=0", "--best", "--output=x"])
     assert np.load("x.npz")["labels"].tolist() == [7, 7]
-    assert "3 network evaluations each" in capsys.readouterr().out
+    assert "1 network evaluations each" in capsys.readouterr().out
     assert refused(sample.main, "--workdir=run", "--label=10") == "--label: 10 is not one of 0 ... 9"
 
 
-def test_a_disk_that_is_full(trained, monkeypatch):
+@pytest.mark.usefixtures("copied")
+def test_a_disk_that_is_full(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

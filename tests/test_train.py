@@ -1,6 +1,7 @@
 """The command to train: what it refuses before it writes anything, and what a finished run leaves."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,31 +81,31 @@ class TestRefused:
         assert refused("--workdir=run").startswith(f"data set 'digits' has no split {split!r}")
 
 
-def test_a_run_and_the_same_command_again(tmp_path, tiny_config, capsys):
-    tiny_config.training.log_every = 1
-    tiny_config.evaluation.pictures = True
-    result = train.train(tiny_config, tmp_path / "run")
-    assert "training in" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        *("checkpoints", "config.json", "film.png", "metrics.jsonl", "result.json", "samples.png"),
-    ]
-    written = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert written == json.loads(json.dumps(result))
+def test_a_finished_run(trained, tiny_config):
+    names = sorted(path.name for path in trained.iterdir())
+    assert names == ["checkpoints", "config.json", "metrics.jsonl", "result.json"]
+    written = json.loads((trained / "result.json").read_text())
     assert written["config"] == json.loads(json.dumps(tiny_config.to_dict()))
     assert (written["steps"], written["images_seen"], written["global_batch"]) == (2, 16, 8)
     assert written["training_flops"] > 0
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "loss" in row] == [1, 2]
     assert [row["step"] for row in rows if "validation_loss" in row] == [2]
 
-    again = train.train(tiny_config, tmp_path / "run")
+
+def test_the_same_command_after_the_end(trained, tmp_path, tiny_config, capsys):
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "result.json").write_text("{")
+    with pytest.warns(UserWarning, match="could not be read and is written anew"):
+        result = train.train(tiny_config, tmp_path / "run")
     assert "going on with" in capsys.readouterr().out
-    assert again["steps"] == 2
+    assert result["steps"] == 2
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(json.dumps(result))
 
 
 def test_a_run_that_fails_closes_its_log(tmp_path, tiny_config, monkeypatch):
     closed = []
-    monkeypatch.setattr("ddpm_jax.training.logging.Log.close", lambda self: closed.append(self))
+    monkeypatch.setattr("ddpm_jax.training.logging.Log.close", lambda self: closed.append(self))  # noqa: PLW0108
 
     def stop(*_):
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""DDPM (Ho et al. 2020) on MNIST. `--config=configs/mnist/ddpm.py:small` is sized for two CPU cores and half an hour."""
+"""DDPM (Ho et al. 2020) on MNIST. `--config=configs/mnist/ddpm.py:small` is for two CPU cores, half an hour."""
 
 from ml_collections import ConfigDict
 

@@ -7,6 +7,6 @@ samplers and likelihoods take what it makes as an argument.
 
 from ddpm_jax.denoisers.parameterisation import PREDICTIONS, VARIANCES, Denoise, gaussian_denoiser
 from ddpm_jax.denoisers.posteriors import Normal
-from ddpm_jax.denoisers.wrappers import clip, guide
+from ddpm_jax.denoisers.wrappers import as_point, clip, guide
 
-__all__ = ["PREDICTIONS", "VARIANCES", "Denoise", "Normal", "clip", "gaussian_denoiser", "guide"]
+__all__ = ["PREDICTIONS", "VARIANCES", "Denoise", "Normal", "as_point", "clip", "gaussian_denoiser", "guide"]

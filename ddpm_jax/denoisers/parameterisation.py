@@ -29,7 +29,8 @@ VARIANCES: dict[str, Callable[[Array, Array], Array | None]] = {
 """The variance of x given x_t that makes a step's variance DDPM's lower (beta tilde) or upper (beta) choice.
 
 A point posterior gives q(x_s | x_t, x_hat), whose variance is beta tilde. A normal of variance sigma_t^2 adds
-alpha_s^2 rho^4 sigma_t^2 to it, and the sum is beta (Ho et al. 2020, section 3.2).
+alpha_s^2 rho^4 sigma_t^2 to it, and the sum is beta (Ho et al. 2020, section 3.2). Both hold where
+alpha^2 + sigma^2 = 1 and eta = 1.
 """
 
 

@@ -20,6 +20,15 @@ def clip(denoise: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
     return clipped
 
 
+def as_point(denoise: Denoise) -> Denoise:
+    """Only the posterior's mean: what DDIM and ODE solvers step with, which add no noise of their own."""
+
+    def point(x_t: Images, t: Times, condition: Any) -> Normal:
+        return Normal(denoise(x_t, t, condition).mean)
+
+    return point
+
+
 def guide(denoise: Denoise, weight: float, null_condition: Any) -> Denoise:
     """Classifier-free guidance (Ho and Salimans 2022): both predictions from one call on a doubled batch.
 

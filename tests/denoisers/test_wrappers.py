@@ -1,10 +1,11 @@
 """Wrappers, on a denoiser whose mean is its condition."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.denoisers import Normal, clip, guide
+from ddpm_jax.denoisers import Normal, as_point, clip, guide
 from ddpm_jax.denoisers.posteriors import Output
 
 LABELS = jnp.array([2.0, -3.0, 5.0])
@@ -58,3 +59,12 @@ def test_clip_keeps_the_mean_in_range_and_the_variance():
         posterior = clip(Told(), *limits)(x, t, condition)
         np.testing.assert_array_equal(posterior.mean[:, 0], expected)
         np.testing.assert_allclose(posterior.variance[:, 0], 0.1 * t)
+
+
+def test_as_point_keeps_the_mean_and_drops_the_spread():
+    x = jnp.zeros((3, 2))
+    t = jnp.array([0.2, 0.4, 0.6])
+    condition = {"label": LABELS}
+    point = as_point(Told())(x, t, condition)
+    np.testing.assert_array_equal(point.mean, Told()(x, t, condition).mean)
+    np.testing.assert_array_equal(point.sample(jax.random.key(0)), point.mean)

@@ -1,0 +1,80 @@
+"""An experiment's denoiser, loss and sampler, from a config, on an untrained network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddpm_jax import keys as random
+from ddpm_jax.configuration import base
+from ddpm_jax.data import Description
+from ddpm_jax.experiment import Experiment, purpose_key
+
+DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
+
+
+def experiment(**changes):
+    config = base()
+    config.model.channels = 8
+    config.model.multipliers = (1,)
+    config.model.blocks = 1
+    config.model.attention_resolutions = ()
+    config.model.groups = 4
+    config.model.conditional = True
+    config.sampler.steps = 4
+    config.update_from_flattened_dict(changes)
+    return Experiment(config, DIGITS)
+
+
+@pytest.fixture(scope="module")
+def params():
+    fresh = experiment().network.init(jax.random.key(0))
+    leaves, tree = jax.tree.flatten(fresh)
+    keys = jax.random.split(jax.random.key(1), len(leaves))  # a fresh network puts out zeros, and ignores its input
+    return tree.unflatten(
+        [leaf + 0.05 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    )
+
+
+def sample(params, labels=(1, 2, 3), **changes):
+    keys = random.per_example(jax.random.key(5), jnp.arange(3))
+    images, _ = experiment(**changes).sample(params, keys, jnp.asarray(labels))
+    return np.asarray(images)
+
+
+def test_ddim_adds_no_noise_of_its_own_whatever_the_variance(params):
+    large = sample(params, **{"sampler.eta": 0.0, "model.variance": "fixed_large"})
+    small = sample(params, **{"sampler.eta": 0.0, "model.variance": "fixed_small"})
+    np.testing.assert_array_equal(large, small)
+    assert (
+        sample(params, **{"model.variance": "fixed_large"}) != sample(params, **{"model.variance": "fixed_small"})
+    ).any()
+
+
+def test_samples_depend_on_their_label_and_on_guidance(params):
+    ours = sample(params)
+    other = sample(params, labels=(1, 7, 3))
+    np.testing.assert_array_equal(ours[[0, 2]], other[[0, 2]])
+    assert (ours[1] != other[1]).any()
+    assert (sample(params, **{"sampler.guidance": 4.0}) != ours).any()
+
+
+def test_the_label_is_dropped_as_often_as_asked(params):
+    """With the label always dropped the loss cannot depend on it; with it never dropped it must."""
+    keys = random.per_example(jax.random.key(2), jnp.arange(4))
+    t = jnp.full(4, 0.5)
+
+    def losses(drop, label):
+        batch = {"x": jnp.zeros((4, 8, 8, 1), jnp.uint8), "condition": jnp.full(4, label)}
+        one = experiment(**{"objective.condition_drop": drop})
+        return np.asarray(one.loss(params, {}, {}, keys, keys, batch, t, t - 0.001))
+
+    np.testing.assert_array_equal(losses(0.999999, 1), losses(0.999999, 2))
+    assert (losses(0.0, 1) != losses(0.0, 2)).all()
+
+
+def test_no_two_purposes_share_a_key():
+    keys = {
+        tuple(jax.random.key_data(purpose_key(seed, purpose)).tolist()) for seed in range(4) for purpose in range(5)
+    }
+    assert len(keys) == 20

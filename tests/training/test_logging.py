@@ -1,0 +1,208 @@
+"""Metrics: rows in metrics.jsonl, what a resumed run keeps of them, and trackers that fail."""
+
+import json
+import os
+import sys
+import types
+import warnings
+
+import pytest
+from PIL import Image
+
+from ddpm_jax.training import logging
+from ddpm_jax.training.logging import Log, read_lines
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def strict():
+    """A warning that a test does not expect is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        yield
+
+
+def test_rows(tmp_path):
+    log = Log(tmp_path, {})
+    log.scalars(1, {"loss": 0.5})
+    assert rows(tmp_path) == [{"step": 1, "loss": 0.5}]  # there at once, not only at the end
+    log.scalars(2, {"loss": 0.25, "rate": 1e-3})
+    log.picture(2, "samples", tmp_path / "none.png")
+    log.close()
+    assert rows(tmp_path) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25, "rate": 1e-3}]
+    log.close()
+    log.scalars(3, {"loss": 1.0})  # after its end a log is silent
+    assert len(rows(tmp_path)) == 2
+
+
+def test_a_resumed_run_keeps_the_rows_up_to_its_step(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps({"step": i}) + "\n" for i in range(1, 9)))
+    log = Log(tmp_path, {}, resume_step=4)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4]
+    log.scalars(5, {"loss": 0.0})
+    log.close()
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5]
+    Log(tmp_path, {}).close()
+    assert rows(tmp_path) == []
+
+
+def test_damaged_lines_are_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n\xff\n3\n[1]\n{"loss": 1}\n\n{"step": 2}\n{"step": 3, "lo')
+    assert read_lines(path) == [{"step": 1}, {"step": 2}]
+    assert read_lines(tmp_path / "none") == []
+    log = Log(tmp_path, {}, resume_step=9)
+    log.scalars(10, {"loss": 1.0})
+    log.close()
+    assert rows(tmp_path) == [{"step": 1}, {"step": 2}, {"step": 10, "loss": 1.0}]
+
+
+def test_truncation_is_whole_or_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.warns(UserWarning, match=r"logging to metrics.jsonl failed, the run goes on: .*No space left"):
+        log = Log(tmp_path, {}, resume_step=1)
+    log.scalars(2, {"loss": 0.0})
+    log.close()
+    assert rows(tmp_path) == [{"step": 1}, {"step": 2}]
+
+
+def test_a_sink_that_fails_is_told_about_once_and_left_out(tmp_path, monkeypatch):
+    calls = []
+
+    def broken(file, row):
+        calls.append(row)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(logging, "_write", broken)
+    log = Log(tmp_path, {})
+    with pytest.warns(UserWarning, match=r"logging to metrics.jsonl failed and stops here, the run goes on") as caught:
+        log.scalars(1, {"loss": 0.0})
+        log.scalars(2, {"loss": 0.0})
+    assert len(caught) == len(calls) == 1
+    log.close()
+
+
+class Tracker:
+    """Stands for the wandb module and for its run."""
+
+    def __init__(self, fail=()):
+        self.fail, self.calls, self.arguments = fail, [], None
+
+    def init(self, **arguments):
+        self.arguments = arguments
+        return self._do("init", self)
+
+    def log(self, values, step):
+        self._do("log", (step, values))
+
+    def finish(self):
+        self._do("finish", None)
+
+    def Image(self, path):
+        return path
+
+    def _do(self, name, value):
+        self.calls.append((name, value))
+        if name in self.fail:
+            raise RuntimeError("not today")
+        return value
+
+
+@pytest.fixture
+def tracker(monkeypatch):
+    def make(*fail):
+        made = Tracker(fail)
+        module = types.SimpleNamespace(init=made.init, Image=made.Image)
+        monkeypatch.setitem(sys.modules, "wandb", module)
+        return made
+
+    return make
+
+
+def test_tracker_gets_everything(tmp_path, tracker):
+    made = tracker()
+    log = Log(tmp_path / "run", {"seed": 3}, wandb="offline", project="p", group="")
+    (tmp_path / "run").mkdir(exist_ok=True)
+    log.scalars(1, {"loss": 0.5})
+    log.picture(1, "samples", tmp_path / "x.png")
+    log.close()
+    assert (made.arguments["project"], made.arguments["mode"], made.arguments["name"]) == ("p", "offline", "run")
+    assert made.arguments["config"] == {"seed": 3}
+    assert made.arguments["group"] is None
+    assert made.calls[1:] == [
+        ("log", (1, {"loss": 0.5})),
+        ("log", (1, {"samples": str(tmp_path / "x.png")})),
+        ("finish", None),
+    ]
+
+
+def test_the_same_folder_is_the_same_run(tmp_path, tracker):
+    identities = []
+    for name in ("a", "a", "b"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        made = tracker()
+        Log(tmp_path / name, {}, wandb="online").close()
+        identities.append(made.arguments["id"])
+        assert made.arguments["resume"] == "allow"
+    assert identities[0] == identities[1] != identities[2]
+
+
+def test_a_tracker_that_does_not_start(tmp_path, tracker):
+    tracker("init")
+    with pytest.warns(UserWarning, match="logging to W&B failed, the run goes on: not today"):
+        log = Log(tmp_path, {}, wandb="online")
+    log.scalars(1, {"loss": 0.5})
+    log.close()
+    assert len(rows(tmp_path)) == 1
+
+
+def test_a_tracker_that_fails_later(tmp_path, tracker):
+    made = tracker("log", "finish")
+    log = Log(tmp_path, {}, wandb="offline")
+    with pytest.warns(UserWarning, match="logging to W&B failed and stops here, the run goes on: not today") as caught:
+        log.scalars(1, {"loss": 0.5})
+        log.scalars(2, {"loss": 0.5})
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="logging to a picture failed, the run goes on"):
+        log.picture(2, "samples", tmp_path / "x.png")
+    with pytest.warns(UserWarning, match="logging to a tracker's end failed"):
+        log.close()
+    assert [name for name, _ in made.calls] == ["init", "log", "log", "finish"]
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2]
+
+
+def test_off_asks_for_no_tracker(tmp_path, tracker):
+    made = tracker()
+    Log(tmp_path, {}, wandb="off").close()
+    assert made.calls == []
+
+
+def test_tensorboard(tmp_path):
+    Image.new("L", (4, 4), 128).save(tmp_path / "x.png")
+    log = Log(tmp_path, {}, tensorboard=True)
+    log.scalars(1, {"loss": 0.5})
+    log.picture(1, "samples", tmp_path / "x.png")
+    log.close()
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    content = file.read_bytes()
+    assert b"loss" in content
+    assert b"samples" in content
+
+
+def test_wandb_offline_needs_no_account(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    log = Log(tmp_path, {"seed": 1}, wandb="offline")
+    log.scalars(1, {"loss": 0.5})
+    log.close()
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert b"loss" in file.read_bytes()
