@@ -182,7 +182,8 @@ def check_types(config: ConfigDict) -> None:
             _fail(key, f"{value} is not below 2^{BITS.get(key, 31)}")
         if wanted is tuple:
             kind = type(known[key][0])
-            for item in value:
+            items: Any = value
+            for item in items:
                 if isinstance(item, bool) or not isinstance(item, (int, float) if kind is float else kind):
                     _fail(key, f"{item!r} is not of type {kind.__name__}")
                 if item >= 2**31:

@@ -73,8 +73,7 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
         figures[split] = {**dataclasses.asdict(figure), "parts": parts}
     groups, steps = evaluation.likelihood_groups, experiment.config.process.steps
     train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
-    levels = dataset.description.levels
-    assert levels is not None  # else there is no bound either
+    levels = len(dataset.description.values)
     floors = floor_lines(train, test[: evaluation.likelihood_images], levels, progress=jax.process_index() == 0)
     return {
         **figures,
@@ -93,7 +92,7 @@ def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dic
 
     train, labels = dataset.split("train").arrays()
     test, test_labels = dataset.split("test").arrays()
-    levels, classes = experiment.description.levels, experiment.description.labels
+    levels, classes = len(experiment.description.values), experiment.description.labels
     features = load_features(train, labels, levels, classes, test, test_labels)
     ours = quality(images, train, test, levels, features)
     references = reference_lines(train, test, levels, features, ours.count)

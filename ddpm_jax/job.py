@@ -121,7 +121,7 @@ def resident_feed(source: Source, plan: Plan, config: ConfigDict) -> Feed:
     arrays = plan.replicate(source.arrays())
     return Feed(
         data=lambda start: lambda step, count: arrays,
-        draw=lambda data, keys, i: draw(*data, keys, flip=config.data.flip),
+        draw=lambda data, keys, i: draw(data[0], data[1], keys, flip=config.data.flip),
         example=jax.eval_shape(lambda: arrays),
     )
 

@@ -37,7 +37,7 @@ class Plan:
     shard: str = "replicated"
     loop: str = "auto"
     smallest_sharded: int = 2**12  # smaller arrays stay whole under FSDP: gathering them costs more than keeping them
-    devices: tuple[jax.Device, ...] = ()
+    devices: tuple[Any, ...] = ()  # jax.Device; all there are by default
 
     @property
     def loops_on_device(self) -> bool:
