@@ -173,6 +173,33 @@ def _changed(config: Any, overrides: list[str], known: dict[str, Any]) -> Any:
         raise UserError(f"--config.KEY=VALUE: {_one_line(error)[:300]}") from error
 
 
+def run_options(parser: Parser) -> None:
+    """Add the options of a command that works on a trained run."""
+    parser.add_argument("--workdir", metavar="DIR", required=True, help="the run's folder")
+    parser.add_argument(
+        "--best", action="store_true", help="the checkpoint with the lowest validation loss, not the latest"
+    )
+    parser.add_argument("--data_dir", metavar="DIR", help="the TFDS data directory, if not where the run had it")
+    parser.add_argument(
+        "--distributed", action="store_true", help="one of several processes, however the run was trained"
+    )
+
+
+def run_config(options: argparse.Namespace) -> Any:
+    """The config of the run in `--workdir`, for this machine.
+
+    Raises:
+        UserError: there is no run, or its config does not read.
+    """
+    from ddpm_jax import runs
+
+    config = runs.read_config(Path(options.workdir))
+    config.parallel.distributed = options.distributed
+    if options.data_dir:
+        config.data.dir = options.data_dir
+    return config
+
+
 def start_jax(distributed: bool = False) -> None:
     """Set JAX up for a command: compiled programs are kept in the cache folder; several processes if asked for.
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax.errors import UserError, nearest
 
-SAME_RESULT = ("logging", "parallel", "data.dir", "data.placement", "training.log_every")
+SAME_RESULT = ("logging", "parallel", "data.dir", "training.log_every")
 """Keys and sections that do not change what a run computes: a run may be resumed with others."""
 
 
@@ -25,6 +25,10 @@ def base() -> ConfigDict:
     config.data = data = ConfigDict()
     data.name = "digits"  # digits, or any image data set in a TFDS data directory
     data.dir = ""  # the TFDS data directory; empty: $TFDS_DATA_DIR, else TFDS's own default
+    data.splits = splits = ConfigDict()  # in TFDS's words, all three or none; empty: the set's own
+    splits.train = ""  # such as train[:55000]
+    splits.validation = ""
+    splits.test = ""
     data.batch = 128  # global: all devices together
     data.flip = False  # random horizontal flips in training
     data.placement = "auto"  # where training data live: device, host, or auto by size
@@ -45,7 +49,7 @@ def base() -> ConfigDict:
     model.attention_resolutions = (16,)
     model.groups = 32  # of group normalisation
     model.dropout = 0.1
-    model.dtype = "float32"  # of the computation; parameters are float32
+    model.dtype = "float32"  # of activations, or bfloat16; parameters are float32
 
     config.objective = objective = ConfigDict()
     objective.name = "simple"
@@ -65,7 +69,7 @@ def base() -> ConfigDict:
     optimizer.name = "adam"
     optimizer.learning_rate = 2e-4
     optimizer.warmup = 5000  # steps
-    optimizer.schedule = "constant"  # over the fraction of the budget, after the warm-up
+    optimizer.schedule = "constant"  # times the warm-up; over the fraction of the budget
     optimizer.clip = 1.0  # global norm of the gradient; 0: none
     optimizer.b1 = 0.9
     optimizer.b2 = 0.999
@@ -190,6 +194,9 @@ def check_types(config: ConfigDict) -> None:
                     _fail(key, f"{item} is not below 2^31")
 
 
+SMALLEST_SIDE = 8
+"""Of an image whose sample quality is measured: the classifier halves it twice."""
+
 PLACEMENTS = ("auto", "device", "host")
 
 BITS = {"seed": 32, "training.images": 63}
@@ -231,6 +238,7 @@ def choices() -> dict[str, tuple[str, ...]]:
     from ddpm_jax import losses, parallel
     from ddpm_jax.denoisers import PREDICTIONS, VARIANCES
     from ddpm_jax.models import NETWORKS
+    from ddpm_jax.processes import PROCESSES
     from ddpm_jax.samplers import ESTIMATES
     from ddpm_jax.schedules import SCHEDULES
     from ddpm_jax.schedules.grids import SPACINGS
@@ -238,7 +246,7 @@ def choices() -> dict[str, tuple[str, ...]]:
 
     tables = {
         "data.placement": PLACEMENTS,
-        "process.name": ("gaussian",),
+        "process.name": PROCESSES,
         "process.schedule": SCHEDULES,
         "model.name": NETWORKS,
         "model.prediction": PREDICTIONS,
@@ -302,6 +310,12 @@ def check_values(config: ConfigDict) -> None:
         _fail("parallel.map", '"pmap" is for the devices of one process; use "jit" with several processes')
     if config.sampler.guidance != 1 and not config.model.conditional:
         _fail("sampler.guidance", "guidance needs config.model.conditional=True")
+    if config.sampler.guidance != 1 and not config.objective.condition_drop:
+        _fail(
+            "sampler.guidance", "guidance needs a network trained without labels too: config.objective.condition_drop"
+        )
+    if len({bool(words) for words in config.data.splits.values()}) > 1:
+        _fail("data.splits", "name all three, train, validation and test, or none")
 
 
 def _check_process(config: ConfigDict) -> None:
@@ -328,8 +342,16 @@ def check_data(config: ConfigDict, description: Any, training_images: int) -> No
         _fail("data.name", f"{description.name!r} has no levels, so there are no bits per dimension to evaluate")
     if config.data.flip and len(description.shape) < 2:
         _fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
+    if config.evaluation.at_end and min(description.space) < SMALLEST_SIDE:
+        _fail("evaluation.at_end", f"the features of sample quality need sides of at least {SMALLEST_SIDE} pixels")
     if training_images < 1:
         _fail("data.name", f"{description.name!r} has no training images")
+
+
+def splits(config: ConfigDict) -> dict[str, str] | None:
+    """The data set's splits in TFDS's words; None for its own."""
+    named = {name: words for name, words in config.data.splits.items() if words}
+    return named or None
 
 
 def model_options(config: ConfigDict, description: Any) -> dict[str, Any]:

@@ -14,24 +14,20 @@ from ddpm_jax import command
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = command.Parser(prog="python -m ddpm_jax.evaluate", description=__doc__)
-    parser.add_argument("--workdir", metavar="DIR", required=True, help="the run's folder")
-    parser.add_argument(
-        "--best", action="store_true", help="the checkpoint with the lowest validation loss, not the latest"
-    )
+    command.run_options(parser)
     options = command.parse(parser, arguments)
 
     from ddpm_jax import runs
 
     folder = Path(options.workdir)
-    config = runs.read_config(folder)
+    config = command.run_config(options)
     command.start_jax(config.parallel.distributed)
 
     from ddpm_jax import evaluation, screen
     from ddpm_jax.restored import restore
 
     run = restore(config, folder, options.best)
-    figures = evaluation.evaluate(run.experiment, run.plan, run.params, run.dataset, screen.bar)
-    figures["evaluated_step"] = run.step
+    figures = evaluation.evaluate(run.experiment, run.plan, run.params, run.dataset, run.step, screen.bar)
     path = runs.write_result(folder, figures)
     screen.say(screen.summary(figures, [path]))
 

@@ -15,6 +15,7 @@ from ddpm_jax.data import Dataset, Description, Source
 from ddpm_jax.experiment import SAMPLES, Experiment, purpose_key
 from ddpm_jax.likelihood import bits_per_dimension, floor_lines, interval_groups
 from ddpm_jax.parallel import Plan
+from ddpm_jax.runs import provenance
 
 Bar = Callable[[str], Callable[[Any], Any]]
 
@@ -107,8 +108,8 @@ def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dic
     }
 
 
-def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
-    """All figures of a trained model, ready for `result.json`. Samples come from the config's seed."""
+def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, step: int, bar: Bar) -> dict[str, Any]:
+    """All figures of a model trained for `step` steps, ready for `result.json`. Samples come from the config's seed."""
     config = experiment.config
     result: dict[str, Any] = {"likelihood": likelihoods(experiment, plan, params, dataset, bar)}
     count = min(config.evaluation.samples, len(dataset.split("test")))
@@ -116,6 +117,7 @@ def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, 
     images, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
     seconds = time.perf_counter() - started
     result["quality"] = quality(experiment, images, dataset)
+    result["evaluated"] = {"step": step, **provenance()}
     result["sampling"] = {
         "samples": count,
         "network_evaluations_per_sample": config.sampler.steps,
@@ -149,7 +151,8 @@ def draw_pictures(experiment: Experiment, plan: Plan, params: Any, folder: Path,
     images, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
     shown = np.asarray(experiment.description.encode(images))
     steps = config.sampler.steps
-    frames = tuple(sorted({round(i * (steps - 1) / (FRAMES - 1)) for i in range(FRAMES)}))
+    late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
+    frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
     _, (noisy, estimates) = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
     return {
         "samples": pictures.grid(folder / "samples.png", shown),

@@ -17,7 +17,7 @@ from ddpm_jax.data import Description
 from ddpm_jax.denoisers import Denoise, as_point, clip, gaussian_denoiser, guide
 from ddpm_jax.denoisers.parameterisation import table_index
 from ddpm_jax.models import Network
-from ddpm_jax.processes import Gaussian
+from ddpm_jax.processes import PROCESSES, Gaussian
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules.grids import table_grid
 from ddpm_jax.schedules.times import Times, discrete
@@ -41,7 +41,9 @@ class Experiment:
     def process(self) -> Gaussian:
         """Removal of information."""
         schedule = SCHEDULES[self.config.process.schedule](self.config.process.steps)
-        return Gaussian(schedule, None if self.description.levels is None else self.description.values)
+        return PROCESSES[self.config.process.name](
+            schedule, None if self.description.levels is None else self.description.values
+        )
 
     @cached_property
     def network(self) -> Network:
@@ -118,7 +120,9 @@ class Experiment:
             denoise = guide(denoise, sampler.guidance, jnp.full_like(labels, self.description.null_condition))
         if sampler.clip:
             denoise = clip(denoise)
-        if sampler.eta == 0:
+        if (
+            sampler.eta < 1 or frames
+        ):  # the larger variance is the Markov process's alone; a film shows means, not draws
             denoise = as_point(denoise)
         estimate = samplers.ESTIMATES[sampler.name](denoise, self.condition(labels))
         keys_prior, keys_steps = random.split(keys)

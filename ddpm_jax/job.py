@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ class Job:
         fresh: makes the state before the first step, in its shardings.
         abstract: its shapes and types.
         run: `(state, data, count, clock) -> (state, metrics)`, compiled.
-        data: `start -> ((step, count) -> data)`, for a run that starts at a step.
+        data: from the step that a run starts at to a context of `(step, count) -> data`, which ends its reading ahead.
         budget: when to stop.
         validation_loss: of a state, on images that it is not trained on.
         flops_per_step: of one training step on the global batch, counted by the compiler before optimisation.
@@ -37,7 +38,7 @@ class Job:
     fresh: Callable[[], TrainState]
     abstract: TrainState
     run: Callable[[TrainState, Any, Any, Any], tuple[TrainState, Any]]
-    data: Callable[[int], Callable[[int, int], Any]]
+    data: Callable[[int], AbstractContextManager[Callable[[int, int], Any]]]
     budget: Budget
     validation_loss: Callable[[TrainState], float]
     flops_per_step: float
@@ -106,12 +107,12 @@ class Feed:
     """Training data: what a dispatch is given, and how a step draws its batch from that.
 
     Attributes:
-        data: `start -> ((step, count) -> data)`.
+        data: as `Job.data`.
         draw: `(data, keys, i) -> batch`, inside the step.
         example: shapes and types of `data`.
     """
 
-    data: Callable[[int], Callable[[int, int], Any]]
+    data: Callable[[int], AbstractContextManager[Callable[[int, int], Any]]]
     draw: Callable[[Any, Any, Any], dict[str, Any]]
     example: Any
 
@@ -120,7 +121,7 @@ def resident_feed(source: Source, plan: Plan, config: ConfigDict) -> Feed:
     """The whole set on every device; a step draws its batch itself."""
     arrays = plan.replicate(source.arrays())
     return Feed(
-        data=lambda start: lambda step, count: arrays,
+        data=lambda start: nullcontext(lambda step, count: arrays),
         draw=lambda data, keys, i: draw(data[0], data[1], keys, flip=config.data.flip),
         example=jax.eval_shape(lambda: arrays),
     )
@@ -131,15 +132,16 @@ def host_feed(source: Source, plan: Plan, config: ConfigDict) -> Feed:
     batch, most = config.data.batch, config.training.dispatch
     batches = host_batches(source, config.seed, batch, plan.local_rows(batch), config.data.flip)
 
-    def data(start: int) -> Callable[[int, int], Any]:
-        ahead: Iterator[Any] = prefetch(batches, start, 2**62, depth=2 * most, threads=2)
+    @contextmanager
+    def data(start: int) -> Iterator[Callable[[int, int], Any]]:
+        with closing(prefetch(batches, start, 2**62, depth=2 * most)) as ahead:
 
-        def steps(step: int, count: int) -> Any:
-            ready = list(itertools.islice(ahead, count))
-            ready += [ready[-1]] * (most - count)  # one shape, so that a shorter dispatch is the same program
-            return plan.put_steps(jax.tree.map(lambda *parts: np.stack(parts), *ready))
+            def steps(step: int, count: int) -> Any:
+                ready = list(itertools.islice(ahead, count))
+                ready += [ready[-1]] * (most - count)  # one shape, so that a shorter dispatch is the same program
+                return plan.put_steps(jax.tree.map(lambda *parts: np.stack(parts), *ready))
 
-        return steps
+            yield steps
 
     shape = (most, batch, *source.description.shape)
     return Feed(

@@ -52,6 +52,7 @@ class Plan:
     def mesh(self) -> Mesh:
         """All devices along one axis, which divides the batch and, under FSDP, the state."""
         devices = self.devices or tuple(jax.devices())
+        devices = sorted(devices, key=lambda device: (device.process_index, device.id))  # a process's rows are a slice
         return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
     @property
@@ -159,6 +160,7 @@ class Plan:
             def compile(function: Callable, in_axes: tuple, donate: tuple) -> Callable:
                 def pinned(*arguments: Any) -> tuple[Any, Any]:
                     state, metrics = function(*arguments)
+                    metrics = lax.with_sharding_constraint(metrics, self.sharding())
                     return lax.with_sharding_constraint(state, self.state_sharding(state)), metrics
 
                 return jax.jit(pinned, donate_argnums=donate)

@@ -39,7 +39,7 @@ def restore(config: Any, folder: Path, best: bool = False) -> Restored:
     if not (folder / runs.CHECKPOINTS).is_dir():
         raise UserError(f"{folder}: no checkpoint here yet; train first")
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
-    dataset = data.load(config.data.name, config.data.dir or None)
+    dataset = data.load(config.data.name, config.data.dir or None, configuration.splits(config))
     configuration.check_data(config, dataset.description, len(dataset.split("train")))
     experiment = Experiment(config, dataset.description)
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:

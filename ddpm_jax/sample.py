@@ -2,21 +2,26 @@
 
     python -m ddpm_jax.sample --workdir=runs/digits_ddpm --count=64 --seed=1
 
-Writes a PNG grid and an .npz with the images (uint8 levels, [count, height, width, channels]) and their labels. Image
+Writes a PNG grid and an .npz with the images (uint8 levels, [count, height, width, channels]), and
+their labels where the model was told labels. Image
 i of a seed is the same whatever the count, the batch and the number of devices.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ddpm_jax import command
 from ddpm_jax.errors import UserError
+
+CHANGES = ("steps", "eta", "label", "guidance", "ema")
+"""Options that change what a seed gives; they are part of the default output's name."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = command.Parser(prog="python -m ddpm_jax.sample", description=__doc__)
-    parser.add_argument("--workdir", metavar="DIR", required=True, help="the run's folder")
+    command.run_options(parser)
     parser.add_argument("--count", type=int, default=64, help="how many images (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
     parser.add_argument("--steps", type=int, help="network evaluations an image (default: the config's)")
@@ -25,9 +30,6 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--guidance", type=float, help="weight of classifier-free guidance (default: the config's)")
     parser.add_argument(
         "--ema", type=float, help="which average of the weights; 0 is the raw ones (default: the config's)"
-    )
-    parser.add_argument(
-        "--best", action="store_true", help="the checkpoint with the lowest validation loss, not the latest"
     )
     parser.add_argument(
         "--output", metavar="PATH", help="where to write, without ending (default: in the run's folder)"
@@ -40,10 +42,10 @@ def main(arguments: Sequence[str]) -> None:
         if value is not None and value >= 2**bits:
             raise UserError(f"--{name}: {value} is not below 2^{bits}")
 
-    from ddpm_jax import configuration, files, runs
+    from ddpm_jax import configuration, files
 
     folder = Path(options.workdir)
-    config = runs.read_config(folder)
+    config = command.run_config(options)
     for name in ("steps", "eta", "guidance", "ema"):
         if (value := getattr(options, name)) is not None:
             config.sampler[name] = value
@@ -51,7 +53,11 @@ def main(arguments: Sequence[str]) -> None:
         configuration.check(config)
     except UserError as error:
         raise UserError(str(error).replace("config.sampler.", "--")) from error
-    output = Path(options.output) if options.output else folder / "samples" / f"seed{options.seed}"
+    changed = [f"{name}{getattr(options, name)}" for name in CHANGES if getattr(options, name) is not None]
+    name = "_".join([f"seed{options.seed}", *changed, *(["best"] if options.best else [])])
+    output = Path(options.output or folder / "samples" / name)
+    if output.suffix in {".png", ".npz"}:
+        output = output.with_suffix("")
     if reason := files.obstacle(output.parent):
         raise UserError(f"--output: {output} cannot be written ({reason}); choose another --output")
     if output.is_dir():
@@ -74,7 +80,10 @@ def main(arguments: Sequence[str]) -> None:
     draw = evaluation.sampler(run.experiment, run.plan)
     images, _ = draw(run.params, options.seed, options.count, options.label, screen.bar("samples"))
     content = io.BytesIO()
-    np.savez_compressed(content, images=images, labels=evaluation.labels_for(description, options.count, options.label))
+    arrays: dict[str, Any] = {"images": images}
+    if config.model.conditional:
+        arrays["labels"] = evaluation.labels_for(description, options.count, options.label)
+    np.savez_compressed(content, **arrays)
     if not screen.speaks():
         return
     paths = [output.with_name(output.name + ".npz")]

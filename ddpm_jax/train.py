@@ -7,6 +7,7 @@ metrics.jsonl, pictures and result.json. The same command started again goes on 
 """
 
 import contextlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
     from ddpm_jax.training.state import weights
 
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
-    dataset = data.load(config.data.name, config.data.dir or None)
+    dataset = data.load(config.data.name, config.data.dir or None, configuration.splits(config))
     configuration.check_data(config, dataset.description, len(dataset.split("train")))
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
@@ -79,9 +80,8 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
         display = screen.Screen(log, config.data.batch, job.budget.steps, start)
         events = loop_events(job, checkpoints, display, limits.log_every, limits.save_every)
         try:
-            state = run_loop(
-                job.run, state, job.data(start), job.budget, limits.dispatch, display.report, events, elapsed
-            )
+            feed = stack.enter_context(job.data(start))
+            state = run_loop(job.run, state, feed, job.budget, limits.dispatch, display.report, events, elapsed)
         finally:
             display.close()
         checkpoints.wait()
@@ -104,7 +104,7 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
         for name, path in pictures.items():
             log.picture(int(state.step), name, path)
         if config.evaluation.at_end:
-            figures = evaluation.evaluate(experiment, plan, params, dataset, screen.bar)
+            figures = evaluation.evaluate(experiment, plan, params, dataset, int(state.step), screen.bar)
             runs.write_result(folder, figures)
             log.scalars(int(state.step), evaluation.headline(figures))
             result.update(figures)
@@ -118,6 +118,11 @@ def loop_events(job: Any, checkpoints: Any, display: Any, log_every: int, save_e
 
     def milestone(state: Any, progress: Progress) -> None:
         loss = job.validation_loss(state)
+        if not math.isfinite(loss):
+            raise UserError(
+                f"step {progress.step}: the validation loss is not finite; lower config.optimizer.learning_rate, with "
+                "another --workdir (the last good checkpoint is kept)"
+            )
         checkpoints.save(state, progress.elapsed, loss)
         display.milestone(progress, loss)
 

@@ -47,11 +47,11 @@ def train(plan):
     dataset = data.load("digits")
     experiment = Experiment(config, dataset.description)
     job = make_job(experiment, plan, dataset)
-    state, feed = job.fresh(), job.data(0)
-    losses = []
-    for step, count in ((0, 4), (4, 2)):
-        state, metrics = job.run(state, feed(step, count), count, np.float32(0))
-        losses.append(float(metrics.loss))
+    state, losses = job.fresh(), []
+    with job.data(0) as feed:
+        for step, count in ((0, 4), (4, 2)):
+            state, metrics = job.run(state, feed(step, count), count, np.float32(0))
+            losses.append(float(metrics.loss))
     params = state.ema["0.5"]
     figures = {
         "losses": losses,

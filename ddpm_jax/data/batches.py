@@ -6,7 +6,7 @@ devices and processes may change. Images stay uint8 here; `Description.encode` m
 
 import functools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -114,7 +114,7 @@ def host_batches(
     return HostBatches(source, seed, batch, chosen, flip)
 
 
-def prefetch(batches: Batches, start: int, stop: int, depth: int = 2, threads: int = 1) -> Iterator[Any]:
+def prefetch(batches: Batches, start: int, stop: int, depth: int = 2, threads: int = 1) -> Generator[Any, None, None]:
     """`batches[start] ... batches[stop - 1]` in order, up to `depth` of them made ahead by threads.
 
     So reading and decoding overlap with the device's work. An error in a thread is raised at its batch; then, on

@@ -50,7 +50,7 @@ def find(name: str, data_dir: str | os.PathLike | None) -> tuple[str, Path]:
     root = Path(chosen or "~/tensorflow_datasets").expanduser().absolute()
     if not root.is_dir():
         remedy = "correct" if chosen else "set"
-        line = f"TFDS data directory {root} does not exist: {remedy} data.dir or $TFDS_DATA_DIR"
+        line = f"TFDS data directory {root} does not exist: {remedy} config.data.dir or $TFDS_DATA_DIR"
         raise UserError(f"data set {name!r}: {line} (only digits needs none)")
     base, _, version = re.sub(r"/(\d+\.\d+\.\d+)$", r":\1", name).partition(":")
     there = prepared(root)
@@ -154,19 +154,25 @@ def _sizes(name: str, builder: Any, splits: Mapping[str, str] | None) -> dict[st
                 split: split for split in splits if split != "train"
             }
         if not splits:
-            raise UserError(f"data set {name!r} has no train or test split: set data.splits from: {', '.join(own)}")
+            raise UserError(
+                f"data set {name!r} has no train or test split: set config.data.splits from: {', '.join(own)}"
+            )
     sizes = {}
     for split, words in splits.items():
         for part in words.split("+"):
             base = part.split("[")[0].strip()
             if base not in own and base != "all":
-                raise UserError(f"data set {name!r} has no split {base!r} (data.splits.{split}): {nearest(base, own)}")
+                raise UserError(
+                    f"data set {name!r} has no split {base!r} (config.data.splits.{split}): {nearest(base, own)}"
+                )
         try:
             size = int(builder.info.splits[words].num_examples)
         except Exception as error:  # TFDS raises many types for words it cannot read
-            raise UserError(f"split {words!r} of data set {name!r} (data.splits.{split}): {_line(error)}") from None
+            raise UserError(
+                f"split {words!r} of data set {name!r} (config.data.splits.{split}): {_line(error)}"
+            ) from None
         if size < 1:
-            raise UserError(f"split {words!r} of data set {name!r} (data.splits.{split}) is empty")
+            raise UserError(f"split {words!r} of data set {name!r} (config.data.splits.{split}) is empty")
         sizes[split] = (words, size)
     return sizes
 

@@ -21,7 +21,7 @@ def clip(denoise: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
 
 
 def as_point(denoise: Denoise) -> Denoise:
-    """Only the posterior's mean: what DDIM and ODE solvers step with, which add no noise of their own."""
+    """Only the posterior's mean: what DDIM and ODE solvers step with, whose noise is the step's alone."""
 
     def point(x_t: Images, t: Times, condition: Any) -> Normal:
         return Normal(denoise(x_t, t, condition).mean)

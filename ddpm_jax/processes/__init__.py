@@ -7,4 +7,6 @@ losses, samplers and likelihoods import it.
 from ddpm_jax.processes.gaussian import Gaussian
 from ddpm_jax.processes.process import Process
 
-__all__ = ["Gaussian", "Process"]
+PROCESSES = {"gaussian": Gaussian}
+
+__all__ = ["PROCESSES", "Gaussian", "Process"]

@@ -14,7 +14,7 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.parallel import Plan, checksum
 from ddpm_jax.training.state import TrainState
 
-ELAPSED, SUM, METRIC = "elapsed_seconds", "checksum", "validation_loss"
+ELAPSED, SUM, FROZEN_SUM, METRIC = "elapsed_seconds", "checksum", "frozen_checksum", "validation_loss"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Checkpoints:
         if state.frozen and not self._frozen.exists():
             self._ocp.save(self._frozen, state.frozen)
         light = replace(state, frozen={})
-        extra = {ELAPSED: elapsed, SUM: int(self._sum(light))}
+        extra = {ELAPSED: elapsed, SUM: int(self._sum(light)), FROZEN_SUM: int(self._sum(state.frozen))}
         metrics = None if validation_loss is None else {METRIC: validation_loss}
         self._saving = self._orbax.save_async(step, light, force=True, metrics=metrics, custom_metadata=extra)
 
@@ -140,6 +140,8 @@ class Checkpoints:
         frozen = {}
         if jax.tree.leaves(abstract.frozen):
             frozen = self._ocp.load(self._frozen, self._with_shardings(abstract.frozen))
+            if int(self._sum(frozen)) != extra[FROZEN_SUM]:
+                raise ValueError(f"the arrays in {self._frozen} are not those that were saved (checksum)")
         return Restored(replace(state, frozen=frozen), float(extra[ELAPSED]))
 
     def _with_shardings(self, tree: Any) -> Any:

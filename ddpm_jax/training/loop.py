@@ -96,7 +96,8 @@ def train(
             if metrics.bad_step >= 0:
                 raise UserError(
                     f"step {int(metrics.bad_step)}: the loss or its gradient is not finite; lower "
-                    "config.optimizer.learning_rate or config.optimizer.clip (the last good checkpoint is kept)"
+                    "config.optimizer.learning_rate or config.optimizer.clip, with another --workdir "
+                    "(the last good checkpoint is kept)"
                 )
             count, seconds = int(metrics.steps), time.perf_counter() - last
             last = time.perf_counter()

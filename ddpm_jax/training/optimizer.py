@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from ddpm_jax.errors import UserError
+
 SCHEDULES: dict[str, Callable[[Array], Array]] = {
     "constant": jnp.ones_like,
     "linear": lambda fraction: 1 - fraction,
@@ -48,6 +50,10 @@ class Budget:
     @classmethod
     def of(cls, batch: int, flops_per_step: float, steps: int, images: int, flops: float, seconds: float) -> "Budget":
         """From limits of which 0 means none. Images and FLOPs become whole steps, at least one."""
+        if flops and not flops_per_step:
+            raise UserError(
+                "config.training.flops: the compiler cannot count this network's FLOPs; give steps or images"
+            )
         limits = [
             steps if steps else math.inf,
             max(1, images // batch) if images else math.inf,

@@ -109,24 +109,25 @@ def _measure(job: Any, checkpoints: Any, display: Any, limits: Any, steps: int, 
 
     def bare(state: Any) -> tuple[Any, float]:
         first = int(state.step)
-        feed = job.data(first)
-        began = time.perf_counter()
-        for step in range(first, first + steps, limits.dispatch):
-            count = min(limits.dispatch, first + steps - step)
-            state, _ = job.run(state, feed(step, count), count, clock)
-        jax.block_until_ready(state)
-        return state, time.perf_counter() - began
+        with job.data(first) as feed:
+            began = time.perf_counter()
+            for step in range(first, first + steps, limits.dispatch):
+                count = min(limits.dispatch, first + steps - step)
+                state, _ = job.run(state, feed(step, count), count, clock)
+            jax.block_until_ready(state)
+            return state, time.perf_counter() - began
 
     def loop(state: Any) -> tuple[Any, float, Timed, Timed]:
         first = int(state.step)
-        feed, budget = job.data(first), dataclasses.replace(job.budget, steps=first + steps)
+        budget = dataclasses.replace(job.budget, steps=first + steps)
         validation, save = Timed(job.validation_loss), Timed(checkpoints.save)
         timed_job = dataclasses.replace(job, validation_loss=validation)
         events = loop_events(timed_job, _Saving(save), display, limits.log_every, save_every)
-        began = time.perf_counter()
-        state = train(job.run, state, feed, budget, limits.dispatch, display.report, events)
-        jax.block_until_ready(state)
-        seconds = time.perf_counter() - began
+        with job.data(first) as feed:
+            began = time.perf_counter()
+            state = train(job.run, state, feed, budget, limits.dispatch, display.report, events)
+            jax.block_until_ready(state)
+            seconds = time.perf_counter() - began
         checkpoints.wait()  # so that it does not slow what comes next
         return state, seconds, validation, save
 

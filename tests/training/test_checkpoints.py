@@ -18,7 +18,8 @@ def make_state(step, frozen=False):
     """A state whose every array is different at each step; some are large enough to be stored as they are."""
     rng = np.random.default_rng(step)
     params = {"w": jnp.asarray(rng.normal(size=(40, 40)), jnp.float32), "half": jnp.asarray([1.5, step], jnp.bfloat16)}
-    fixed = {"encoder": jnp.arange(7.0)} if frozen else None
+    encoder = np.random.default_rng(0).normal(size=(50, 50))
+    fixed = {"encoder": jnp.asarray(encoder, jnp.float32)} if frozen else None
     state = new_state(params, (0.9, 0.99), optax.adam(1e-3), fixed, {"history": jnp.arange(3) + step})
     return TrainState(state.params, state.frozen, state.ema, state.opt_state, state.extra, jnp.int32(step))
 
@@ -184,6 +185,17 @@ def test_frozen_parameters_are_saved_once(folder):
     with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
         check_equal(checkpoints.restore(abstract(frozen=True)).state, make_state(2, frozen=True))
         check_equal(checkpoints.restore(abstract(frozen=True), 1).state, make_state(1, frozen=True))
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, empty])
+def test_damaged_frozen_parameters(folder, damage):
+    save(folder, [1], frozen=True)
+    damage(folder.parent / "frozen")
+    with (
+        Checkpoints(folder, Plan(), read_only=True) as checkpoints,
+        pytest.raises(UserError, match=r"no checkpoint can be read \(step 1: .*frozen"),
+    ):
+        checkpoints.restore(abstract(frozen=True))
 
 
 def test_without_frozen_parameters_there_is_no_such_folder(folder):
