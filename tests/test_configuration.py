@@ -186,9 +186,7 @@ def test_differences_are_those_of_the_result():
         "data.batch is 128, there 64",
         "model.multipliers is (1, 2), there (1, 2, 4)",
     ]
-    same = changed(
-        logging__wandb="off", parallel__map="pmap", data__dir="x", data__placement="host", training__log_every=3
-    )
+    same = changed(logging__wandb="off", parallel__map="pmap", data__dir="x", training__log_every=3)
     assert c.differences(ours, same) == []
 
 

@@ -42,7 +42,7 @@ class TestRefused:
 
     def test_data_directories(self):
         line = refused("--config.data.name=mnist", "--config.data.dir=missing")
-        assert "missing does not exist: correct data.dir" in line
+        assert "missing does not exist: correct config.data.dir" in line
         Path("empty").mkdir()
         line = refused("--config.data.name=mnist", "--config.data.dir=empty")
         assert "data set 'mnist' is not prepared" in line

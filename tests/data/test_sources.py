@@ -174,8 +174,8 @@ def test_errors_of_names_and_folders(tiny, tmp_path, monkeypatch):
     assert "there: tiny" in line
     assert f"`tfds build cifar100 --file_format=array_record --data_dir={root}`" in line
     assert "choose from: 1.2.3" in refused("tiny:9.9.9", root)
-    assert "does not exist: correct data.dir" in refused("mnist", tmp_path / "none")
-    assert "does not exist: set data.dir" in refused("mnist")  # the default, in an empty home
+    assert "does not exist: correct config.data.dir" in refused("mnist", tmp_path / "none")
+    assert "does not exist: set config.data.dir" in refused("mnist")  # the default, in an empty home
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "empty"))
     assert "nothing is prepared there" in refused("mnist")
