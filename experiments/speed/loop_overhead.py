@@ -1,6 +1,6 @@
 """What the training loop costs over the compiled steps alone.
 
-    python experiments/speed/loop_overhead.py --steps=200 --pairs=5 --output=loop_overhead.json
+    python experiments/speed/loop_overhead.py --steps=1000 --pairs=3 --output=loop_overhead.json
 
 Pairs in one process, in alternating order (AB, BA, ...), all continuing one training run:
 
@@ -167,8 +167,8 @@ def main(arguments: Sequence[str]) -> None:
     """Read the command line, measure, print, and write what was measured."""
     parser = command.Parser(prog="python experiments/speed/loop_overhead.py", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", default=str(CONFIG), help="default: configs/digits/ddpm.py")
-    parser.add_argument("--steps", type=int, default=200, help="of each side of a pair (default: 200)")
-    parser.add_argument("--pairs", type=int, default=5, help="that count (default: 5)")
+    parser.add_argument("--steps", type=int, default=1000, help="of each side of a pair (default: 1000)")
+    parser.add_argument("--pairs", type=int, default=3, help="that count (default: 3)")
     parser.add_argument("--output", metavar="FILE.json", help="also write the figures there")
     options, config, _ = command.parse_with_config(parser, arguments)
     from ddpm_jax import configuration, runs
