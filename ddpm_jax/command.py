@@ -150,7 +150,7 @@ def _load(file: str) -> Any:
         message = f"--config={file}:{where} {type(error).__name__}: {_one_line(error)[:300]}"
         raise UserError(message) from error
     if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={file}: get_config() must return the ConfigDict of ddpm_jax.configuration.base()")
+        raise UserError(f"--config={file}: get_config() must return the ConfigDict of ddpm_jax.base.base()")
     return config
 
 

@@ -18,7 +18,7 @@ def pytest_configure(config):
 
 
 def _tiny_config():
-    from ddpm_jax.configuration import base
+    from ddpm_jax.base import base
 
     config = base()
     config.data.batch = 8

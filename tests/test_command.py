@@ -96,7 +96,7 @@ def test_nearest_config_file(monkeypatch):
     assert line == "--config: there is no file configs/digit/ddpm.py; did you mean 'configs/digits/ddpm.py'?"
 
 
-GOOD = "from ddpm_jax.configuration import base\ndef get_config():\n    config = base()\n    {}\n    return config\n"
+GOOD = "from ddpm_jax.base import base\ndef get_config():\n    config = base()\n    {}\n    return config\n"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ GOOD = "from ddpm_jax.configuration import base\ndef get_config():\n    config =
         ("import no_such_package", "line 1: ModuleNotFoundError: No module named 'no_such_package'"),
         ("import sys\nsys.exit(0)", "line 2: SystemExit: 0"),
         ("def get_config():\n    raise ValueError('a\\nb')", "line 2: ValueError: a b"),
-        ("def get_config():\n    pass", "get_config() must return the ConfigDict of ddpm_jax.configuration.base()"),
+        ("def get_config():\n    pass", "get_config() must return the ConfigDict of ddpm_jax.base.base()"),
         ("def get_config():\n    return {'a': 1}", "get_config() must return the ConfigDict"),
         (GOOD.format("config.data.batch = 'a'"), "line 4: TypeError: "),
         (GOOD.format("config.data = 3"), "line 4: TypeError: "),

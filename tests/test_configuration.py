@@ -149,7 +149,7 @@ def test_keys_and_sections():
     config.data.bach = 3
     assert refused(c.check, config) == "config.data.bach: no such key; did you mean 'data.batch'?"
     del config.data
-    assert "is missing; start from ddpm_jax.configuration.base()" in refused(c.check, config)
+    assert "is missing; start from ddpm_jax.base.base()" in refused(c.check, config)
     assert "is missing" in refused(c.check, ConfigDict({"a": 1}))
 
 

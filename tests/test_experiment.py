@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
-from ddpm_jax.configuration import base
+from ddpm_jax.base import base
 from ddpm_jax.data import Description
 from ddpm_jax.experiment import Experiment, purpose_key
 

@@ -8,7 +8,7 @@ with replacement, and the average forgets its start sooner, which matters in the
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.configuration import base
+from ddpm_jax.base import base
 
 
 def get_config() -> ConfigDict:

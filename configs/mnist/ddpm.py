@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.configuration import base
+from ddpm_jax.base import base
 
 
 def get_config(size: str = "full") -> ConfigDict:

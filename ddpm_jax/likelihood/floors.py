@@ -5,6 +5,7 @@ figures are in one unit with a bound by a discrete decoder. Their settings are c
 split of scikit-learn's digits.
 """
 
+import contextlib
 import dataclasses
 import json
 import warnings
@@ -100,7 +101,8 @@ def floor_lines(
     lines = {"independent_pixels": independent_pixels(train, test, levels)}
     if test[0].size <= MOST_DIMENSIONS and levels <= MOST_LEVELS:
         lines["raster_logistic_regression"] = raster_logistic_regression(train, test, levels, progress)
-    write_json(path, {name: dataclasses.asdict(line) for name, line in lines.items()})
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+        write_json(path, {name: dataclasses.asdict(line) for name, line in lines.items()})
     return lines
 
 

@@ -5,6 +5,7 @@ it; `load_features` makes the ones at hand: a small classifier trained on the da
 recipe, or a random network where there are no labels. Only Inception features would make the distance an "FID".
 """
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -197,7 +198,8 @@ def _hash(weights: dict[str, np.ndarray]) -> str:
 def _write(path: Path, weights: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save
 
-    write_bytes(path, save(weights, metadata={"hash": _hash(weights)}))
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+        write_bytes(path, save(weights, metadata={"hash": _hash(weights)}))
 
 
 def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray] | None:

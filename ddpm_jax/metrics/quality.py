@@ -5,6 +5,7 @@ stand beside those of a model: that is what perfect samples would score, for a F
 never zero.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -143,7 +144,8 @@ def reference_lines(
         lines[name] = dataclasses.replace(first, frechet=float(np.mean(distances)), frechet_deviation=deviation)
     copies = find_copies(subset(test, count, seed), train, levels)
     result = ReferenceLines(lines, copies.fraction, copies.median_distance, draws)
-    write_json(path, result.to_dict())
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+        write_json(path, result.to_dict())
     return result
 
 

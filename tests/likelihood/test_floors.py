@@ -102,3 +102,10 @@ def test_lines_come_from_the_cache_for_the_same_data_only(tmp_path):
 def test_the_regression_is_offered_for_small_images_of_few_levels(shape, levels, tmp_path):
     images = np.random.default_rng(5).integers(4, size=(6, *shape)).astype(np.uint8)
     assert list(floor_lines(images, images, levels, progress=False, cache=tmp_path)) == ["independent_pixels"]
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    images = np.random.default_rng(5).integers(3, size=(6, 4)).astype(np.uint8)
+    there = floor_lines(images, images, 3, progress=False, cache=tmp_path / "cache")
+    assert floor_lines(images, images, 3, progress=False, cache=tmp_path / "file" / "under") == there
