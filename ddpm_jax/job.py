@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ddpm_jax.data import Dataset, Source, draw, fits_device, host_batches, prefetch
+from ddpm_jax.evaluation import rows_of
 from ddpm_jax.experiment import PARAMETERS, TRAINING, Experiment, purpose_key
 from ddpm_jax.models import parameter_count
 from ddpm_jax.parallel import Plan
@@ -46,9 +47,13 @@ class Job:
 
 
 def _first_state(experiment: Experiment) -> Callable[[jax.Array], TrainState]:
-    section = experiment.config.optimizer
-    decays = tuple(float(decay) for decay in section.ema)
-    return lambda key: new_state(experiment.network.init(key), decays, optimizer_of(experiment.config))
+    config = experiment.config
+    return lambda key: new_state(experiment.network.init(key), decays_of(config), optimizer_of(config))
+
+
+def decays_of(config: ConfigDict) -> tuple[float, ...]:
+    """The decays of the averages to keep; their text names them in the state."""
+    return tuple(float(decay) for decay in config.optimizer.ema)
 
 
 def optimizer_of(config: ConfigDict) -> Any:
@@ -67,8 +72,7 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
     config = experiment.config
     source, batch = dataset.split("train"), config.data.batch
     section = config.optimizer
-    optimizer = optimizer_of(config)
-    decays = tuple(float(decay) for decay in section.ema)
+    optimizer, decays = optimizer_of(config), decays_of(config)
     key_params, key_steps = purpose_key(config.seed, PARAMETERS), purpose_key(config.seed, TRAINING)
 
     first_state = _first_state(experiment)
@@ -96,8 +100,7 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
 
 
 def _validation_loss(experiment: Experiment, plan: Plan, source: Source) -> Callable[[TrainState], float]:
-    number = np.arange(min(len(source), experiment.config.evaluation.validation_images))
-    rows = {**source.rows(number), "row": number.astype(np.int32)}
+    rows = rows_of(source, experiment.config.evaluation.validation_images)
     each = plan.each(experiment.validation_loss, max(experiment.config.sampler.batch, experiment.config.data.batch))
     return lambda state: float(each(weights(state, experiment.config.sampler.ema), rows).mean())
 
