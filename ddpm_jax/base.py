@@ -22,32 +22,68 @@ def base() -> ConfigDict:
     config.process = process = ConfigDict()
     process.name = "gaussian"
     process.schedule = "ddpm_linear"
-    process.steps = 1000  # T
+    process.steps = 1000  # T, for training and the bound; 0: continuous time
+    process.t_min = 0.0  # in continuous time, the least time a network sees; 0: the schedule's own
+    process.beta_min = 0.0  # this and the following are options of schedules; 0: the schedule's own default
+    process.beta_max = 0.0
+    process.sigma_min = 0.0
+    process.sigma_max = 0.0
+    process.rho = 0.0
+    process.shift = 0.0
+    process.gamma_min = 0.0  # of a learned schedule: -log SNR where it starts
+    process.gamma_max = 0.0
 
     config.model = model = ConfigDict()
     model.name = "unet"
     model.prediction = "epsilon"  # what the raw output means
-    model.variance = "fixed_large"  # of x given x_t: fixed_large (beta) or fixed_small (beta tilde)
+    model.variance = "fixed_large"  # of x given x_t: fixed_large (beta), fixed_small (beta tilde) or learned
+    model.time = "index"  # how the network is told the time (c_noise)
+    model.input = "none"  # scaling of x_t (c_in): none, or unit for unit variance
+    model.sigma_data = 0.5  # the deviation of a pixel of the data, for unit inputs, F and the edm objective
     model.conditional = False  # tell the network the label
     model.channels = 128
     model.multipliers = (1, 2, 2, 2)  # channels at each resolution
     model.blocks = 2  # residual blocks at each resolution
     model.attention_resolutions = (16,)
+    model.heads = 1  # of attention
     model.groups = 32  # of group normalisation
+    model.scale_shift = False  # the time scales and shifts what is normalised; else it is added
+    model.fourier_features = ()  # powers n of sin(2^n pi x) and cos(2^n pi x) beside the input
+    model.patch = 2  # the transformer's: the side of a patch
+    model.depth = 12  # the transformer's: blocks
     model.dropout = 0.1
     model.dtype = "float32"  # of activations, or bfloat16; parameters are float32
+    model.remat = False  # compute activations again in the backward pass and save their memory
 
     config.objective = objective = ConfigDict()
     objective.name = "simple"
+    objective.times = "uniform"  # where in time training looks
+    objective.times_mean = -1.2  # of log sigma/alpha (log_normal) or of the logit of t (logit_normal)
+    objective.times_deviation = 1.2
+    objective.decoder = 0.0  # in continuous time, the share of a batch that is spent on the last interval (0, t_min]
+    objective.min_snr = 5.0  # gamma of min_snr
+    objective.sigmoid_bias = 2.0  # b of sigmoid
+    objective.hybrid = 0.001  # weight of the bound in hybrid
     objective.condition_drop = 0.1  # how often a conditional network is trained without its label
 
     config.sampler = sampler = ConfigDict()
     sampler.name = "first_order"
-    sampler.steps = 1000  # network evaluations
+    sampler.steps = 1000  # intervals of the time grid
     sampler.spacing = "trailing"
-    sampler.eta = 1.0  # 1: ancestral, DDPM; 0: DDIM
+    sampler.rho = 7.0  # of karras spacing
+    sampler.eta = 1.0  # 1: fresh noise as in the Markov process (DDPM); 0: none (DDIM, probability flow)
     sampler.clip = True  # keep the estimate of the clean image in [-1, 1]
+    sampler.threshold = 0.0  # dynamic thresholding at this quantile in place of clip, such as 0.995; 0: none
     sampler.guidance = 1.0  # of a conditional network; 1: none
+    sampler.churn = 0.0  # Karras et al. 2022: S_churn; 0: none
+    sampler.churn_min = 0.0  # in sigma/alpha
+    sampler.churn_max = 1e9
+    sampler.churn_noise = 1.0
+    sampler.corrector_steps = 1  # Langevin steps at each time, of predictor_corrector and annealed_langevin
+    sampler.snr = 0.16  # of the corrector's step
+    sampler.langevin_step = 2e-5  # epsilon of annealed_langevin
+    sampler.rtol = 1e-4  # of tsit5
+    sampler.atol = 1e-4
     sampler.ema = 0.9999  # which average of the parameters samples and is evaluated; 0: the raw ones
     sampler.batch = 64  # global
 
@@ -78,6 +114,9 @@ def base() -> ConfigDict:
     evaluation.samples = 10_000  # for the distances; at most the size of the test split counts
     evaluation.likelihood_images = 10_000  # at most, of the training and of the test split
     evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0: all T
+    evaluation.ode_images = 0  # at most, of the test split, for the likelihood by the probability-flow ODE; 0: none
+    evaluation.ode_draws = 1  # of the uniform dequantisation
+    evaluation.ode_divergence = "hutchinson"  # or exact: as many Jacobian products as an image has values
     evaluation.validation_images = 1000  # for the loss at each checkpoint
     evaluation.at_end = True  # evaluate when training ends, not only by the command
     evaluation.pictures = True  # draw a grid of samples and a film strip when training ends
@@ -93,4 +132,58 @@ def base() -> ConfigDict:
     logging.project = "ddpm_jax"
     logging.group = ""
     logging.tensorboard = False
+    return config
+
+
+def digits() -> ConfigDict:
+    """The base on the embedded 8x8 digits, sized for two CPU cores and about five minutes."""
+    config = base()
+    config.data.batch = 64
+    config.model.sigma_data = 0.75
+    config.model.channels = 16
+    config.model.multipliers = (1, 2)
+    config.model.blocks = 2
+    config.model.attention_resolutions = (4,)
+    config.model.groups = 8
+    config.model.dropout = 0.0  # so small a network does not fit the 1,000 images closely
+    config.sampler.steps = 100
+    config.sampler.ema = 0.995
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.warmup = 100
+    config.optimizer.schedule = "cosine"
+    config.optimizer.ema = (0.995,)
+    config.training.steps = 3000
+    config.training.save_every = 500
+    config.evaluation.ode_images = 10_000
+    return config
+
+
+def mnist(size: str = "full") -> ConfigDict:
+    """The base on MNIST: `full` for a GPU, `small` for two CPU cores and about half an hour."""
+    config = base()
+    config.data.name = "mnist"
+    config.model.sigma_data = 0.6
+    config.model.multipliers = (1, 2, 2)
+    config.model.attention_resolutions = (14,)
+    config.training.steps = 100_000
+    config.evaluation.likelihood_images = 2000
+    if size == "small":
+        config.data.batch = 64
+        config.model.channels = 16
+        config.model.multipliers = (1, 2, 4)
+        config.model.blocks = 1
+        config.model.attention_resolutions = (7,)
+        config.model.groups = 8
+        config.optimizer.learning_rate = 1e-3
+        config.optimizer.warmup = 200
+        config.optimizer.schedule = "cosine"
+        config.optimizer.ema = (0.999,)
+        config.sampler.ema = 0.999
+        config.sampler.steps = 100
+        config.training.steps = 3000
+        config.training.save_every = 500
+        config.evaluation.samples = 500
+        config.evaluation.likelihood_images = 128
+    elif size != "full":
+        raise ValueError(f"size {size!r} is not 'full' or 'small'")
     return config

@@ -93,7 +93,7 @@ def check_types(config: ConfigDict) -> None:
         if wanted is int and value >= 2 ** BITS.get(key, 31):
             _fail(key, f"{value} is not below 2^{BITS.get(key, 31)}")
         if wanted is tuple:
-            kind = type(known[key][0])
+            kind = type(known[key][0]) if known[key] else int
             items: Any = value
             for item in items:
                 if isinstance(item, bool) or not isinstance(item, (int, float) if kind is float else kind):
@@ -113,12 +113,28 @@ BITS = {"seed": 32, "training.images": 63}
 AT_LEAST: dict[str, float] = {
     "seed": 0,
     "data.batch": 1,
-    "process.steps": 1,
+    "process.steps": 0,
+    "process.t_min": 0,
+    "process.beta_min": 0,
+    "process.beta_max": 0,
+    "process.sigma_min": 0,
+    "process.sigma_max": 0,
+    "process.rho": 0,
+    "process.shift": 0,
     "model.channels": 1,
     "model.blocks": 1,
     "model.groups": 1,
+    "model.heads": 1,
+    "model.patch": 1,
+    "model.depth": 1,
+    "objective.hybrid": 0,
     "sampler.steps": 1,
     "sampler.guidance": 0,
+    "sampler.churn": 0,
+    "sampler.churn_min": 0,
+    "sampler.churn_max": 0,
+    "sampler.churn_noise": 0,
+    "sampler.corrector_steps": 1,
     "sampler.batch": 1,
     "optimizer.warmup": 0,
     "optimizer.clip": 0,
@@ -136,20 +152,45 @@ AT_LEAST: dict[str, float] = {
     "evaluation.likelihood_images": 2,
     "evaluation.validation_images": 1,
     "evaluation.likelihood_groups": 0,
+    "evaluation.ode_images": 0,
+    "evaluation.ode_draws": 1,
 }
 
-FRACTIONS = ("model.dropout", "optimizer.b1", "optimizer.b2", "sampler.ema", "objective.condition_drop")
+ABOVE_ZERO = (
+    "model.sigma_data",
+    "objective.times_deviation",
+    "objective.min_snr",
+    "sampler.rho",
+    "sampler.snr",
+    "sampler.langevin_step",
+    "sampler.rtol",
+    "sampler.atol",
+    "optimizer.learning_rate",
+    "optimizer.epsilon",
+)
+
+FRACTIONS = (
+    "process.t_min",
+    "model.dropout",
+    "optimizer.b1",
+    "optimizer.b2",
+    "sampler.ema",
+    "sampler.threshold",
+    "objective.condition_drop",
+    "objective.decoder",
+)
 
 
 def choices() -> dict[str, tuple[str, ...]]:
     """The names that a key can take, from each room's table."""
-    from ddpm_jax import losses, parallel
-    from ddpm_jax.denoisers import PREDICTIONS, VARIANCES
+    from ddpm_jax import denoisers, losses, parallel
+    from ddpm_jax.likelihood import DIVERGENCES
     from ddpm_jax.models import NETWORKS
     from ddpm_jax.processes import PROCESSES
-    from ddpm_jax.samplers import ESTIMATES
+    from ddpm_jax.samplers import SAMPLERS
     from ddpm_jax.schedules import SCHEDULES
     from ddpm_jax.schedules.grids import SPACINGS
+    from ddpm_jax.schedules.times import TIMES
     from ddpm_jax.training import logging, optimizer
 
     tables = {
@@ -157,13 +198,17 @@ def choices() -> dict[str, tuple[str, ...]]:
         "process.name": PROCESSES,
         "process.schedule": SCHEDULES,
         "model.name": NETWORKS,
-        "model.prediction": PREDICTIONS,
-        "model.variance": VARIANCES,
+        "model.prediction": (*denoisers.PREDICTIONS, denoisers.CATEGORICAL),
+        "model.variance": denoisers.VARIANCES,
+        "model.time": denoisers.TIMES,
+        "model.input": denoisers.INPUTS,
         "objective.name": losses.OBJECTIVES,
-        "sampler.name": ESTIMATES,
+        "objective.times": TIMES,
+        "sampler.name": SAMPLERS,
         "sampler.spacing": SPACINGS,
         "optimizer.name": optimizer.OPTIMIZERS,
         "optimizer.schedule": optimizer.SCHEDULES,
+        "evaluation.ode_divergence": DIVERGENCES,
         "parallel.map": parallel.MAPS,
         "parallel.shard": parallel.SHARDS,
         "parallel.loop": parallel.LOOPS,
@@ -196,7 +241,7 @@ def check_values(config: ConfigDict) -> None:
     for key in FRACTIONS:
         if not 0 <= values[key] < 1:
             _fail(key, f"{values[key]} is not in [0, 1)")
-    for key in ("optimizer.learning_rate", "optimizer.epsilon"):
+    for key in ABOVE_ZERO:
         if not values[key] > 0:
             _fail(key, f"{values[key]} is not above 0")
     if not 0 <= config.sampler.eta <= 1:
@@ -210,8 +255,6 @@ def check_values(config: ConfigDict) -> None:
         _fail("sampler.ema", f"{config.sampler.ema} is not one of config.optimizer.ema {config.optimizer.ema}")
     if not any(values[f"training.{limit}"] for limit in ("steps", "images", "seconds", "flops")):
         _fail("training.steps", "no budget: set steps, images, seconds or flops")
-    if config.sampler.steps > config.process.steps:
-        _fail("sampler.steps", f"{config.sampler.steps} is more than config.process.steps {config.process.steps}")
     if config.parallel.map == "pmap" and config.parallel.shard != "replicated":
         _fail("parallel.shard", '"pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp')
     if config.parallel.map == "pmap" and config.parallel.distributed:
@@ -227,12 +270,95 @@ def check_values(config: ConfigDict) -> None:
 
 
 def _check_process(config: ConfigDict) -> None:
-    from ddpm_jax.schedules import SCHEDULES
+    """The combinations that cannot work, each with its reason."""
+    from ddpm_jax import denoisers, losses, schedules
+    from ddpm_jax.processes import Gaussian
 
+    process, model, objective = config.process, config.model, config.objective
+    name, steps = process.schedule, process.steps
+    if name in schedules.TABLES and not steps:
+        _fail("process.steps", f"{name} is a table of T steps; for continuous time take another schedule, such as vp")
+    taken = schedules.options(name)
+    for key in SCHEDULE_OPTIONS:
+        if process[key] and key not in taken:
+            _fail(f"process.{key}", f"schedule {name!r} has no such option; it has {', '.join(taken) or 'none'}")
     try:
-        SCHEDULES[config.process.schedule](config.process.steps)
+        parametrised = schedules.make(name, steps, **schedule_options(config))
     except ValueError as error:
-        _fail("process.steps", f"{config.process.steps} steps are too few for {config.process.schedule} ({error})")
+        few = "; more steps may help" if name in schedules.TABLES else ""
+        _fail("process.schedule", f"{name} with these options and {steps} steps: {error}{few}")
+    if steps and process.t_min:
+        _fail("process.t_min", f"it is 1/T in discrete time; leave it 0, or config.process.steps=0 for {name}")
+    trained = name in schedules.TRAINED
+    terminal, start = _ends(parametrised)
+    silent = terminal == 0
+    if model.prediction in denoisers.BLIND_AT_ZERO_ALPHA and silent:
+        _fail(
+            "model.prediction",
+            f"{name} ends in pure noise, alpha(1) = 0, where {model.prediction} says nothing of the image; use v, x0, F "
+            "or velocity",
+        )
+    if model.prediction == "score" and start == 0:
+        _fail("model.prediction", f"the score is infinite where {name} begins, sigma(0) = 0; use epsilon")
+    chosen = losses.OBJECTIVES[objective.name](objective_options(config))
+    if chosen.blind_at_zero_alpha and silent:
+        _fail("objective.name", f"{objective.name} asks for nothing at t = 1, where {name} has alpha = 0; use v or x0")
+    if name in schedules.TABLES and (chosen.needs_rates or model.prediction == "velocity"):
+        which = "objective.name" if chosen.needs_rates else "model.prediction"
+        _fail(which, f"it needs the schedule's derivatives, and {name} is a table; take vp or cosine")
+    if model.variance == "learned" and model.prediction == denoisers.CATEGORICAL:
+        _fail("model.variance", "a categorical prediction has no variance to learn; use fixed_small")
+    if model.variance == "fixed_large" and model.prediction == denoisers.CATEGORICAL:
+        _fail("model.variance", "a categorical prediction has no variance to choose; use fixed_small")
+    if objective.name == "hybrid" and model.variance != "learned":
+        _fail("objective.name", "hybrid trains a variance; set config.model.variance=learned")
+    if objective.name != "hybrid" and objective.name != "bound" and model.variance == "learned":
+        _fail("model.variance", f"objective {objective.name!r} does not train a variance; use hybrid or bound")
+    if objective.decoder and steps:
+        _fail("objective.decoder", "in discrete time the last interval is one of T; leave it 0")
+    if trained and objective.name != "bound":
+        _fail("objective.name", f"the schedule {name} is trained too, which only the bound can do; use bound")
+    if trained and not steps and not objective.decoder:
+        _fail("objective.decoder", f"the start of {name} is trained, so its last interval must count: try 0.1")
+    if trained and objective.times in ("log_normal",):
+        _fail("objective.times", f"log_normal needs a schedule that stays as it is; {name} is trained")
+    if trained and config.sampler.spacing != "uniform":
+        _fail("sampler.spacing", f"the grid is fixed before {name} is trained; use uniform")
+    if model.time == "index" and not steps:
+        _fail("model.time", "there is no index in continuous time; use thousand, log_sigma or log_snr")
+    _check_sampler(config, silent)
+
+
+def _ends(schedule: Any) -> tuple[float, float]:
+    """alpha(1), and sigma at the least t > 0 that there is."""
+    import jax
+    import numpy as np
+
+    schedule = schedule.bind(schedule.init(jax.random.key(0)))
+    alpha, sigma = schedule(np.asarray([1.0, 0.0], np.float32))
+    return float(alpha[0]), float(sigma[1])
+
+
+def _check_sampler(config: ConfigDict, silent: bool) -> None:
+    from ddpm_jax import samplers
+    from ddpm_jax.schedules import TABLES
+
+    sampler, process = config.sampler, config.process
+    refusal = samplers.refusal(
+        sampler.name,
+        sampler_options(config),
+        gaussian=process.name == "gaussian",
+        continuous=process.schedule not in TABLES,
+        zero_terminal=silent,
+    )
+    if refusal:
+        key, reason = refusal
+        _fail(f"sampler.{key}", reason)
+    table = process.schedule in TABLES
+    if sampler.spacing in ("trailing", "leading") and not table:
+        _fail("sampler.spacing", f"{sampler.spacing} is for tables; with {process.schedule} use uniform or karras")
+    if table and sampler.steps > process.steps:
+        _fail("sampler.steps", f"{sampler.steps} is more than config.process.steps {process.steps}")
 
 
 def check_data(config: ConfigDict, description: Any, training_images: int) -> None:
@@ -248,12 +374,39 @@ def check_data(config: ConfigDict, description: Any, training_images: int) -> No
         _fail("model.conditional", f"data set {description.name!r} has no labels")
     if description.levels is None:
         _fail("data.name", f"{description.name!r} has no levels, so there are no bits per dimension to evaluate")
+    if config.model.prediction == "categorical" and description.levels is None:
+        _fail("model.prediction", f"{description.name!r} has no levels to be categorical over")
     if config.data.flip and len(description.shape) < 2:
         _fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
     if config.evaluation.at_end and min(description.space) < SMALLEST_SIDE:
         _fail("evaluation.at_end", f"the features of sample quality need sides of at least {SMALLEST_SIDE} pixels")
     if training_images < 1:
         _fail("data.name", f"{description.name!r} has no training images")
+
+
+SCHEDULE_OPTIONS = ("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max")
+
+
+def schedule_options(config: ConfigDict) -> dict[str, float]:
+    """The options of the schedule that the config sets; 0 leaves the schedule's own default."""
+    return {name: float(config.process[name]) for name in SCHEDULE_OPTIONS if config.process[name]}
+
+
+def objective_options(config: ConfigDict) -> Any:
+    """What the objective may depend on."""
+    from ddpm_jax.losses import Options
+
+    section = config.objective
+    return Options(config.process.steps, config.model.sigma_data, section.min_snr, section.sigmoid_bias, section.hybrid)
+
+
+def sampler_options(config: ConfigDict) -> Any:
+    """The sampler section as the options that samplers take."""
+    from dataclasses import fields
+
+    from ddpm_jax.samplers import SamplerOptions
+
+    return SamplerOptions(**{field.name: config.sampler[field.name] for field in fields(SamplerOptions)})
 
 
 def splits(config: ConfigDict) -> dict[str, str] | None:

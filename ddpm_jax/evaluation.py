@@ -30,16 +30,17 @@ def labels_for(description: Description, count: int, label: int | None = None) -
 
 
 def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames: tuple[int, ...] = ()) -> Callable:
-    """`(params, seed, count, label=None, progress=None) -> images, film`, over all devices.
+    """`(params, seed, count, label=None, progress=None) -> images, film, evaluations`, over all devices.
 
     Image i depends on the seed and i alone. Labels go round the classes unless one is given. The film's two arrays are
-    `[count, frames, *site]`.
+    `[count, frames, *site]`; `evaluations` counts the network's for each image.
     """
 
     def some(shared: tuple, rows: dict[str, Any]) -> tuple:
         params, root = shared
-        images, film = experiment.sample(params, random.per_example(root, rows["row"]), rows["label"], steps, frames)
-        return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film)
+        keys = random.per_example(root, rows["row"])
+        images, film, evaluations = experiment.sample(params, keys, rows["label"], steps, frames)
+        return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
 
     each = plan.each(some, experiment.config.sampler.batch)
 
@@ -72,7 +73,9 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
             for part in dataclasses.fields(terms)
         }
         figures[split] = {**dataclasses.asdict(figure), "parts": parts}
-    groups, steps = evaluation.likelihood_groups, experiment.config.process.steps
+    if evaluation.ode_images:
+        figures["ode"] = _ode(experiment, plan, params, dataset, bar)
+    groups, intervals = evaluation.likelihood_groups, len(experiment.bound_grid()) - 1
     train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
     levels = len(dataset.description.values)
     floors = floor_lines(train, test[: evaluation.likelihood_images], levels, progress=jax.process_index() == 0)
@@ -80,9 +83,24 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
         **figures,
         "floors": {name: dataclasses.asdict(line) for name, line in floors.items()},
         "unit": "bits per dimension",
-        "network_evaluations": len(interval_groups(steps, groups or steps)) - 1,
-        "intervals": steps,
+        "network_evaluations": len(interval_groups(intervals, groups or intervals)) - 1,
+        "intervals": experiment.config.process.steps or "continuous time",
         "decoder": "discrete",
+    }
+
+
+def _ode(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
+    """The likelihood of test images by the probability-flow ODE: of another kind than a bound, so reported apart."""
+    evaluation = experiment.config.evaluation
+    each = plan.each(experiment.ode, experiment.config.sampler.batch)
+    rows = rows_of(dataset.split("test"), evaluation.ode_images)
+    nats, evaluations = each(params, rows, bar("bits per dimension, ODE"))
+    dimensions = experiment.description.dimensions
+    figure = bits_per_dimension(nats, dimensions, "ode", "uniform", evaluation.ode_draws)
+    return {
+        **dataclasses.asdict(figure),
+        "divergence": evaluation.ode_divergence,
+        "network_evaluations": float(np.mean(evaluations)),
     }
 
 
@@ -114,13 +132,13 @@ def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, 
     result: dict[str, Any] = {"likelihood": likelihoods(experiment, plan, params, dataset, bar)}
     count = min(config.evaluation.samples, len(dataset.split("test")))
     started = time.perf_counter()
-    images, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+    images, _, evaluations = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
     seconds = time.perf_counter() - started
     result["quality"] = quality(experiment, images, dataset)
     result["evaluated"] = {"step": step, **provenance()}
     result["sampling"] = {
         "samples": count,
-        "network_evaluations_per_sample": config.sampler.steps,
+        "network_evaluations_per_sample": float(np.mean(evaluations)),
         "seconds_with_compilation": seconds,
         "batch": config.sampler.batch,
         "weights": f"ema {config.sampler.ema}" if config.sampler.ema else "raw",
@@ -130,7 +148,9 @@ def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, 
 
 def headline(result: dict[str, Any]) -> dict[str, float]:
     """The few figures that go to the trackers."""
+    ode = result["likelihood"].get("ode")
     return {
+        **({"test/bits_per_dimension_ode": ode["value"]} if ode else {}),
         "test/bits_per_dimension_bound": result["likelihood"]["test"]["value"],
         "train/bits_per_dimension_bound": result["likelihood"]["train"]["value"],
         "test/frechet_distance": result["quality"]["samples"]["frechet"],
@@ -148,12 +168,13 @@ def draw_pictures(experiment: Experiment, plan: Plan, params: Any, folder: Path,
     if len(experiment.description.space) != 2:
         return {}
     config = experiment.config
-    images, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
+    images, _, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
     shown = np.asarray(experiment.description.encode(images))
     steps = config.sampler.steps
     late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
     frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
-    _, (noisy, estimates) = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
+    _, film, _ = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
+    noisy, estimates = film
     return {
         "samples": pictures.grid(folder / "samples.png", shown),
         "film": pictures.film(folder / "film.png", noisy.swapaxes(0, 1), estimates.swapaxes(0, 1)),

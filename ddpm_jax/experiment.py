@@ -11,16 +11,15 @@ from jaxtyping import Array, Float, Int, Key
 from ml_collections import ConfigDict
 
 from ddpm_jax import keys as random
-from ddpm_jax import likelihood, losses, models, samplers
-from ddpm_jax.configuration import model_options
+from ddpm_jax import likelihood, losses, models, samplers, schedules
+from ddpm_jax.configuration import model_options, objective_options, sampler_options, schedule_options
 from ddpm_jax.data import Description
-from ddpm_jax.denoisers import Denoise, as_point, clip, gaussian_denoiser, guide
-from ddpm_jax.denoisers.parameterisation import table_index
+from ddpm_jax.denoisers import Denoise, as_point, clip, gaussian_denoiser, guide, outputs, threshold
 from ddpm_jax.models import Network
 from ddpm_jax.processes import PROCESSES, Gaussian
-from ddpm_jax.schedules import SCHEDULES
-from ddpm_jax.schedules.grids import table_grid
-from ddpm_jax.schedules.times import Times, discrete
+from ddpm_jax.schedules import Parametrised
+from ddpm_jax.schedules.grids import make_grid
+from ddpm_jax.schedules.times import Times, make_times
 
 PARAMETERS, TRAINING, SAMPLES, VALIDATION, LIKELIHOOD = range(5)
 
@@ -32,39 +31,86 @@ def purpose_key(seed: int, purpose: int) -> Key[Array, ""]:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """What a checked config describes, on data of this description. All methods are pure functions of parameters."""
+    """What a checked config describes, on data of this description. All methods are pure functions of parameters.
+
+    Parameters are `{"network": ..., "schedule": ...}`; most schedules have none.
+    """
 
     config: ConfigDict
     description: Description
 
     @cached_property
-    def process(self) -> Gaussian:
-        """Removal of information."""
-        schedule = SCHEDULES[self.config.process.schedule](self.config.process.steps)
-        return PROCESSES[self.config.process.name](
-            schedule, None if self.description.levels is None else self.description.values
-        )
+    def schedule(self) -> Parametrised:
+        """The schedule, before its parameters."""
+        process = self.config.process
+        return schedules.make(process.schedule, process.steps, **schedule_options(self.config))
+
+    @cached_property
+    def initial_schedule(self) -> schedules.Schedule:
+        """The schedule as it is before training: itself, if it has no parameters."""
+        return self.schedule.bind(self.schedule.init(purpose_key(self.config.seed, PARAMETERS)))
+
+    @cached_property
+    def t_min(self) -> float:
+        """The least time that a network sees."""
+        process = self.config.process
+        return 1 / process.steps if process.steps else process.t_min or schedules.t_min(process.schedule)
+
+    def process(self, params: Any) -> Gaussian:
+        """Removal of information, with these parameters."""
+        values = None if self.description.levels is None else self.description.values
+        return PROCESSES[self.config.process.name](self.schedule.bind(params["schedule"]), values)
 
     @cached_property
     def network(self) -> Network:
-        """The network; it predicts one number for each value of the image."""
-        options = model_options(self.config, self.description)
-        return models.make(self.config.model.name, self.description.shape, self.description.channels, **options)
+        """The network; what it predicts decides how many numbers it puts out for each value."""
+        model, description = self.config.model, self.description
+        count = outputs(model.prediction, model.variance, description.levels)
+        options = model_options(self.config, description)
+        return models.make(model.name, description.shape, count * description.channels, **options)
+
+    def init(self, key: Key[Array, ""]) -> dict[str, Any]:
+        """Fresh parameters."""
+        key_network, key_schedule = jax.random.split(key)
+        return {"network": self.network.init(key_network), "schedule": self.schedule.init(key_schedule)}
 
     @cached_property
     def times(self) -> Times:
         """Where in time training looks."""
-        return discrete(self.config.process.steps)
+        objective = self.config.objective
+        return make_times(
+            objective.times,
+            self.initial_schedule,
+            self.config.process.steps,
+            self.t_min,
+            decoder=objective.decoder,
+            mean=objective.times_mean,
+            deviation=objective.times_deviation,
+        )
 
-    def denoiser(self, params: Any, dropout_keys: Key[Array, " batch"] | None = None) -> Denoise:
+    @cached_property
+    def objective(self) -> losses.Objective:
+        """What is minimised."""
+        return losses.OBJECTIVES[self.config.objective.name](objective_options(self.config))
+
+    def denoiser(
+        self, params: Any, dropout_keys: Key[Array, " batch"] | None = None, process: Gaussian | None = None
+    ) -> Denoise:
         """The denoiser with these parameters; in training mode if there are keys for dropout."""
 
         def network(x: Array, time: Array, condition: Any) -> Array:
-            return self.network.apply(params, x, time, condition, dropout_keys)
+            return self.network.apply(params["network"], x, time, condition, dropout_keys)
 
         model = self.config.model
         return gaussian_denoiser(
-            network, self.process, model.prediction, model.variance, table_index(self.config.process.steps)
+            network,
+            process or self.process(params),
+            model.prediction,
+            model.variance,
+            model.time,
+            model.input,
+            self.config.process.steps or 1000,
+            model.sigma_data,
         )
 
     def condition(self, labels: Int[Array, " batch"] | None) -> Int[Array, " batch"] | None:
@@ -75,35 +121,35 @@ class Experiment:
         self,
         params: Any,
         frozen: Any,
-        extra: Any,
         keys: Key[Array, " batch"],
-        dropout_keys: Key[Array, " batch"],
+        dropout_keys: Key[Array, " batch"] | None,
         batch: dict[str, Array],
         t: Float[Array, " batch"],
         s: Float[Array, " batch"],
+        weight: Float[Array, " batch"],
     ) -> Float[Array, " batch"]:
         """The training loss of each example of a stored batch, `[batch]`."""
         keys_drop, keys_noise = random.split(keys)
         labels = batch["condition"]
         dropped = random.bernoulli(keys_drop, self.config.objective.condition_drop, labels.shape)
         condition = self.condition(jnp.where(dropped, self.description.null_condition, labels))
-        objective = losses.OBJECTIVES[self.config.objective.name]
         x = self.description.encode(batch["x"])
-        return losses.loss(self.process, self.denoiser(params, dropout_keys), objective, keys_noise, x, condition, t, s)
+        denoise, process = self.denoiser(params, dropout_keys), self.process(params)
+        return losses.loss(process, denoise, self.objective, keys_noise, x, condition, t, s, weight)
 
     def validation_loss(self, params: Any, rows: dict[str, Array]) -> Float[Array, " batch"]:
         """The training loss without dropout, each image at noise and a time that belong to its row number."""
         keys_times, keys_noise = random.split(random.per_example(purpose_key(0, VALIDATION), rows["row"]))
-        t, s = jax.vmap(lambda key: self.times(key, 1))(keys_times)
-        condition = self.condition(rows["label"])
-        objective = losses.OBJECTIVES[self.config.objective.name]
-        x = self.description.encode(rows["image"])
-        return losses.loss(self.process, self.denoiser(params), objective, keys_noise, x, condition, t[:, 0], s[:, 0])
+        history = self.times.start()
+        t, s, weight = (drawn[:, 0] for drawn in jax.vmap(lambda key: self.times.draw(key, 1, history))(keys_times))
+        x, condition = self.description.encode(rows["image"]), self.condition(rows["label"])
+        process, denoise = self.process(params), self.denoiser(params)
+        return losses.loss(process, denoise, self.objective, keys_noise, x, condition, t, s, weight)
 
     def grid(self, steps: int | None = None) -> np.ndarray:
-        """The sampler's time grid; of `steps` network evaluations if given."""
+        """The sampler's time grid; of `steps` intervals if given."""
         sampler = self.config.sampler
-        return table_grid(self.config.process.steps, steps or sampler.steps, sampler.spacing)
+        return make_grid(self.initial_schedule, steps or sampler.steps, sampler.spacing, self.t_min, sampler.rho)
 
     def sample(
         self,
@@ -112,36 +158,63 @@ class Experiment:
         labels: Int[Array, " batch"],
         steps: int | None = None,
         frames: tuple[int, ...] = (),
-    ) -> tuple[Array, tuple[Array, Array]]:
-        """Images as stored (uint8 levels, `[batch, *site]`), and the frames (x_t, x_hat) asked for, in [-1, 1]."""
-        sampler = self.config.sampler
-        denoise = self.denoiser(params)
-        if sampler.guidance != 1:
-            denoise = guide(denoise, sampler.guidance, jnp.full_like(labels, self.description.null_condition))
-        if sampler.clip:
+    ) -> tuple[Array, tuple[Array, Array], Int[Array, " batch"]]:
+        """Images as stored (uint8 levels, `[batch, *site]`), frames (x_t, x_hat) asked for, network evaluations."""
+        config = self.config.sampler
+        process, denoise = self.process(params), self.denoiser(params)
+        if config.guidance != 1:
+            denoise = guide(denoise, config.guidance, jnp.full_like(labels, self.description.null_condition))
+        if config.threshold:
+            denoise = threshold(denoise, config.threshold)
+        elif config.clip:
             denoise = clip(denoise)
-        if (
-            sampler.eta < 1 or frames
-        ):  # the larger variance is the Markov process's alone; a film shows means, not draws
+        if config.eta < 1 or frames:  # the larger variance is the Markov process's alone; a film shows means, not draws
             denoise = as_point(denoise)
-        estimate = samplers.ESTIMATES[sampler.name](denoise, self.condition(labels))
+        run = samplers.make(config.name, process, denoise, self.condition(labels), sampler_options(self.config))
         keys_prior, keys_steps = random.split(keys)
-        start = self.process.prior(keys_prior, (labels.shape[0], *self.description.shape))
-        x, film = samplers.sample(
-            self.process, estimate, self.grid(steps), sampler.eta, keys_steps, start, frames=frames
-        )
-        return self.description.decode(x), film
+        start = process.prior(keys_prior, (labels.shape[0], *self.description.shape))
+        x, film, evaluations = run(self.grid(steps), keys_steps, start, frames)
+        return self.description.decode(x), film, evaluations
+
+    def bound_grid(self) -> np.ndarray:
+        """The intervals of the variational bound: all T of them, or strata of continuous time."""
+        steps = self.config.process.steps
+        if steps:
+            return np.arange(steps, -1, -1) / steps
+        # Strata of one width in log-SNR make the terms alike; a learned schedule sees to that itself.
+        spacing = "uniform" if self.config.process.schedule in schedules.TRAINED else "log_snr"
+        count = self.config.evaluation.likelihood_groups or 1000
+        return make_grid(self.initial_schedule, count, spacing, self.t_min)
 
     def bound(self, params: Any, rows: dict[str, Array]) -> likelihood.Terms:
         """The variational bound's terms for stored images; noise belongs to row numbers."""
-        keys = random.per_example(purpose_key(0, LIKELIHOOD), rows["row"])
-        grid = table_grid(self.config.process.steps, self.config.process.steps)
+        steps = self.config.process.steps
         return likelihood.bound(
-            self.process,
+            self.process(params),
             self.denoiser(params),
-            grid,
-            keys,
+            self.bound_grid(),
+            random.per_example(purpose_key(0, LIKELIHOOD), rows["row"]),
             self.description.encode(rows["image"]),
             self.condition(rows["label"]),
-            self.config.evaluation.likelihood_groups or None,
+            (self.config.evaluation.likelihood_groups or None) if steps else None,
+            continuous=not steps,
+        )
+
+    def ode(self, params: Any, rows: dict[str, Array]) -> tuple[Float[Array, " batch"], Int[Array, " batch"]]:
+        """-log of the discrete likelihood by the probability-flow ODE in nats, and the network evaluations it took.
+
+        A table's log-SNR is joined by straight lines for this.
+        """
+        evaluation = self.config.evaluation
+        schedule = self.schedule.bind(params["schedule"])
+        process = Gaussian(schedules.interpolated(schedule), self.description.values)
+        return likelihood.ode(
+            process,
+            self.denoiser(params, process=process),
+            random.per_example(purpose_key(1, LIKELIHOOD), rows["row"]),
+            self.description.encode(rows["image"]),
+            self.condition(rows["label"]),
+            t_min=self.t_min,
+            divergence=evaluation.ode_divergence,
+            draws=evaluation.ode_draws,
         )

@@ -48,7 +48,9 @@ class Job:
 
 def _first_state(experiment: Experiment) -> Callable[[jax.Array], TrainState]:
     config = experiment.config
-    return lambda key: new_state(experiment.network.init(key), decays_of(config), optimizer_of(config))
+    return lambda key: new_state(
+        experiment.init(key), decays_of(config), optimizer_of(config), extra=experiment.times.start()
+    )
 
 
 def decays_of(config: ConfigDict) -> tuple[float, ...]:

@@ -3,31 +3,129 @@
 The process owns the bound's weight (`elbo`); an objective owns every other. Imports `processes` and `denoisers`.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from ddpm_jax.denoisers import Denoise
+from ddpm_jax.denoisers import PREDICTIONS, Denoise, point
 from ddpm_jax.processes import Gaussian, Process
 from ddpm_jax.processes.process import Images
 
-Objective = Callable[[Any, Any, Images, Images, Array, Array], Float[Array, " batch"]]
+Term = Callable[[Any, Any, Images, Images, Array, Array], Float[Array, " batch"]]
+"""`(process, posterior, x, z, t, s) -> [batch]`."""
 
 
-def simple(process: Gaussian, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
-    """L_simple, SNR(t) (x - x_hat)^2 = (epsilon - epsilon_hat)^2, its mean over sites (Ho et al. 2020, eq. 14)."""
-    return jnp.mean((process.snr(t, x) * posterior.squared_error(x, z)).reshape(x.shape[0], -1), axis=1)
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: the mean over times of `term`, plus `once`, which does not depend on the time.
+
+    Attributes:
+        term: the loss of the interval (s, t]; s = t in continuous time.
+        once: `(process, x) -> [batch]`; it matters only where the process has parameters.
+        needs_rates: whether it needs the schedule's derivatives.
+        blind_at_zero_alpha: whether it is an error of epsilon, which asks for nothing where alpha = 0.
+    """
+
+    term: Term
+    once: Callable[[Any, Images], Float[Array, " batch"]] = lambda process, x: jnp.zeros(x.shape[0], x.dtype)
+    needs_rates: bool = False
+    blind_at_zero_alpha: bool = False
 
 
-def bound(process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
-    """The bound's term of the interval (s, t] in nats (Ho et al. 2020, eq. 5): T times its mean over t is the
-    bound without `prior_loss`, which has no parameters."""
-    return process.elbo(posterior, x, z, t, s)
+def _mean(values: Images) -> Float[Array, " batch"]:
+    return values.reshape(values.shape[0], -1).mean(axis=1)
 
 
-OBJECTIVES: dict[str, Objective] = {"simple": simple, "bound": bound}
+def weighted(weight: Callable[[Gaussian, Array, Images], Array]) -> Term:
+    """weight(t) (x - x_hat)^2, its mean over sites."""
+
+    def term(process: Gaussian, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
+        return _mean(weight(process, t, x) * posterior.squared_error(x, z))
+
+    return term
+
+
+def space(prediction: str, sigma_data: float) -> Term:
+    """The squared error of a prediction, p x + q z, whatever the network puts out: (det/sigma)^2 (x - x_hat)^2.
+
+    det = alpha q - sigma p. For epsilon it is L_simple (Ho et al. 2020, eq. 14); for F the loss of Karras et al. 2022
+    (eq. 8 with lambda = 1/c_out^2); for velocity that of Lipman et al. 2023 (eq. 9).
+    """
+
+    def weight(process: Gaussian, t: Array, like: Images) -> Array:
+        at = point(process, t, like, sigma_data)
+        p, q = PREDICTIONS[prediction](at)
+        return jnp.square(at.alpha * q / at.sigma - p)
+
+    return weighted(weight)
+
+
+def min_snr(gamma: float) -> Term:
+    """min(SNR, gamma) (x - x_hat)^2 (Hang et al. 2023, eq. 9)."""
+    return weighted(lambda process, t, like: jnp.minimum(process.snr(t, like), gamma))
+
+
+def sigmoid(bias: float) -> Term:
+    """sigmoid(b - lambda) times the bound's density in t over sites, lambda = log SNR (Kingma and Gao 2023, eq. 15)."""
+
+    def term(process: Gaussian, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
+        weight = jax.nn.sigmoid(bias - process.log_snr(t, t))
+        return weight * process.elbo(posterior, x, z, t, t) / x[0].size
+
+    return term
+
+
+def bits(steps: int) -> Objective:
+    """The variational bound in bits per dimension (Ho et al. 2020, eq. 5; in continuous time Kingma et al. 2021, eq. 11).
+
+    One interval of `steps` stands for all of them; `steps` = 0 is continuous time, where the term is a density.
+    """
+
+    def term(process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
+        return max(steps, 1) * process.elbo(posterior, x, z, t, s) / (x[0].size * math.log(2))
+
+    return Objective(term, once=lambda process, x: process.prior_loss(x) / (x[0].size * math.log(2)))
+
+
+def hybrid(steps: int, weight: float) -> Objective:
+    """L_simple for the mean plus `weight` times the bound for the variance alone (Nichol and Dhariwal 2021, eq. 16)."""
+    simple, bound = space("epsilon", 1.0), bits(steps).term
+
+    def term(process: Gaussian, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
+        variance_only = bound(process, posterior.with_fixed_mean(), x, z, t, s)
+        return simple(process, posterior, x, z, t, s) + weight * variance_only
+
+    return Objective(term, blind_at_zero_alpha=True)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What objectives may depend on. `steps` is T, 0 in continuous time."""
+
+    steps: int = 1000
+    sigma_data: float = 0.5
+    min_snr: float = 5.0
+    sigmoid_bias: float = 2.0
+    hybrid: float = 0.001
+
+
+OBJECTIVES: dict[str, Callable[[Options], Objective]] = {
+    "simple": lambda o: Objective(space("epsilon", o.sigma_data), blind_at_zero_alpha=True),
+    "score": lambda o: Objective(space("score", o.sigma_data), blind_at_zero_alpha=True),
+    "x0": lambda o: Objective(space("x0", o.sigma_data)),
+    "v": lambda o: Objective(space("v", o.sigma_data)),
+    "velocity": lambda o: Objective(space("velocity", o.sigma_data), needs_rates=True),
+    "edm": lambda o: Objective(space("F", o.sigma_data)),
+    "min_snr": lambda o: Objective(min_snr(o.min_snr)),
+    "sigmoid": lambda o: Objective(sigmoid(o.sigmoid_bias), needs_rates=True),
+    "bound": lambda o: bits(o.steps),
+    "hybrid": lambda o: hybrid(o.steps, o.hybrid),
+}
 
 
 def loss(
@@ -39,12 +137,14 @@ def loss(
     condition: Any,
     t: Float[Array, " batch"],
     s: Float[Array, " batch"],
+    weight: Float[Array, " batch"] | float = 1.0,
 ) -> Float[Array, " batch"]:
     """The objective at x_t, one draw of q(x_t | x) for each example: `[batch]`.
 
     The times of a batch come from outside because they may depend on one another (stratified times), while the noise
-    of an example depends on its key alone. That is what lets devices share a batch without changing the recipe.
+    of an example depends on its key alone. That is what lets devices share a batch without changing the recipe. So does
+    `weight`, which makes up for times that were not drawn uniformly.
     """
     z = process.noise(keys, x.shape)
     posterior = denoise(process.corrupt(x, z, t), t, condition)
-    return objective(process, posterior, x, z, t, s)
+    return weight * objective.term(process, posterior, x, z, t, s) + objective.once(process, x)

@@ -14,7 +14,7 @@ from typing import Any
 from ddpm_jax import command
 from ddpm_jax.errors import UserError
 
-CHANGES = ("steps", "eta", "label", "guidance", "ema")
+CHANGES = ("sampler", "spacing", "steps", "eta", "label", "guidance", "ema")
 """Options that change what a seed gives; they are part of the default output's name."""
 
 
@@ -24,7 +24,9 @@ def main(arguments: Sequence[str]) -> None:
     command.run_options(parser)
     parser.add_argument("--count", type=int, default=64, help="how many images (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
-    parser.add_argument("--steps", type=int, help="network evaluations an image (default: the config's)")
+    parser.add_argument("--sampler", metavar="NAME", help="such as first_order, heun or dpm_2m (default: the config's)")
+    parser.add_argument("--spacing", metavar="NAME", help="of the time grid, such as uniform (default: the config's)")
+    parser.add_argument("--steps", type=int, help="intervals of the time grid (default: the config's)")
     parser.add_argument("--eta", type=float, help="1 is ancestral sampling, 0 is DDIM (default: the config's)")
     parser.add_argument("--label", type=int, help="of a conditional model (default: all in turn)")
     parser.add_argument("--guidance", type=float, help="weight of classifier-free guidance (default: the config's)")
@@ -46,13 +48,15 @@ def main(arguments: Sequence[str]) -> None:
 
     folder = Path(options.workdir)
     config = command.run_config(options)
-    for name in ("steps", "eta", "guidance", "ema"):
+    for name in ("sampler", "spacing", "steps", "eta", "guidance", "ema"):
         if (value := getattr(options, name)) is not None:
-            config.sampler[name] = value
+            config.sampler["name" if name == "sampler" else name] = value
     try:
         configuration.check(config)
     except UserError as error:
-        raise UserError(str(error).replace("config.sampler.", "--")) from error
+        raise UserError(
+            str(error).replace("config.sampler.name", "--sampler").replace("config.sampler.", "--")
+        ) from error
     changed = [f"{name}{getattr(options, name)}" for name in CHANGES if getattr(options, name) is not None]
     name = "_".join([f"seed{options.seed}", *changed, *(["best"] if options.best else [])])
     output = Path(options.output or folder / "samples" / name)
@@ -78,7 +82,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.label is not None and not 0 <= options.label < description.labels:
         raise UserError(f"--label: {options.label} is not one of 0 ... {description.labels - 1}")
     draw = evaluation.sampler(run.experiment, run.plan)
-    images, _ = draw(run.params, options.seed, options.count, options.label, screen.bar("samples"))
+    images, _, evaluations = draw(run.params, options.seed, options.count, options.label, screen.bar("samples"))
     content = io.BytesIO()
     arrays: dict[str, Any] = {"images": images}
     if config.model.conditional:
@@ -94,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
             paths.append(pictures.grid(output.with_name(output.name + ".png"), shown))
     except OSError as error:
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
-    screen.say(f"{options.count} samples of step {run.step}, {config.sampler.steps} network evaluations each")
+    screen.say(f"{options.count} samples of step {run.step}, {evaluations.mean():.4g} network evaluations each")
     screen.say("\n".join(f"  {path}" for path in paths))
 
 

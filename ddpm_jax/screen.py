@@ -92,6 +92,9 @@ def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
         lines.append("bits per dimension (variational bound, discrete decoder; +- standard error)")
         for split in ("test", "train"):
             lines.append(_figure_line(split, likelihood[split]))
+        if ode := likelihood.get("ode"):
+            lines.append("bits per dimension (probability-flow ODE, uniform dequantisation)")
+            lines.append(_figure_line("test", ode))
         if floors := likelihood.get("floors"):
             lines.append("what simple models score on the test images (exact)")
             lines += [_figure_line(name.replace("_", " "), floor) for name, floor in floors.items()]

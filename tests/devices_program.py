@@ -65,7 +65,7 @@ def train_and_evaluate(plan):
     """The same, and a validation loss, samples and bounds."""
     figures, _, dataset, experiment, job, state = train(plan)
     params = state.ema["0.5"]
-    images, _ = evaluation.sampler(experiment, plan)(params, 1, 11)
+    images, _, _ = evaluation.sampler(experiment, plan)(params, 1, 11)
     likelihood = evaluation.likelihoods(experiment, plan, params, dataset, lambda name: None)
     return {
         **figures,

@@ -28,7 +28,7 @@ def experiment(**changes):
 
 @pytest.fixture(scope="module")
 def params():
-    fresh = experiment().network.init(jax.random.key(0))
+    fresh = experiment().init(jax.random.key(0))
     leaves, tree = jax.tree.flatten(fresh)
     keys = jax.random.split(jax.random.key(1), len(leaves))  # a fresh network puts out zeros, and ignores its input
     return tree.unflatten(
@@ -38,7 +38,7 @@ def params():
 
 def sample(params, labels=(1, 2, 3), **changes):
     keys = random.per_example(jax.random.key(5), jnp.arange(3))
-    images, _ = experiment(**changes).sample(params, keys, jnp.asarray(labels))
+    images, _, _ = experiment(**changes).sample(params, keys, jnp.asarray(labels))
     return np.asarray(images)
 
 
@@ -67,7 +67,7 @@ def test_the_label_is_dropped_as_often_as_asked(params):
     def losses(drop, label):
         batch = {"x": jnp.zeros((4, 8, 8, 1), jnp.uint8), "condition": jnp.full(4, label)}
         one = experiment(**{"objective.condition_drop": drop})
-        return np.asarray(one.loss(params, {}, {}, keys, keys, batch, t, t - 0.001))
+        return np.asarray(one.loss(params, {}, keys, keys, batch, t, t - 0.001, jnp.ones(4)))
 
     np.testing.assert_array_equal(losses(0.999999, 1), losses(0.999999, 2))
     assert (losses(0.0, 1) != losses(0.0, 2)).all()

@@ -10,12 +10,14 @@ import pytest
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Normal, gaussian_denoiser
 from ddpm_jax.likelihood import bound
-from ddpm_jax.losses import OBJECTIVES, loss
+from ddpm_jax.losses import OBJECTIVES, Options, loss
 from ddpm_jax.processes import Gaussian
-from ddpm_jax.schedules import ddpm_cosine, ddpm_linear
+from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, ddpm_cosine, ddpm_linear
+from ddpm_jax.schedules.grids import make_grid
+from ddpm_jax.schedules.times import make_times
 
 DDPM = Gaussian(ddpm_linear(100), np.linspace(-1, 1, 17))
-ROWS, SITES = 6, 5
+ROWS, SITES, DATA = 6, 5, 0.6
 X = jnp.asarray(np.random.default_rng(0).integers(0, 17, (ROWS, SITES)) / 8 - 1, jnp.float32)
 T = jnp.array([0.01, 0.1, 0.3, 0.5, 0.8, 1.0])
 
@@ -24,13 +26,17 @@ def keys(rows, seed=0):
     return random.per_example(jax.random.key(seed), jnp.arange(rows))
 
 
-def denoiser(network, prediction, variance="fixed_small"):
-    return gaussian_denoiser(network, DDPM, prediction, variance, lambda t: t)
+def denoiser(network, prediction, variance="fixed_small", process=DDPM):
+    return gaussian_denoiser(network, process, prediction, variance, "thousand", sigma_data=DATA)
+
+
+def objective(name, **options):
+    return OBJECTIVES[name](Options(**{"steps": 100, "sigma_data": DATA, **options}))
 
 
 def simple(network, prediction, t=T, rows=ROWS):
     x = jnp.broadcast_to(X[:1], (rows, SITES)) if rows != ROWS else X
-    return loss(DDPM, denoiser(network, prediction), OBJECTIVES["simple"], keys(rows), x, None, t, t - 0.01)
+    return loss(DDPM, denoiser(network, prediction), objective("simple"), keys(rows), x, None, t, t - 0.01)
 
 
 @pytest.mark.parametrize("time", [0.01, 0.5, 1.0])
@@ -63,7 +69,7 @@ def test_the_denoiser_sees_a_draw_of_x_t_its_time_and_the_condition():
         seen.append((x_t, t, condition))
         return Normal(x_t)
 
-    loss(DDPM, denoise, OBJECTIVES["simple"], keys(ROWS), X, "condition", T, T - 0.01)
+    loss(DDPM, denoise, objective("simple"), keys(ROWS), X, "condition", T, T - 0.01)
     [(x_t, t, condition)] = seen
     alpha, sigma = (level[:, None] for level in DDPM.schedule(T))
     np.testing.assert_allclose(x_t, alpha * X + sigma * random.normal(keys(ROWS), X.shape), rtol=1e-5, atol=1e-6)
@@ -71,16 +77,109 @@ def test_the_denoiser_sees_a_draw_of_x_t_its_time_and_the_condition():
     assert condition == "condition"
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_an_examples_loss_depends_on_its_own_key_and_time(objective):
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_an_examples_loss_depends_on_its_own_key_and_time(name):
+    process = Gaussian(VP(), DDPM.values)
+    learned = name == "hybrid"
+
+    def network(x_t, time, _):
+        raw = jnp.tanh(x_t)
+        return jnp.concatenate([raw, raw], axis=-1) if learned else raw
+
     def of(rows):
-        denoise = denoiser(lambda x_t, time, _: jnp.tanh(x_t), "epsilon")
+        denoise = denoiser(network, "epsilon", "learned" if learned else "fixed_small", process)
         rows = np.array(rows)
-        return jax.jit(lambda keys, x, t: loss(DDPM, denoise, OBJECTIVES[objective], keys, x, None, t, t - 0.01))(
+        return jax.jit(lambda keys, x, t: loss(process, denoise, objective(name), keys, x, None, t, t - 0.005))(
             keys(ROWS)[rows], X[rows], T[rows]
         )
 
     np.testing.assert_allclose(of([4, 1]), of(range(ROWS))[np.array([4, 1])], rtol=1e-5)
+
+
+SCHEDULES = {"vp": VP(), "subvp": SubVP(), "ve": VE(), "edm": EDM(), "flow": Flow(), "cosine": Cosine()}
+SPACES = {"simple": "epsilon", "score": "score", "x0": "x0", "v": "v", "velocity": "velocity", "edm": "F"}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("name", SPACES)
+def test_a_loss_in_the_networks_own_space_is_the_error_of_its_output(name, schedule):
+    """An output wrong by 0.3 everywhere costs 0.09, at every time and under every schedule."""
+    process = Gaussian(schedule, DDPM.values)
+    t = jnp.array([0.02, 0.1, 0.3, 0.5, 0.8, 0.98])
+    z = random.normal(keys(ROWS), X.shape)
+    from ddpm_jax.denoisers import PREDICTIONS, point
+
+    p, q = PREDICTIONS[SPACES[name]](point(process, t, X, DATA))
+    wrong = p * X + q * z + 0.3 / jnp.maximum(1, jnp.abs(q))  # in a unit in which float32 can tell it
+    expected = 0.09 / np.maximum(1, np.abs(np.broadcast_to(q, X.shape)[:, 0])) ** 2
+    denoise = denoiser(lambda *_: wrong, SPACES[name], process=process)
+    ours = loss(process, denoise, objective(name), keys(ROWS), X, None, t, t)
+    np.testing.assert_allclose(ours, expected, rtol=5e-3)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("name", [*SPACES, "min_snr", "sigmoid", "bound"])
+def test_a_loss_does_not_ask_what_the_network_puts_out(name, schedule):
+    """The same x_hat from two parameterisations costs the same: output space and loss space are apart."""
+    process = Gaussian(schedule, DDPM.values)
+    t = jnp.array([0.1, 0.2, 0.3, 0.5, 0.8, 0.95])
+    x_hat = jnp.tanh(X + 0.5)
+
+    def as_v(x_t, time, _):
+        alpha, sigma = process.at(t, x_t)
+        return (alpha * (x_t - alpha * x_hat) / sigma) - sigma * x_hat
+
+    costs = [
+        loss(
+            process, denoiser(network, prediction, process=process), objective(name, steps=0), keys(ROWS), X, None, t, t
+        )
+        for network, prediction in ((lambda *_: x_hat, "x0"), (as_v, "v"))
+    ]
+    np.testing.assert_allclose(costs[0], costs[1], rtol=2e-2)
+
+
+def test_min_snr_is_x0s_loss_under_much_noise_and_gamma_times_it_under_little():
+    process = Gaussian(Flow())
+    t = jnp.array([0.01, 0.1, 0.25, 0.5, 0.75, 0.9])  # SNR = ((1 - t)/t)^2
+    denoise = denoiser(lambda x_t, *_: 0 * x_t, "x0", process=process)
+    ours = loss(process, denoise, objective("min_snr", min_snr=5.0), keys(ROWS), X, None, t, t)
+    expected = np.array([5, 5, 5, 1, 1 / 9, 1 / 81]) * np.mean(np.asarray(X) ** 2, axis=1)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4)
+
+
+def test_sigmoid_weighting_on_a_schedule_straight_in_log_snr():
+    """lambda = 10 - 20 t: 20/2 sigmoid(b - lambda) |z - z_hat|^2 over D (Kingma and Gao 2023, eq. 15)."""
+
+    def schedule(t):
+        return jnp.sqrt(jax.nn.sigmoid(10 - 20 * t)), jnp.sqrt(jax.nn.sigmoid(20 * t - 10))
+
+    process = Gaussian(schedule)
+    z = random.normal(keys(ROWS), X.shape)
+    denoise = denoiser(lambda *_: z + 0.2, "epsilon", process=process)
+    t = jnp.array([0.1, 0.2, 0.4, 0.5, 0.7, 0.9])
+    ours = loss(process, denoise, objective("sigmoid", sigmoid_bias=2.0), keys(ROWS), X, None, t, t)
+    expected = 10 / (1 + np.exp(10 - 20 * np.asarray(t, np.float64) - 2)) * 0.04
+    np.testing.assert_allclose(ours, expected, rtol=2e-3)
+
+
+def test_the_hybrids_bound_trains_the_variance_and_leaves_the_mean_alone():
+    x, t = X, T
+
+    def total(shift, spread, weight):
+        def network(x_t, *_):
+            return jnp.concatenate([jnp.tanh(x_t) + shift, jnp.full_like(x_t, 1.0) * spread], axis=-1)
+
+        denoise = denoiser(network, "epsilon", "learned")
+        return loss(DDPM, denoise, objective("hybrid", hybrid=weight), keys(ROWS), x, None, t, t - 0.01).sum()
+
+    def simple_total(shift):
+        denoise = denoiser(lambda x_t, *_: jnp.tanh(x_t) + shift, "epsilon")
+        return loss(DDPM, denoise, objective("simple"), keys(ROWS), x, None, t, t - 0.01).sum()
+
+    of_shift, of_spread = jax.grad(total, (0, 1))(0.1, 0.2, 1000.0)
+    assert float(of_shift) == pytest.approx(float(jax.grad(simple_total)(0.1)), rel=1e-4)
+    assert abs(float(of_spread)) > 1e-3
+    assert float(jax.grad(total, 1)(0.1, 0.2, 0.0)) == 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,19 +191,36 @@ class Still(Gaussian):
 
 
 @pytest.mark.parametrize("variance", ["fixed_small", "fixed_large"])
-def test_the_bound_objective_adds_up_to_the_likelihoods_bound(variance):
-    """T times its mean over all i is the sum of the bound's steps and its reconstruction."""
+def test_the_bound_objective_is_the_likelihoods_bound_in_bits(variance):
+    """Its mean over all i is the whole bound over D log 2: steps, reconstruction and prior."""
     steps = 12
     process = Still(ddpm_cosine(steps), np.linspace(-1, 1, 17))
-    denoise = gaussian_denoiser(lambda x_t, time, _: jnp.tanh(x_t), process, "epsilon", variance, lambda t: t)
+    denoise = denoiser(lambda x_t, time, _: jnp.tanh(x_t), "epsilon", variance, process)
     x = X[:1]
     terms = jax.jit(lambda x: bound(process, denoise, np.arange(steps, -1, -1) / steps, keys(1), x))(x)
 
     @jax.jit
     def losses(x, t, s):
-        return loss(process, denoise, OBJECTIVES["bound"], keys(steps), x, None, t, s)
+        return loss(process, denoise, objective("bound", steps=steps), keys(steps), x, None, t, s)
 
     index = jnp.arange(1, steps + 1)
     each = losses(jnp.tile(x, (steps, 1)), index / steps, (index - 1) / steps)
-    assert steps * float(each.mean()) == pytest.approx(float((terms.steps + terms.reconstruction)[0]), rel=1e-4)
-    assert float(each[0]) == pytest.approx(float(terms.reconstruction[0]), rel=1e-4)
+    assert SITES * np.log(2) * float(each.mean()) == pytest.approx(float(terms.total[0]), rel=1e-4)
+
+
+def test_the_bound_objective_in_continuous_time_is_the_likelihoods_bound_in_bits():
+    """Over many drawn times, an eighth of them in the last interval, it has the mean of the stratified bound."""
+    process = Gaussian(Cosine(), np.linspace(-1, 1, 17))
+    denoise = denoiser(lambda x_t, time, _: 0.8 * x_t, "x0", process=process)
+    t_min, rows = 0.05, 20_000
+    times = make_times("stratified", process.schedule, 0, t_min, decoder=0.125)
+    t, s, weight = times.draw(jax.random.key(0), rows, times.start())
+    x = jnp.tile(X[:1], (rows, 1))
+    chosen = objective("bound", steps=0)
+    ours = jax.jit(lambda: loss(process, denoise, chosen, keys(rows), x, None, t, s, weight))()
+    grid = make_grid(process.schedule, 50, "log_snr", t_min)
+    terms = jax.jit(lambda: bound(process, denoise, grid, keys(2000, 1), x[:2000], continuous=True))()
+    expected = np.asarray(terms.total) / (SITES * np.log(2))
+    error = np.hypot(np.std(ours) / np.sqrt(rows), expected.std() / np.sqrt(2000))
+    assert float(np.mean(ours)) == pytest.approx(expected.mean(), abs=4 * error)
+    assert error < 0.02 * expected.mean()

@@ -4,34 +4,111 @@ With x_t = alpha x + sigma z this is a linear system of two equations in (x, z).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ddpm_jax.denoisers.categorical import Categorical, level_logits
 from ddpm_jax.denoisers.posteriors import Normal, Output
-from ddpm_jax.processes.gaussian import Gaussian
+from ddpm_jax.processes.gaussian import Gaussian, expand
 from ddpm_jax.processes.process import Images, Times
 
 Denoise = Callable[[Images, Times, Any], Any]  # (x_t, t, condition) -> posterior
 
-PREDICTIONS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
-    "x0": lambda alpha, sigma: (jnp.ones_like(alpha), jnp.zeros_like(alpha)),
-    "epsilon": lambda alpha, sigma: (jnp.zeros_like(alpha), jnp.ones_like(alpha)),
-    "v": lambda alpha, sigma: (-sigma, alpha),  # Salimans and Ho 2022
-}
-"""Each prediction's (p, q) from (alpha, sigma)."""
 
-VARIANCES: dict[str, Callable[[Array, Array], Array | None]] = {
-    "fixed_small": lambda alpha, sigma: None,
-    "fixed_large": lambda alpha, sigma: jnp.square(sigma),
-}
-"""The variance of x given x_t that makes a step's variance DDPM's lower (beta tilde) or upper (beta) choice.
+@dataclass(frozen=True)
+class Point:
+    """A time, as a prediction's (p, q) see it. Arrays broadcast to `[batch, *site]`.
 
-A point posterior gives q(x_s | x_t, x_hat), whose variance is beta tilde. A normal of variance sigma_t^2 adds
-alpha_s^2 rho^4 sigma_t^2 to it, and the sum is beta (Ho et al. 2020, section 3.2). Both hold where
-alpha^2 + sigma^2 = 1 and eta = 1.
+    Attributes:
+        alpha: of the process at t > 0.
+        sigma: likewise.
+        rates: gives (alpha', sigma'), for schedules that have derivatives.
+        sigma_data: the deviation of a value of the data.
+    """
+
+    alpha: Array
+    sigma: Array
+    rates: Callable[[], tuple[Array, Array]]
+    sigma_data: float
+
+    @property
+    def unit(self) -> Array:
+        """1 / the deviation of a value of x_t: c_in of Karras et al. 2022, table 1."""
+        return jax.lax.rsqrt(jnp.square(self.alpha * self.sigma_data) + jnp.square(self.sigma))
+
+
+def point(process: Gaussian, t: Times, like: Images, sigma_data: float) -> Point:
+    """The process at time t, broadcastable to `like`."""
+    alpha, sigma = process.at(t, like)
+    return Point(alpha, sigma, lambda: process.rates(t, like), sigma_data)
+
+
+def _edm(at: Point) -> tuple[Array, Array]:
+    """x = c_skip x_t + c_out F, with the c_skip and c_out that make F's target of unit variance and its error small.
+
+    c_skip = alpha sd^2 / (alpha^2 sd^2 + sigma^2), c_out = sigma sd / sqrt(alpha^2 sd^2 + sigma^2); for alpha = 1 they
+    are those of Karras et al. 2022, table 1. Then F = (x - c_skip x_t) / c_out = p x + q z with the below, where
+    1 - c_skip alpha = sigma^2 / (alpha^2 sd^2 + sigma^2) has been put in.
+    """
+    return at.sigma * at.unit / at.sigma_data, -at.alpha * at.sigma_data * at.unit
+
+
+PREDICTIONS: dict[str, Callable[[Point], tuple[Array, Array]]] = {
+    "x0": lambda at: (jnp.ones_like(at.alpha), jnp.zeros_like(at.alpha)),
+    "epsilon": lambda at: (jnp.zeros_like(at.alpha), jnp.ones_like(at.alpha)),
+    "score": lambda at: (jnp.zeros_like(at.alpha), -1 / at.sigma),  # Song and Ermon 2019
+    "v": lambda at: (-at.sigma, at.alpha),  # Salimans and Ho 2022
+    "velocity": lambda at: at.rates(),  # Lipman et al. 2023
+    "F": _edm,
+}
+"""Each prediction's (p, q). epsilon and score say nothing of x where alpha = 0; score is infinite where sigma = 0."""
+
+BLIND_AT_ZERO_ALPHA = ("epsilon", "score")
+"""Predictions from which x cannot be told where alpha = 0."""
+
+VARIANCES: dict[str, Callable[[Array, Any], Array | None]] = {
+    "fixed_small": lambda sigma, raw: None,
+    "fixed_large": lambda sigma, raw: jnp.square(sigma),
+    "learned": lambda sigma, raw: jnp.square(sigma) * jax.nn.sigmoid(raw),
+}
+"""The variance of x given x_t, which decides the variance of a step.
+
+A point posterior gives q(x_s | x_t, x_hat), whose variance is DDPM's lower choice, beta tilde. A normal of variance w
+sigma_t^2 adds w alpha_s^2 rho^4 sigma_t^2 to it; for w = 1 the sum is DDPM's upper choice, beta (Ho et al. 2020,
+section 3.2). Both hold where alpha^2 + sigma^2 = 1 and eta = 1. A learned w = sigmoid(raw) lies between, as in Nichol and
+Dhariwal 2021, eq. 15; theirs goes between the logarithms, ours between the variances, which needs no table of steps.
 """
+
+TIMES: dict[str, Callable[[Gaussian, Float[Array, " batch"], int], Float[Array, " batch"]]] = {
+    "index": lambda process, t, steps: t * steps - 1,
+    "thousand": lambda process, t, steps: 999 * t,
+    "log_sigma": lambda process, t, steps: -0.5 * process.log_snr(t, t) - jnp.log(2.0),
+    "quarter_log_sigma": lambda process, t, steps: -0.125 * process.log_snr(t, t),
+    "log_snr": lambda process, t, steps: 1000 * (13.3 - process.log_snr(t, t)) / 18.3,
+}
+"""What the network is told of the time (c_noise), by name.
+
+`index` is DDPM's i - 1 = 0 ... T - 1 for t = i/T. `thousand` is 999 t (score SDE, VP). `log_sigma` is log(sigma/alpha / 2)
+(score SDE, VE, for images in [-1, 1]). `quarter_log_sigma` is log(sigma/alpha) / 4 (Karras et al. 2022, table 1).
+`log_snr` brings VDM's range -log SNR = -13.3 ... 5 to 0 ... 1000 (Kingma et al. 2021, their code).
+"""
+
+INPUTS: dict[str, Callable[[Point], Array | float]] = {"none": lambda at: 1.0, "unit": lambda at: at.unit}
+"""The factor of x_t before the network sees it (c_in), by name."""
+
+CATEGORICAL = "categorical"
+"""The prediction that is no combination of x and z: a logit for each level of each value."""
+
+
+def outputs(prediction: str, variance: str, levels: int | None) -> int:
+    """How many numbers the network puts out for each value of the image."""
+    if prediction == CATEGORICAL:
+        return levels or 0
+    return 2 if variance == "learned" else 1
 
 
 def solve(
@@ -50,31 +127,42 @@ def gaussian_denoiser(
     network: Callable[[Images, Float[Array, " batch"], Any], Images],
     process: Gaussian,
     prediction: str,
-    variance: str,
-    told: Callable[[Float[Array, " batch"]], Float[Array, " batch"]],
+    variance: str = "fixed_small",
+    time: str = "index",
+    input: str = "none",
+    steps: int = 1000,
+    sigma_data: float = 0.5,
 ) -> Denoise:
-    """A denoiser for a Gaussian process: `(x_t, t, condition) -> Normal`, for t > 0.
+    """A denoiser for a Gaussian process: `(x_t, t, condition) -> Normal` (or `Categorical`), for t > 0.
 
     Args:
-        network: `(x_t, time, condition) -> raw`, parameters and mode already bound.
+        network: `(x_t, time, condition) -> raw`, parameters and mode already bound; it puts out `outputs(...)` numbers
+            for each value, those of one kind together: first the prediction of every channel, then its variance.
         process: whose alpha and sigma turn raw into the mean.
-        prediction: a name in `PREDICTIONS`.
+        prediction: a name in `PREDICTIONS`, or `categorical`: then raw holds logits over the levels, and the posterior
+            is their product with the likelihood q(x_t | x) of each level.
         variance: a name in `VARIANCES`.
-        told: the time as the network wants to hear it, `[batch] -> [batch]`.
-    """
-    coefficients, spread = PREDICTIONS[prediction], VARIANCES[variance]
+        time: a name in `TIMES`.
+        input: a name in `INPUTS`.
+        steps: T, for the time told as an index.
+        sigma_data: the deviation of a value of the data.
 
-    def denoise(x_t: Images, t: Times, condition: Any) -> Normal:
+    Raises:
+        ValueError: the prediction is blind where alpha = 0, and alpha(1) = 0; or needs derivatives that a table lacks.
+    """
+
+    def denoise(x_t: Images, t: Times, condition: Any) -> Any:
         t = jnp.broadcast_to(t, x_t.shape[:1])
-        alpha, sigma = process.at(t, x_t)
-        p, q = coefficients(alpha, sigma)
-        raw = network(x_t, told(t), condition)
-        mean, _, scale = solve(x_t, raw, alpha, sigma, p, q)
-        return Normal(mean, spread(alpha, sigma), Output(raw, p, q, scale))
+        at = point(process, t, x_t, sigma_data)
+        raw = network(INPUTS[input](at) * x_t, TIMES[time](process, t, steps), condition)
+        if prediction == CATEGORICAL:
+            if process.values is None:
+                raise ValueError("a categorical prediction needs a process that knows the levels' values")
+            values = jnp.asarray(process.values, x_t.dtype)
+            return Categorical(level_logits(raw, x_t, at.alpha, at.sigma, values), values)
+        raw, spread = jnp.split(raw, 2, axis=-1) if variance == "learned" else (raw, None)
+        p, q = PREDICTIONS[prediction](at)
+        mean, _, scale = solve(x_t, raw, at.alpha, at.sigma, p, q)
+        return Normal(mean, VARIANCES[variance](at.sigma, spread), Output(raw, p, q, scale))
 
     return denoise
-
-
-def table_index(steps: int) -> Callable[[Float[Array, " batch"]], Float[Array, " batch"]]:
-    """The time as published DDPM networks are told it: i - 1 = 0 ... T - 1 for t = i/T."""
-    return lambda t: jnp.round(t * steps) - 1

@@ -1,4 +1,9 @@
-"""Posteriors: what a denoiser says about the clean image, per site and independent given x_t."""
+"""Normal posteriors: what a denoiser says about the clean image, per site and independent given x_t.
+
+Every posterior has `mean`, `variance` (None: a Gaussian process takes the mean as a point), `sample` and `final` (a draw,
+and what to end a chain with), `squared_error` (of the mean), `loss`, `discretise` (to the levels), `rows` (some of
+the batch) and `guide`.
+"""
 
 from dataclasses import dataclass
 
@@ -58,6 +63,10 @@ class Normal:
         target = self.output.p * x + self.output.q * z
         return jnp.square(self.output.scale * (self.output.raw - target))
 
+    def with_fixed_mean(self) -> "Normal":
+        """The same, with no gradient through the mean: for a loss that trains the variance only."""
+        return Normal(jax.lax.stop_gradient(self.mean), self.variance, jax.lax.stop_gradient(self.output))
+
     def loss(self, x: Images) -> Images:
         """-log p(x) in nats at each site; for a point (x - mean)^2 / 2."""
         if self.variance is None:
@@ -67,6 +76,10 @@ class Normal:
     def discretise(self, values: Float[Array, " levels"], variance: Array) -> "BinnedNormal":
         """The mass in the bin of each of `values`; a point takes `variance`."""
         return BinnedNormal(self.mean, variance if self.variance is None else self.variance, values)
+
+    def rows(self, part: slice) -> "Normal":
+        """Some of the batch."""
+        return jax.tree.map(lambda leaf: leaf[part], self)
 
     def guide(self, unconditional: "Normal", weight: float) -> "Normal":
         """The normal proportional to p_u^(1 - w) p_c^w where both have one variance: means are extrapolated.

@@ -3,6 +3,7 @@
 Imports `processes` and `denoisers`; nothing imports it but tests and experiments.
 """
 
+from ddpm_jax.exact.finite_data import FiniteData
 from ddpm_jax.exact.gaussian_mixture import GaussianMixture
 
-__all__ = ["GaussianMixture"]
+__all__ = ["FiniteData", "GaussianMixture"]

@@ -61,7 +61,22 @@ class GaussianMixture:
 
     def log_density(self, x: Float[Array, "batch D"]) -> Float[Array, " batch"]:
         """log p(x) in nats."""
-        return jax.nn.logsumexp(self._component_logs(x, jnp.ones(x.shape[:1]), jnp.zeros(x.shape[:1])), axis=1)
+        one = jnp.ones(x.shape[:1], x.dtype)
+        return jax.nn.logsumexp(self._component_logs(x, one, 0 * one), axis=1)
+
+    def log_density_at(self, process: Gaussian, x_t: Float[Array, "batch D"], t: Times) -> Float[Array, " batch"]:
+        """log q(x_t) in nats: that of sum_k w_k N(alpha m_k, alpha^2 C_k + sigma^2 I)."""
+        return jax.nn.logsumexp(self._component_logs(x_t, *_levels(process, x_t, t)), axis=1)
+
+    def score(self, process: Gaussian, x_t: Float[Array, "batch D"], t: Times) -> Float[Array, "batch D"]:
+        """The gradient of log q(x_t) in x_t: sum_k p(k | x_t) S_k^-1 (alpha m_k - x_t), S_k = alpha^2 C_k + sigma^2 I.
+
+        It does not cancel where sigma is small, as (alpha E[x | x_t] - x_t)/sigma^2 does.
+        """
+        alpha, sigma = _levels(process, x_t, t)
+        means, covariances = self._marginal(alpha, sigma)
+        pulls = jnp.linalg.solve(covariances, (means - x_t[:, None])[..., None])[..., 0]
+        return jnp.einsum("bk,bkd->bd", jax.nn.softmax(self._component_logs(x_t, alpha, sigma)), pulls)
 
     def sample(self, keys: Keys, count: int) -> Float[Array, "count D"]:
         """Draws of x."""
@@ -92,7 +107,7 @@ class GaussianMixture:
         """
 
         def denoise(x_t: Float[Array, "batch D"], t: Times, condition: Any = None) -> MixturePosterior:
-            alpha, sigma = process.at(jnp.broadcast_to(t, x_t.shape[:1]), x_t[:, 0])
+            alpha, sigma = _levels(process, x_t, t)
             means, covariances = self._marginal(alpha, sigma)
             solved = jnp.linalg.solve(covariances, self.covariances[None])  # S^-1 C, symmetric: C and S commute
             gain = alpha[:, None, None, None] * solved
@@ -103,3 +118,8 @@ class GaussianMixture:
             )
 
         return denoise
+
+
+def _levels(process: Gaussian, x_t: Array, t: Times) -> tuple[Array, Array]:
+    """(alpha, sigma), a time an image: `[batch]` both."""
+    return process.at(jnp.broadcast_to(t, x_t.shape[:1]), x_t[:, 0])

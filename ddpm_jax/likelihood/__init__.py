@@ -1,11 +1,12 @@
 """Likelihood in bits per dimension of the discrete pixels, typed: value, standard error, kind, count.
 
-`figures.py` holds the typed figure, `bound.py` the variational bound, `floors.py` what simple
-exact models score. Imports `files`, `processes` and `denoisers`.
+`figures.py` holds the typed figure, `bound.py` the variational bound, `ode.py` the density by the
+probability-flow ODE, `floors.py` what simple exact models score. Imports `files`, `processes` and `denoisers`.
 """
 
 from ddpm_jax.likelihood.bound import Terms, bound, interval_groups
 from ddpm_jax.likelihood.figures import Likelihood, bits_per_dimension
 from ddpm_jax.likelihood.floors import floor_lines
+from ddpm_jax.likelihood.ode import DIVERGENCES, ode
 
-__all__ = ["Likelihood", "Terms", "bits_per_dimension", "bound", "floor_lines", "interval_groups"]
+__all__ = ["DIVERGENCES", "Likelihood", "Terms", "bits_per_dimension", "bound", "floor_lines", "interval_groups", "ode"]

@@ -52,37 +52,56 @@ def interval_groups(intervals: int, count: int) -> np.ndarray:
 def bound(
     process: Process,
     denoise: Denoise,
-    grid: np.ndarray,
+    grid: np.ndarray | Array,
     keys: Key[Array, " batch"],
     x: Images,
     condition: Any = None,
     groups: int | None = None,
+    continuous: bool = False,
 ) -> Terms:
     """-log p(x) <= KL(q(x_1|x) || prior) + sum over the grid's intervals of the process's elbo, in nats an image.
+
+    In continuous time the sum becomes an integral from t_min to 1 (Kingma et al. 2021, eq. 15), estimated without bias
+    by one time, uniform, in each interval of the grid: (t_j - s_j) elbo(t, t). That is stratified sampling, so the grid
+    decides the variance and nothing else. The interval (0, t_min] stays one: the decoder's, elbo(t_min, 0).
 
     Args:
         process: owns the terms; its interval (0, t_min] is the discrete decoder's.
         denoise: without clipping or guidance.
-        grid: `[N + 1]`, falling from 1 to 0.
+        grid: `[N + 1]`, falling from 1 to 0; the last time before 0 is t_min.
         keys: `[batch]`.
         x: `[batch, *site]` on the grid of its levels.
         condition: for the denoiser.
-        groups: None evaluates the network at all N intervals. Else the intervals are parted into this many
+        groups: None evaluates the network once in each of the N intervals. Else the intervals are parted into this many
             runs (`interval_groups`) and one interval of each is drawn, uniformly, and counted for its whole run: an
-            unbiased estimate of the same sum.
+            unbiased estimate of the same sum. In continuous time the runs are the strata.
+        continuous: the integral instead of the sum.
+
+    Raises:
+        ValueError: `continuous`, and the process's schedule is a table.
     """
-    rising = jnp.asarray(grid[::-1].copy(), x.dtype)  # rising[j], rising[j + 1] are the ends of interval j
-    edges = jnp.asarray(interval_groups(len(grid) - 1, groups or len(grid) - 1))
-    starts, lengths = edges[:-1], jnp.diff(edges)
+    if continuous and not getattr(process, "continuous", True):
+        raise ValueError("a table schedule has no bound in continuous time: sum over its intervals instead")
+    edges = interval_groups(len(grid) - 1, groups or len(grid) - 1)
+    rising = jnp.asarray(grid, x.dtype)[::-1]  # rising[j], rising[j + 1] are the ends of interval j
+    if continuous:
+        rising, edges = rising[edges], np.arange(len(edges))
+    starts, lengths = jnp.asarray(edges[:-1]), jnp.asarray(np.diff(edges))
 
     def body(total: Array, group: tuple) -> tuple[Array, Array]:
         start, length, number = group
         keys_choice, keys_noise = random.split(random.fold_in(keys, number))
-        chosen = start + jnp.floor(random.uniform(keys_choice, x.shape[:1]) * length).astype(jnp.int32)
+        choice = random.uniform(keys_choice, x.shape[:1])
+        chosen = start if continuous else start + jnp.floor(choice * length).astype(jnp.int32)
         s, t = rising[chosen], rising[chosen + 1]
+        weight = length
+        if continuous:
+            decoder = number == 0
+            weight, t = jnp.where(decoder, 1, t - s), jnp.where(decoder, t, t - choice * (t - s))
+            s = jnp.where(decoder, 0, t)
         z = process.noise(keys_noise, x.shape)
         posterior = denoise(process.corrupt(x, z, t), t, condition)
-        term = length * process.elbo(posterior, x, z, t, s)
+        term = weight * process.elbo(posterior, x, z, t, s)
         return total + term, jnp.where(number == 0, term, 0)
 
     zero = jnp.zeros(x.shape[0], x.dtype)

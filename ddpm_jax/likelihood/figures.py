@@ -20,7 +20,7 @@ class Likelihood:
         kind: `exact`, `bound` or `ode`.
         images: how many images the mean is over.
         dimensions: D, values an image.
-        dequantisation: how discrete pixels were made continuous; `none` for a discrete decoder.
+        dequantisation: how discrete pixels were made continuous, `none` for a discrete decoder, or `uniform`.
         draws: K, draws of the dequantisation noise for one image.
     """
 
@@ -33,8 +33,13 @@ class Likelihood:
     draws: int = 1
 
 
-def bits_per_dimension(nats: Float[np.ndarray, " images"], dimensions: int, kind: Kind) -> Likelihood:
-    """The figure from each image's negative log-likelihood, `[images]` in nats: nats / (D log 2)."""
+def bits_per_dimension(
+    nats: Float[np.ndarray, " images"], dimensions: int, kind: Kind, dequantisation: str = "none", draws: int = 1
+) -> Likelihood:
+    """The figure from each image's negative log-likelihood, `[images]` in nats: nats / (D log 2).
+
+    For a density of dequantised pixels, `nats` already holds the bins' -D log(width) and is the mean of `draws`.
+    """
     bits = np.asarray(nats, np.float64) / (dimensions * math.log(2))
     error = float(bits.std(ddof=1) / math.sqrt(len(bits))) if len(bits) > 1 else float("nan")
-    return Likelihood(float(bits.mean()), error, kind, len(bits), dimensions)
+    return Likelihood(float(bits.mean()), error, kind, len(bits), dimensions, dequantisation, draws)

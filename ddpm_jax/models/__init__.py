@@ -14,7 +14,10 @@ from ddpm_jax.models.network import Network, parameter_count
 
 __all__ = ["NETWORKS", "Network", "check", "make", "options", "parameter_count"]
 
-NETWORKS = {"unet": "ddpm_jax.models.unet"}
+NETWORKS = {
+    "unet": "ddpm_jax.models.unet",
+    "dit": "ddpm_jax.models.dit",
+}
 """The networks a config may name, and their modules, imported when asked for because Flax is slow to import."""
 
 

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -37,16 +38,49 @@ def group_norm(groups: int, dtype: Any = jnp.float32, name: str | None = None) -
     return nn.GroupNorm(num_groups=groups, epsilon=1e-6, dtype=dtype, name=name)
 
 
-def time_embedding(time: Float[Array, " batch"], features: int) -> Float[Array, "batch features"]:
-    """sin(f_k t) for the first half of the features, then cos(f_k t), in float32.
+def sinusoids(numbers: Float[Array, "*shape"], features: int, steps: int) -> Float[Array, "*shape features"]:
+    """sin(f_k a) of every number a for the first half of the features, then cos(f_k a), in float32.
 
-    The frequencies f_k = 10000^(-k/(features/2 - 1)), k = 0 .. features/2 - 1, go from 1 to 1/10000 inclusive (Vaswani
-    et al. 2017, arXiv:1706.03762, with DDPM's end point). `features` is even and at least 4; `time` is any real.
+    The frequencies f_k = 10000^(-k/steps), k = 0 .. features/2 - 1, fall from 1 (Vaswani et al. 2017,
+    arXiv:1706.03762, where steps is features/2: the last one is just above 1/10000). `features` is even.
     """
-    half = features // 2
-    frequencies = jnp.exp(-math.log(10_000) / (half - 1) * jnp.arange(half, dtype=jnp.float32))
-    angles = time.astype(jnp.float32)[:, None] * frequencies
+    frequencies = jnp.exp(-math.log(10_000) / steps * jnp.arange(features // 2, dtype=jnp.float32))
+    angles = numbers.astype(jnp.float32)[..., None] * frequencies
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def time_embedding(time: Float[Array, " batch"], features: int) -> Float[Array, "batch features"]:
+    """DDPM's `sinusoids` of the time: frequencies from 1 to 1/10000 inclusive. `features` is at least 4."""
+    return sinusoids(time, features, features // 2 - 1)
+
+
+def fourier_features(
+    x: Float[Array, "batch *space channels"], powers: Sequence[int]
+) -> Float[Array, "batch *space features"]:
+    """x, then sin(2^n pi x) for each power n, then cos(2^n pi x) for each: (1 + 2 len(powers)) times the channels.
+
+    They show a network the last bits of x (Kingma et al. 2021, arXiv:2107.00630, appendix C). Neighbours of 256 levels
+    in [-1, 1] are 2/255 apart: at n = 7 that is half a period, at n = 6 a quarter.
+    """
+    # float32 whatever the activations are: the angles are large.
+    angles = [2.0**n * math.pi * x.astype(jnp.float32) for n in powers]
+    return jnp.concatenate([x, *map(jnp.sin, angles), *map(jnp.cos, angles)], axis=-1)
+
+
+def attend(
+    query: Float[Array, "batch sites channels"],
+    key: Float[Array, "batch others channels"],
+    value: Float[Array, "batch others channels"],
+    heads: int,
+) -> Float[Array, "batch sites channels"]:
+    """softmax(query key^T / sqrt(channels / heads)) value in each head, whose channels stand together.
+
+    The logits and the softmax are float32. XLA's implementation, because it has derivatives of every order and kind,
+    which likelihoods by an ODE and distillation need and fused kernels lack.
+    """
+    query, key, value = (a.reshape(*a.shape[:-1], heads, -1) for a in (query, key, value))
+    h = jax.nn.dot_product_attention(query, key, value, implementation="xla")
+    return h.reshape(*h.shape[:-2], -1)
 
 
 def upsample(x: Float[Array, "batch *space channels"]) -> Float[Array, "batch *twice channels"]:
@@ -77,17 +111,16 @@ class Dropout(nn.Module):
 
 
 class Attention(nn.Module):
-    """x + projection(attention(norm(x))): one head over all sites of an image, of the width of its channels."""
+    """x + projection(attention(norm(x))): every site of an image attends to all, in heads of channels / heads."""
 
     groups: int
     dtype: Any = jnp.float32
+    heads: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch *space channels"]) -> Float[Array, "batch *space channels"]:
         channels = x.shape[-1]
         h = group_norm(self.groups, self.dtype, name="norm")(x).reshape(x.shape[0], -1, channels)
         query, key, value = (dense(channels, self.dtype, name=name)(h) for name in ("query", "key", "value"))
-        logits = jnp.einsum("bqc,bkc->bqk", query * channels**-0.5, key, preferred_element_type=jnp.float32)
-        weights = jax.nn.softmax(logits).astype(self.dtype)
-        h = jnp.einsum("bqk,bkc->bqc", weights, value)
+        h = attend(query, key, value, self.heads)
         return x + dense(channels, self.dtype, scale=0.0, name="projection")(h).reshape(x.shape)

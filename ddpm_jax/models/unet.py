@@ -1,27 +1,37 @@
 """The U-Net of DDPM (Ho, Jain, Abbeel 2020, arXiv:2006.11239, appendix B) over any number of spatial axes."""
 
-import math
-from dataclasses import MISSING, fields
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
-from ddpm_jax.errors import UserError, nearest
-from ddpm_jax.models.layers import Attention, Dropout, convolution, dense, group_norm, time_embedding, upsample
+from ddpm_jax.models import checks
+from ddpm_jax.models.layers import (
+    Attention,
+    Dropout,
+    convolution,
+    dense,
+    fourier_features,
+    group_norm,
+    time_embedding,
+    upsample,
+)
 from ddpm_jax.models.network import Network
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 class ResidualBlock(nn.Module):
-    """x + h, where h = norm, swish, convolution, plus the embedding, norm, swish, dropout, convolution of x."""
+    """x + h, where h = norm, swish, convolution, plus the embedding, norm, swish, dropout, convolution of x.
+
+    With `scale_shift` the embedding gives a scale and a shift, and "plus the embedding, norm" becomes
+    norm(h) (1 + scale) + shift (Nichol and Dhariwal 2021, arXiv:2102.09672, appendix A).
+    """
 
     features: int
     groups: int
     dropout: float
     dtype: Any
+    scale_shift: bool = False
 
     @nn.compact
     def __call__(
@@ -33,9 +43,15 @@ class ResidualBlock(nn.Module):
         axes = x.ndim - 2
         h = nn.swish(group_norm(self.groups, self.dtype, name="norm_1")(x))
         h = convolution(self.features, axes, self.dtype, name="conv_1")(h)
-        shift = dense(self.features, self.dtype, name="embedding")(nn.swish(embedding))
-        h = h + shift.reshape(shift.shape[0], *(1,) * axes, self.features)
-        h = nn.swish(group_norm(self.groups, self.dtype, name="norm_2")(h))
+        from_embedding = dense((1 + self.scale_shift) * self.features, self.dtype, name="embedding")
+        shift = from_embedding(nn.swish(embedding)).reshape(x.shape[0], *(1,) * axes, -1)
+        norm = group_norm(self.groups, self.dtype, name="norm_2")
+        if self.scale_shift:
+            scale, shift = jnp.split(shift, 2, axis=-1)
+            h = norm(h) * (1 + scale) + shift
+        else:
+            h = norm(h + shift)
+        h = nn.swish(h)
         h = Dropout(self.dropout, name="dropout")(h, dropout_keys)
         h = convolution(self.features, axes, self.dtype, scale=0.0, name="conv_2")(h)
         if x.shape[-1] != self.features:
@@ -53,8 +69,12 @@ class UNet(nn.Module):
     blocks: int = 2
     attention_resolutions: tuple[int, ...] = (16,)
     dropout: float = 0.1
+    heads: int = 1
     groups: int = 32
+    scale_shift: bool = False
+    fourier_features: tuple[int, ...] = ()
     dtype: str = "float32"
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -64,11 +84,13 @@ class UNet(nn.Module):
         condition: Int[Array, " batch"] | None,
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
-        axes, dtype = x.ndim - 2, DTYPES[self.dtype]
+        axes, dtype = x.ndim - 2, checks.DTYPES[self.dtype]
+        residual, attention = (nn.remat(part) if self.remat else part for part in (ResidualBlock, Attention))
 
         def block(h: Array, features: int, attends: bool, name: str) -> Array:
-            h = ResidualBlock(features, self.groups, self.dropout, dtype, name=name)(h, embedding, dropout_keys)
-            return Attention(self.groups, dtype, name=f"{name}_attention")(h) if attends else h
+            make = residual(features, self.groups, self.dropout, dtype, self.scale_shift, name=name)
+            h = make(h, embedding, dropout_keys)
+            return attention(self.groups, dtype, self.heads, name=f"{name}_attention")(h) if attends else h
 
         # The embedding is small and its angles are large: it stays in float32.
         embedding = dense(4 * self.channels, name="time_1")(time_embedding(time, self.channels))
@@ -81,7 +103,7 @@ class UNet(nn.Module):
             embedding = embedding + labels(condition)
 
         levels = len(self.multipliers)
-        h = convolution(self.channels, axes, dtype, name="first")(x)
+        h = convolution(self.channels, axes, dtype, name="first")(fourier_features(x, self.fourier_features))
         skips = [h]
         for level, multiplier in enumerate(self.multipliers):
             attends = h.shape[1] in self.attention_resolutions
@@ -108,11 +130,7 @@ class UNet(nn.Module):
         return convolution(self.out_channels, axes, scale=0.0, name="last")(h)
 
 
-OPTIONS: dict[str, Any] = {
-    field.name: field.default
-    for field in fields(UNet)
-    if field.default is not MISSING and field.name not in ("labels", "parent", "name")
-}
+OPTIONS = checks.of_module(UNet)
 """What a config may choose, with the defaults."""
 
 
@@ -125,8 +143,14 @@ def make(shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: 
     - attention_resolutions: sizes of the first spatial axis at which every block is followed by attention. The
       lowest resolution always has one attention, between its two middle blocks.
     - dropout: the probability of dropping a value in a residual block.
+    - heads: of every attention; each has channels / heads of its channels.
     - groups: of the group normalisation.
+    - scale_shift: the embedding scales and shifts what the second norm of a residual block makes; else it is added
+      before that norm.
+    - fourier_features: powers n; the network also sees sin(2^n pi x) and cos(2^n pi x) of its input (see `layers`).
     - dtype: of the computation, "float32" or "bfloat16". Parameters and output are float32.
+    - remat: keep the inputs of residual blocks and attentions only, and compute what is within them again in the
+      backward pass: less memory, about a third more computation, the same numbers.
 
     `labels` > 0 makes it class-conditional: an embedding of labels + 1 entries, whose last is the null label.
     """
@@ -140,29 +164,19 @@ def make(shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: 
 
 def check(shape: tuple[int, ...], labels: int = 0, **options: Any) -> None:
     """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network."""
-    if len(shape) < 2:
-        raise ValueError(f"shape is {shape}; it must be (*space, channels) with at least one spatial axis")
-    if labels < 0:
-        raise ValueError(f"labels is {labels}; it must be 0 or the number of classes")
-    for name, value in options.items():
-        if name not in OPTIONS:
-            raise UserError(f"config.model.{name}: the U-Net has no such option; {nearest(name, OPTIONS)}")
-        _check_type(name, value)
-    chosen = {**OPTIONS, **options}
-
-    def require(condition: bool, name: str, message: str) -> None:
-        if not condition:
-            raise UserError(f"config.model.{name}: {message}")
-
-    space, channels, groups, multipliers = shape[:-1], chosen["channels"], chosen["groups"], chosen["multipliers"]
+    values, require = checks.chosen("the U-Net", OPTIONS, shape, labels, options), checks.require
+    space, channels, groups, multipliers = shape[:-1], values["channels"], values["groups"], values["multipliers"]
     require(channels >= 4 and channels % 2 == 0, "channels", f"{channels} is not an even number of at least 4")
     # Every channel count is a multiple of `channels`, and the first norm sees `channels` itself.
     require(groups >= 1, "groups", f"{groups} is not a whole number of at least 1")
     fits = max(d for d in range(1, groups + 1) if channels % d == 0)
     require(fits == groups, "groups", f"{channels} channels cannot be split into {groups} groups; use {fits}")
-    require(chosen["blocks"] >= 1, "blocks", f"{chosen['blocks']} is not a whole number of at least 1")
-    require(0 <= chosen["dropout"] < 1, "dropout", f"{chosen['dropout']} is not a probability in [0, 1)")
-    require(chosen["dtype"] in DTYPES, "dtype", f"{chosen['dtype']!r} is unknown; {nearest(chosen['dtype'], DTYPES)}")
+    require(values["blocks"] >= 1, "blocks", f"{values['blocks']} is not a whole number of at least 1")
+    heads, powers = values["heads"], values["fourier_features"]
+    require(heads >= 1, "heads", f"{heads} is not a whole number of at least 1")
+    require(channels % heads == 0, "heads", f"{channels} channels cannot be split into {heads} heads")
+    # Beyond 16 the angles are so large that float32 holds their value modulo 2 pi to fewer than two digits.
+    require(all(0 <= n <= 16 for n in powers), "fourier_features", f"{powers} has a power outside 0..16")
 
     require(len(multipliers) >= 1, "multipliers", "there must be at least one, such as (1, 2)")
     require(min(multipliers) >= 1, "multipliers", f"{multipliers} has one below 1")
@@ -174,26 +188,6 @@ def check(shape: tuple[int, ...], labels: int = 0, **options: Any) -> None:
         f"an image of {image} can be halved {most} times, not {halved}; use at most {most + 1} multipliers",
     )
     sizes = [space[0] >> level for level in range(len(multipliers))]
-    for size in chosen["attention_resolutions"]:
+    for size in values["attention_resolutions"]:
         occurring = ", ".join(map(str, sizes))
         require(size in sizes, "attention_resolutions", f"size {size} does not occur; choose from {occurring}, or ()")
-
-
-def _check_type(name: str, value: Any) -> None:
-    """Raises UserError unless `value` is of the type of the option's default (a whole number may be a real)."""
-    default = OPTIONS[name]
-
-    def whole(number: Any) -> bool:
-        return isinstance(number, int) and not isinstance(number, bool)
-
-    if isinstance(default, tuple):
-        good = isinstance(value, tuple) and all(map(whole, value))
-        kind = "a tuple of whole numbers"
-    elif isinstance(default, float):
-        good, kind = whole(value) or (isinstance(value, float) and math.isfinite(value)), "a number"
-    elif isinstance(default, int):
-        good, kind = whole(value), "a whole number"
-    else:
-        good, kind = isinstance(value, str), "a string"
-    if not good:
-        raise UserError(f"config.model.{name}: {value!r} is not {kind}, such as {default!r}")

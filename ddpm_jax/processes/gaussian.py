@@ -48,6 +48,47 @@ class Gaussian:
         alpha, sigma = self.at(t, like)
         return jnp.square(alpha / sigma)
 
+    def log_snr(self, t: Times, like: Images) -> Array:
+        """2 log(alpha / sigma), lambda in the literature; for t > 0."""
+        alpha, sigma = self.at(t, like)
+        return 2 * (jnp.log(alpha) - jnp.log(sigma))
+
+    def rates(self, t: Times, like: Images) -> tuple[Array, Array]:
+        """(alpha', sigma'), the derivatives in t, for t > 0. Raises ValueError for a schedule without derivatives."""
+        if not self.continuous:
+            raise ValueError("this schedule is a table, which has no derivative in t")
+        t = expand(t, like)
+        return jax.jvp(self.schedule, (t,), (jnp.ones_like(t),))[1]
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the schedule has derivatives in t."""
+        return getattr(self.schedule, "continuous", True)
+
+    def drift_diffusion(self, t: Times, like: Images) -> tuple[Array, Array]:
+        """(f, g^2) of the forward equation dx = f x dt + g dw: f = alpha'/alpha, g^2 = (sigma^2)' - 2 f sigma^2.
+
+        Song et al. 2021b, eq. 29, solved for f and g. Infinite where alpha = 0.
+        """
+        alpha, sigma = self.at(t, like)
+        alpha_rate, sigma_rate = self.rates(t, like)
+        f = alpha_rate / alpha
+        return f, 2 * sigma * (sigma_rate - f * sigma)
+
+    def score(self, x_t: Images, x: Images, t: Times) -> Images:
+        """The gradient of log q(x_t) in x_t, where x = E[x | x_t]: (alpha x - x_t) / sigma^2 (Tweedie's formula)."""
+        alpha, sigma = self.at(t, x_t)
+        return (alpha * x - x_t) / jnp.square(sigma)
+
+    def velocity(self, x_t: Images, x: Images, t: Times) -> Images:
+        """dx_t/dt along the probability flow, where x = E[x | x_t]: alpha' x + sigma' (x_t - alpha x) / sigma.
+
+        It equals f x_t - g^2 score / 2 (Song et al. 2021b, eq. 13), and is finite where alpha = 0 as well.
+        """
+        alpha, sigma = self.at(t, x_t)
+        alpha_rate, sigma_rate = self.rates(t, x_t)
+        return alpha_rate * x + sigma_rate * (x_t - alpha * x) / sigma
+
     def noise(self, keys: Keys, shape: tuple[int, ...]) -> Images:
         """z ~ N(0, I)."""
         return random.normal(keys, shape)
@@ -105,14 +146,20 @@ class Gaussian:
         gain = jnp.square(alpha_s / sigma_s) * (1 - ratio)
         spread = gain * variance
         interval = 0.5 * (jnp.log1p(spread) - spread / (1 + spread) + gain * error / (1 + spread))
-        _, slope = jax.jvp(lambda time: self.snr(time, x), (t,), (jnp.ones_like(t),))
-        term = jnp.where(s < t, interval, -0.5 * slope * error)
+        density = -0.5 * self._snr_rate(t, x) * error if self.continuous else jnp.nan
+        term = jnp.where(s < t, interval, density)
         if self.values is not None:
             decoder = posterior.discretise(jnp.asarray(self.values, x.dtype), jnp.square(sigma_t / alpha_t))
             term = jnp.where(s > 0, term, decoder.loss(x))
         else:
             term = jnp.where(s > 0, term, 0.0)
         return sum_sites(term)
+
+    def _snr_rate(self, t: Array, like: Images) -> Array:
+        """SNR'(t) = 2 (alpha / sigma) (alpha / sigma)'."""
+        alpha, sigma = self.at(t, like)
+        alpha_rate, sigma_rate = self.rates(t, like)
+        return 2 * alpha / sigma * (alpha_rate / sigma - alpha * sigma_rate / jnp.square(sigma))
 
     def prior_loss(self, x: Images) -> Float[Array, " batch"]:
         """alpha(1)^2 |x|^2 / (2 sigma(1)^2): the prior has the variance of q(x_1 | x), so only the means differ."""

@@ -1,12 +1,37 @@
 """Samplers: start from nothing and put information back.
 
-`loop.py` holds the one sampling loop; a solver is an estimate of the clean image (`estimates.py`) followed by the
-process's own reverse step. Imports `processes` and `denoisers`.
+`loop.py` holds the one sampling loop and `steps.py` the steps it takes; most solvers are an estimate of the clean
+image (`estimates.py`) followed by the process's own reverse step. `langevin.py` has the moves that stay at one level,
+`adaptive.py` the solver without a grid, `named.py` all of them by name. Imports `processes` and `denoisers`.
 """
 
-from ddpm_jax.samplers.estimates import Estimate, first_order
-from ddpm_jax.samplers.loop import sample, step
+from ddpm_jax.samplers.adaptive import tsit5
+from ddpm_jax.samplers.estimates import Estimate, dpm_2m, first_order, heun, nothing_yet
+from ddpm_jax.samplers.langevin import annealed_langevin, corrector
+from ddpm_jax.samplers.loop import After, Film, Step, sample
+from ddpm_jax.samplers.named import SAMPLERS, Sampler, SamplerOptions, make, refusal
+from ddpm_jax.samplers.steps import churn, euler, posterior_step, reverse_diffusion
 
-ESTIMATES = {"first_order": first_order}
-
-__all__ = ["ESTIMATES", "Estimate", "first_order", "sample", "step"]
+__all__ = [
+    "SAMPLERS",
+    "After",
+    "Estimate",
+    "Film",
+    "Sampler",
+    "SamplerOptions",
+    "Step",
+    "annealed_langevin",
+    "churn",
+    "corrector",
+    "dpm_2m",
+    "euler",
+    "first_order",
+    "heun",
+    "make",
+    "nothing_yet",
+    "posterior_step",
+    "refusal",
+    "reverse_diffusion",
+    "sample",
+    "tsit5",
+]

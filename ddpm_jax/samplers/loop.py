@@ -1,4 +1,4 @@
-"""The one sampling loop: estimate the clean image, put back what the process removed between s and t, repeat."""
+"""The one sampling loop: take a step from t down to s, repeat."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,42 +9,35 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddpm_jax import keys as random
-from ddpm_jax.processes import Process
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.estimates import Estimate
 
+Step = Callable[[Keys, Images, Any, Times, Times], tuple[Images, Images, Any]]
+"""`(keys, x_t, memory, t, s) -> (x_s, x_hat, memory)`: one step from t down to s, both one time for all."""
 
-def step(
-    process: Process, estimate: Estimate, eta: float, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-) -> tuple[Images, Images, Any]:
-    """One step from t down to s: `(x_s, x_hat, memory)`."""
-    keys_estimate, keys_reverse = random.split(keys)
-    x_hat, memory = estimate(keys_estimate, x_t, t, s, memory)
-    return process.reverse(keys_reverse, x_t, x_hat, t, s, eta), x_hat, memory
+After = Callable[[Keys, Images, Times], Images]
+"""`(keys, x_s, s) -> x_s`: what is done to the state after a step."""
+
+Film = tuple[Float[Array, "frames batch *site"], Float[Array, "frames batch *site"]]
 
 
 def sample(
-    process: Process,
-    estimate: Estimate,
+    step: Step,
     grid: np.ndarray,
-    eta: float,
     keys: Keys,
     x: Images,
     memory: Any = None,
-    after: Callable[[Keys, Images, Times], Images] | None = None,
+    after: After | None = None,
     frames: tuple[int, ...] = (),
-) -> tuple[Images, tuple[Float[Array, "frames batch *site"], Float[Array, "frames batch *site"]]]:
+) -> tuple[Images, Film]:
     """Walk down `grid` from x at its first time to a clean image at its last, 0. One compiled loop.
 
     Args:
-        process: whose reverse step is taken.
-        estimate: the solver, with its denoiser and condition bound.
+        step: a move from t to s, with its process, denoiser and condition bound.
         grid: `[N + 1]`, falling, from 1 (or near it) to 0.
-        eta: 1 for fresh noise as in the Markov process, 0 for none.
         keys: one key, or one an example; step i uses `fold_in(keys, i)`.
         x: `[batch, *site]`, a draw of the process's prior.
-        memory: the solver's initial memory.
-        after: `(keys, x_s, s) -> x_s` after each step: inpainting, a corrector.
+        memory: what the step remembers, before the first one: a pytree whose shapes stay.
+        after: called after each step: inpainting, a corrector.
         frames: the steps, in 0 ... N - 1, whose (x_t, x_hat) to return. Only these are kept in memory.
 
     Returns:
@@ -60,7 +53,7 @@ def sample(
         x_t, memory, film = carry
         i, t, s, slot = inputs
         keys_step, keys_after = random.split(random.fold_in(keys, i))
-        x_s, x_hat, memory = step(process, estimate, eta, keys_step, x_t, memory, t, s)
+        x_s, x_hat, memory = step(keys_step, x_t, memory, t, s)
         if after is not None:
             x_s = after(keys_after, x_s, s)
         if film is not None:

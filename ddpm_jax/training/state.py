@@ -17,7 +17,7 @@ class TrainState:
         frozen: what it does not (a pretrained encoder, a teacher); saved once.
         ema: exponential moving averages of `params`, one for each decay, by the decay's text ("0.999").
         opt_state: optax's.
-        extra: state of the objective (a history of losses); empty for most.
+        extra: state of the time distribution (a history of losses); empty for most.
         step: steps done, int32 `[]`.
     """
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax import keys as random
 from ddpm_jax.parallel import mean_over
+from ddpm_jax.schedules.times import Times
 from ddpm_jax.training.state import TrainState
 
 
@@ -19,8 +20,8 @@ class Recipe:
     """What a step needs beside its state and data.
 
     Attributes:
-        loss: `(params, frozen, extra, keys, dropout_keys, batch, t, s) -> [batch]`.
-        times: `(key, count) -> (t, s)` for the whole batch.
+        loss: `(params, frozen, keys, dropout_keys, batch, t, s, weight) -> [batch]`.
+        times: draws the whole batch's times; its history is the state's `extra`.
         draw: `(data, keys, i) -> batch`, the rows of the i-th step of a dispatch.
         optimizer: optax's, without the learning rate.
         rate: `(step, clock) -> learning rate`.
@@ -30,7 +31,7 @@ class Recipe:
     """
 
     loss: Callable[..., Float[Array, " rows"]]
-    times: Callable[[Key[Array, ""], int], tuple[Array, Array]]
+    times: Times
     draw: Callable[[Any, Key[Array, " rows"], Any], dict[str, Any]]
     optimizer: optax.GradientTransformation
     rate: Callable[[Array, Array], Array]
@@ -71,14 +72,15 @@ def train_step(
     """
     key_times, key_rows = jax.random.split(jax.random.fold_in(recipe.root, state.step))
     keys_data, keys_loss, keys_dropout = random.split(random.per_example(key_rows, rows), 3)
-    t, s = (times[rows] for times in recipe.times(key_times, recipe.batch))
+    t, s, weight = (drawn[rows] for drawn in recipe.times.draw(key_times, recipe.batch, state.extra))
     batch = recipe.draw(data, keys_data, i)
 
-    def mean_loss(params: Any) -> Array:
-        losses = recipe.loss(params, state.frozen, state.extra, keys_loss, keys_dropout, batch, t, s)
-        return jnp.mean(losses)
+    def mean_loss(params: Any) -> tuple[Array, Any]:
+        losses = recipe.loss(params, state.frozen, keys_loss, keys_dropout, batch, t, s, weight)
+        return jnp.mean(losses), recipe.times.tally(t, losses / weight)
 
-    loss, gradient = mean_over(axis, jax.value_and_grad(mean_loss)(state.params))
+    (loss, tally), gradient = mean_over(axis, jax.value_and_grad(mean_loss, has_aux=True)(state.params))
+    extra = recipe.times.update(state.extra, tally)
     direction, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
     rate = recipe.rate(state.step, clock)
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
@@ -87,7 +89,7 @@ def train_step(
     for decay in recipe.decays:
         kept = jnp.minimum(decay, warm)
         ema[str(decay)] = jax.tree.map(lambda old, new, d=kept: d * old + (1 - d) * new, state.ema[str(decay)], params)
-    new = TrainState(params, state.frozen, ema, opt_state, state.extra, state.step + 1)
+    new = TrainState(params, state.frozen, ema, opt_state, extra, state.step + 1)
     return new, loss, optax.tree.norm(gradient), rate
 
 

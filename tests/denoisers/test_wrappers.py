@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.denoisers import Normal, as_point, clip, guide
+from ddpm_jax.denoisers import Normal, as_point, clip, guide, threshold
 from ddpm_jax.denoisers.posteriors import Output
 
 LABELS = jnp.array([2.0, -3.0, 5.0])
@@ -68,3 +68,12 @@ def test_as_point_keeps_the_mean_and_drops_the_spread():
     point = as_point(Told())(x, t, condition)
     np.testing.assert_array_equal(point.mean, Told()(x, t, condition).mean)
     np.testing.assert_array_equal(point.sample(jax.random.key(0)), point.mean)
+
+
+def test_dynamic_thresholding_is_clipping_for_small_images_and_shrinks_large_ones():
+    """Saharia et al. 2022, by hand: 5 values, quantile 0.75 is the second largest size."""
+    x = jnp.array([[0.1, -0.5, 0.2, 0.9, -1.0], [1.0, -2.0, 4.0, 8.0, 0.0]])
+    denoise = threshold(lambda x_t, t, condition: Normal(x_t, 0.1 * jnp.ones_like(x_t)), 0.75)
+    posterior = denoise(x, jnp.full(2, 0.5), None)
+    np.testing.assert_allclose(posterior.mean, [[0.1, -0.5, 0.2, 0.9, -1.0], [0.25, -0.5, 1.0, 1.0, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(posterior.variance, 0.1)

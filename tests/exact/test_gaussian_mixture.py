@@ -81,8 +81,12 @@ def test_tweedie(process):
         alpha, sigma = process.schedule(times)
         plane = GaussianMixture(*(jnp.float64(field) for field in (PLANE.weights, PLANE.means, PLANE.covariances)))
         mean = jax.jit(plane.denoiser(process))(x_t, times).mean
-        score = jax.jit(jax.vmap(jax.grad(log_marginal)))(x_t, alpha, sigma)
+        density, score = jax.jit(jax.vmap(jax.value_and_grad(log_marginal)))(x_t, alpha, sigma)
         np.testing.assert_allclose((alpha[:, None] * mean - x_t) / sigma[:, None] ** 2, score, rtol=1e-7, atol=1e-9)
+        by_mixture = jax.jit(lambda x_t, t: (plane.log_density_at(process, x_t, t), plane.score(process, x_t, t)))
+        at, slope = by_mixture(x_t, times)
+        np.testing.assert_allclose(at, density - np.log(2 * np.pi), rtol=1e-9)
+        np.testing.assert_allclose(slope, score, rtol=1e-9)
 
 
 def test_draws_have_the_posteriors_law():
@@ -122,3 +126,13 @@ def test_a_posterior_almost_without_noise_keeps_its_digits(sigma):
     for factor, covariance in zip(posterior.factors[0], np.asarray(PLANE.covariances, np.float64), strict=True):
         expected = np.linalg.inv(np.linalg.inv(covariance) + alpha**2 / sigma**2 * np.eye(2))
         np.testing.assert_allclose(factor @ factor.T, expected, rtol=1e-3, atol=1e-3 * sigma**2)
+
+
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_score_is_the_gradient_of_the_density(process):
+    """Of the code's own log-density, in float32, with a time an image or one for all; exact where sigma is small."""
+    x_t = jnp.array([[0.8, -0.5], [-0.8, 0.6], [0.2, 0.1]])
+    for t in (jnp.float32(1e-3), jnp.array([0.1, 0.5, 1.0])):
+        found = jax.jit(lambda x_t, t: PLANE.score(process, x_t, t))(x_t, t)
+        slope = jax.jit(jax.grad(lambda x_t, t: PLANE.log_density_at(process, x_t, t).sum()))(x_t, t)
+        np.testing.assert_allclose(found, slope, rtol=1e-4, atol=1e-5)

@@ -3,11 +3,12 @@
 import math
 from decimal import Decimal, localcontext
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.schedules import Table, ddpm_cosine, ddpm_linear
+from ddpm_jax.schedules import VP, Table, ddpm_cosine, ddpm_linear, interpolated, log_snr, rates
 
 
 def exact_alpha_bars(betas):
@@ -53,7 +54,7 @@ def test_ddpm_linear_keeps_the_total_noise_for_any_number_of_steps(steps):
 
 def test_betas_out_of_range_are_refused():
     with pytest.raises(ValueError, match="beta"):
-        ddpm_linear(20)  # 0.02 * 1000/20 = 1
+        ddpm_linear(20)  # its last beta is 20/20
     with pytest.raises(ValueError, match="beta"):
         Table.from_betas(np.array([0.1, 0.0]))
 
@@ -88,3 +89,59 @@ def test_a_call_keeps_the_shape_and_gives_alpha_before_sigma():
     alpha, sigma = table(jnp.asarray([[0.3], [1.0]]))
     np.testing.assert_allclose(alpha, table.alphas[[30, 100]][:, None], rtol=1e-6)
     np.testing.assert_allclose(sigma, table.sigmas[[30, 100]][:, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [ddpm_linear, ddpm_cosine])
+def test_a_table_needs_a_step(make):
+    with pytest.raises(ValueError, match="at least 1 step"):
+        make(0)
+
+
+def test_ddpm_linear_tends_to_the_vp_sde_at_first_order_in_one_over_steps():
+    beta_min, beta_max = 0.3, 12.0
+    t = np.array([0.1, 0.5, 1.0])
+    with jax.enable_x64(True):
+        limit = np.array(VP(beta_min, beta_max)(t))
+        errors = [np.array(ddpm_linear(steps, beta_min, beta_max)(t)) - limit for steps in (1000, 2000, 4000)]
+    for coarse, fine in zip(errors[:-1], errors[1:], strict=True):
+        np.testing.assert_allclose(coarse / fine, 2, rtol=0.02)
+    assert np.abs(errors[0]).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    "table",
+    [ddpm_linear(40), ddpm_cosine(50), Table(np.linspace(1, 0.5, 11), 3 * np.linspace(0, 1, 11))],
+    ids=["linear", "cosine", "no preserved variance"],
+)
+def test_interpolated_tables_keep_their_entries_and_join_log_snr_by_straight_lines(table):
+    schedule = interpolated(table)
+    assert schedule.continuous
+    assert not table.continuous
+    assert schedule.t_min == table.t_min == 1 / table.steps
+    index = np.arange(1, table.steps + 1)
+    for dtype, tolerance in ((np.float32, 2e-5), (np.float64, 1e-12)):
+        with jax.enable_x64(True):
+            alpha, sigma = schedule((index / table.steps).astype(dtype))
+        assert alpha.dtype == dtype
+        np.testing.assert_allclose(alpha, table.alphas[1:], rtol=tolerance)
+        np.testing.assert_allclose(sigma, table.sigmas[1:], rtol=tolerance)
+    with jax.enable_x64(True):
+        entries = np.asarray(log_snr(table, index / table.steps))
+        between = np.asarray(log_snr(schedule, (index[:-1] + 0.25) / table.steps))
+        np.testing.assert_allclose(between, 0.75 * entries[:-1] + 0.25 * entries[1:], atol=1e-10)
+        alpha, sigma = schedule(np.array([0.3 / table.steps]))
+        assert np.isfinite(alpha / sigma)
+        assert alpha / sigma > table.alphas[1] / table.sigmas[1]
+        # Slopes within a line are those of the entries, to first order in the width of a line.
+        alpha_rate, sigma_rate = rates(schedule, (index[:-1] + 0.5) / table.steps)
+        alpha, sigma = schedule((index[:-1] + 0.5) / table.steps)
+        slope = 2 * (alpha_rate / alpha - sigma_rate / sigma)
+        np.testing.assert_allclose(slope, np.diff(entries) * table.steps, rtol=1e-9)
+
+
+def test_interpolation_is_refused_where_no_line_can_go_and_leaves_other_schedules_alone():
+    assert interpolated(VP()) == VP()
+    for alphas in ([1.0, 0.5], [1.0, 0.5, 0.0]):
+        table = Table(np.array(alphas), 1 - np.array(alphas))
+        with pytest.raises(ValueError, match="interpolated"):
+            interpolated(table)

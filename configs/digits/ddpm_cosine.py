@@ -1,0 +1,12 @@
+"""DDPM with the cosine schedule (Nichol and Dhariwal 2021) on the embedded 8x8 digits: two CPU cores, about five minutes."""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import digits
+from ddpm_jax.families import ddpm_cosine
+
+
+def get_config() -> ConfigDict:
+    config = digits()
+    ddpm_cosine(config)
+    return config

@@ -1,0 +1,12 @@
+"""EDM (Karras et al. 2022) on the embedded 8x8 digits: two CPU cores, about five minutes."""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import digits
+from ddpm_jax.families import edm
+
+
+def get_config() -> ConfigDict:
+    config = digits()
+    edm(config)
+    return config

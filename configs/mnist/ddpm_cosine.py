@@ -1,0 +1,12 @@
+"""DDPM with the cosine schedule (Nichol and Dhariwal 2021) on MNIST. `--config=configs/mnist/ddpm_cosine.py:small` is for two CPU cores."""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import mnist
+from ddpm_jax.families import ddpm_cosine
+
+
+def get_config(size: str = "full") -> ConfigDict:
+    config = mnist(size)
+    ddpm_cosine(config)
+    return config

@@ -1,0 +1,12 @@
+"""Improved DDPM (Nichol and Dhariwal 2021) on MNIST. `--config=configs/mnist/improved_ddpm.py:small` is for two CPU cores."""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import mnist
+from ddpm_jax.families import improved_ddpm
+
+
+def get_config(size: str = "full") -> ConfigDict:
+    config = mnist(size)
+    improved_ddpm(config)
+    return config

@@ -1,0 +1,12 @@
+"""The VP SDE (Song et al. 2021b) on MNIST. `--config=configs/mnist/vp.py:small` is for two CPU cores."""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import mnist
+from ddpm_jax.families import vp
+
+
+def get_config(size: str = "full") -> ConfigDict:
+    config = mnist(size)
+    vp(config)
+    return config

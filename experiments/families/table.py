@@ -1,0 +1,175 @@
+"""Every member of the house on one data set, side by side: train what is missing, print one table, keep it.
+
+    python experiments/families/table.py                  # what there is in runs/
+    python experiments/families/table.py --train --keep   # train the rest first, and keep the table beside this file
+
+Members are the configs of one folder (--configs=configs/digits); a member's run is runs/<folder>_<name>, as the train
+command names it. Each is trained by that command in a process of its own, one after the other, and is resumed where it
+was cut off. A member that fails is told at the end; the others go on.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ddpm_jax import command
+from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.files import write_bytes, write_json
+
+HERE = Path(__file__).parent
+COLUMNS = (
+    "member",
+    "bits/dim, bound",
+    "bits/dim, ODE",
+    "Frechet",
+    "precision",
+    "recall",
+    "copies",
+    "evaluations",
+    "steps",
+    "parameters",
+)
+
+
+def members(folder: Path, only: str) -> dict[str, Path]:
+    """The configs of the folder by name, or those of them that are named.
+
+    Raises:
+        UserError: there are none, or none of that name.
+    """
+    found = {path.stem: path for path in sorted(folder.glob("*.py"))}
+    if not found:
+        raise UserError(f"--configs: there are no configs in {folder}")
+    names = [name for name in only.split(",") if name] or list(found)
+    for name in names:
+        if name not in found:
+            raise UserError(f"--only: there is no {name} in {folder}; {nearest(name, found)}")
+    return {name: found[name] for name in names}
+
+
+def train(configs: dict[str, Path], runs: Path) -> list[str]:
+    """Train each member that has no figures yet. The names of those that failed."""
+    failed = []
+    for number, (name, path) in enumerate(configs.items(), 1):
+        folder = runs / f"{path.parent.name}_{name}"
+        if figures(folder) is not None:
+            continue
+        print(f"[{number}/{len(configs)}] {name}", flush=True)
+        line = [sys.executable, "-m", "ddpm_jax.train", f"--config={path}", f"--workdir={folder}"]
+        if subprocess.run(line, check=False).returncode:
+            failed.append(name)
+    return failed
+
+
+def figures(folder: Path) -> dict[str, Any] | None:
+    """A run's result, if it is there and evaluated."""
+    try:
+        result = json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return result if {"likelihood", "quality", "sampling"} <= set(result) else None
+
+
+def row(result: dict[str, Any]) -> dict[str, Any]:
+    """What the table shows of a result, as data."""
+    likelihood, samples = result["likelihood"], result["quality"]["samples"]
+    kept = ("value", "standard_error", "kind", "images", "dequantisation", "draws")
+    return {
+        "likelihood": {name: likelihood["test"][name] for name in kept},
+        "ode": {name: likelihood["ode"][name] for name in kept} if "ode" in likelihood else None,
+        **{name: samples[name] for name in ("frechet", "precision", "recall", "copies")},
+        "sampler": result["config"]["sampler"]["name"],
+        "evaluations": result["sampling"]["network_evaluations_per_sample"],
+        "weights": result["sampling"]["weights"],
+        "steps": result["steps"],
+        "parameters": result["parameters"],
+        "seed": result["seed"],
+        "commit": result.get("git_commit", ""),
+        "device": result.get("device", ""),
+    }
+
+
+def lines(rows: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The table's cells, best likelihood first."""
+
+    def bits(figure: dict[str, Any] | None) -> str:
+        return f"{figure['value']:.3f} +- {figure['standard_error']:.3f}" if figure else "-"
+
+    return [
+        [
+            name,
+            bits(one["likelihood"]),
+            bits(one["ode"]),
+            f"{one['frechet']:.2f}",
+            f"{one['precision']:.3f}",
+            f"{one['recall']:.3f}",
+            f"{one['copies']:.3f}",
+            f"{one['evaluations']:.4g}",
+            f"{one['steps']:,}",
+            f"{one['parameters']:,}",
+        ]
+        for name, one in sorted(rows.items(), key=lambda item: item[1]["likelihood"]["value"])
+    ]
+
+
+def references(result: dict[str, Any]) -> list[list[str]]:
+    """What simple models score on the same test images, as rows of the same table."""
+    table = []
+    for name, line in result["likelihood"]["floors"].items():
+        exact = f"{line['value']:.3f} +- {line['standard_error']:.3f} (exact)"
+        table.append([f"*{name.replace('_', ' ')}*", exact, *["-"] * (len(COLUMNS) - 2)])
+    for name, line in result["quality"]["references"].items():
+        figures = [f"{line['frechet']:.2f}", *(f"{line[key]:.3f}" for key in ("precision", "recall", "copies"))]
+        table.append([f"*{name.replace('_', ' ')}*", "-", "-", *figures, *["-"] * (len(COLUMNS) - 7)])
+    return table
+
+
+def markdown(table: list[list[str]]) -> str:
+    """The cells as a Markdown table whose columns line up."""
+    widths = [max(len(line[i]) for line in [list(COLUMNS), *table]) for i in range(len(COLUMNS))]
+
+    def text(line: Sequence[str]) -> str:
+        cells = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = [("-" * width if i == 0 else "-" * (width - 1) + ":") for i, width in enumerate(widths)]
+    return "\n".join([text(COLUMNS), text(rule), *map(text, table)])
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line and do it."""
+    parser = command.Parser(prog="python experiments/families/table.py", description=__doc__)
+    parser.add_argument("--configs", metavar="DIR", default="configs/digits", help="the members (configs/digits)")
+    parser.add_argument("--only", metavar="A,B", default="", help="these members only")
+    parser.add_argument("--runs", metavar="DIR", default="runs", help="where the runs are (runs)")
+    parser.add_argument("--train", action="store_true", help="train and evaluate the members that are not, first")
+    parser.add_argument("--keep", action="store_true", help="write the table beside this file, as .md and .json")
+    options = command.parse(parser, arguments)
+    folder, runs = Path(options.configs), Path(options.runs)
+    configs = members(folder, options.only)
+    failed = train(configs, runs) if options.train else []
+    results = {name: figures(runs / f"{folder.name}_{name}") for name in configs}
+    done = {name: result for name, result in results.items() if result is not None}
+    if not done:
+        raise UserError(f"--runs: no member of {folder} has figures in {runs}; run with --train")
+    rows = {name: row(result) for name, result in done.items()}
+    table = markdown([*lines(rows), *references(next(iter(done.values())))])
+    print(table)
+    if options.keep:
+        write_bytes(HERE / f"{folder.name}.md", f"{table}\n".encode())
+        write_json(HERE / f"{folder.name}.json", rows)
+    missing = [name for name in configs if name not in done]
+    if missing:
+        print(f"no figures yet: {', '.join(missing)}" + (f" (failed: {', '.join(failed)})" if failed else ""))
+    if failed:
+        raise UserError(f"{', '.join(failed)} failed; the lines above say why")
+
+
+if __name__ == "__main__":
+    command.run(main)

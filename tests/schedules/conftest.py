@@ -1,0 +1,26 @@
+"""One schedule of each name, for tests that hold for all of them."""
+
+import jax
+import pytest
+
+from ddpm_jax import schedules
+
+STEPS = 200
+CONTINUOUS = tuple(name for name in schedules.SCHEDULES if name not in schedules.TABLES)
+
+
+def build(name):
+    parametrised = schedules.make(name, STEPS if name in schedules.TABLES else 0)
+    return parametrised.bind(parametrised.init(jax.random.key(0)))
+
+
+@pytest.fixture(params=CONTINUOUS)
+def continuous(request):
+    """(name, schedule) of each schedule with derivatives."""
+    return request.param, build(request.param)
+
+
+@pytest.fixture(params=schedules.SCHEDULES)
+def each(request):
+    """(name, schedule) of each schedule; tables have 200 steps."""
+    return request.param, build(request.param)
