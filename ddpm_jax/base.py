@@ -116,6 +116,7 @@ def base() -> ConfigDict:
     evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0: all T
     evaluation.ode_images = 0  # at most, of the test split, for the likelihood by the probability-flow ODE; 0: none
     evaluation.ode_draws = 1  # of the uniform dequantisation
+    evaluation.ode_tolerance = 1e-3  # of the solver, in nats per dimension
     evaluation.ode_divergence = "hutchinson"  # or exact: as many Jacobian products as an image has values
     evaluation.validation_images = 1000  # for the loss at each checkpoint
     evaluation.at_end = True  # evaluate when training ends, not only by the command

@@ -7,12 +7,12 @@ and a type are all that an override can change. Checks raise `UserError` with on
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from ddpm_jax.base import base
-from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.errors import UserError, fail, nearest
 
 SAME_RESULT = ("logging", "parallel", "data.dir", "training.log_every")
 """Keys and sections that do not change what a run computes: a run may be resumed with others."""
@@ -46,11 +46,11 @@ def from_dict(values: Any) -> ConfigDict:
     known = flatten(config)
     for key, value in flatten(values).items():
         if key not in known:
-            _fail(key, f"no such key; {nearest(key, known)}")
+            fail(key, f"no such key; {nearest(key, known)}")
         try:
             config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list | tuple) else value})
         except (TypeError, ValueError):
-            _fail(key, f"{value!r} is not of type {type(known[key]).__name__}")
+            fail(key, f"{value!r} is not of type {type(known[key]).__name__}")
     return config
 
 
@@ -66,10 +66,6 @@ def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
     return [f"{key} is {a[key]!r}, there {b.get(key)!r}" for key in a if a[key] != b.get(key)]
 
 
-def _fail(key: str, message: str) -> NoReturn:
-    raise UserError(f"config.{key}: {message}")
-
-
 def check_types(config: ConfigDict) -> None:
     """Every key is there, and none besides; every value is of its type, finite, and fits where it will be kept.
 
@@ -80,26 +76,26 @@ def check_types(config: ConfigDict) -> None:
     values = flatten(config)
     for key in known:
         if key not in values:
-            _fail(key, "is missing; start from ddpm_jax.base.base()")
+            fail(key, "is missing; start from ddpm_jax.base.base()")
     for key, value in values.items():
         if key not in known:
-            _fail(key, f"no such key; {nearest(key, known)}")
+            fail(key, f"no such key; {nearest(key, known)}")
         wanted = type(known[key])
         good = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
         if not good or (isinstance(value, bool) and wanted is not bool):
-            _fail(key, f"{value!r} is not of type {wanted.__name__}")
+            fail(key, f"{value!r} is not of type {wanted.__name__}")
         if isinstance(value, float) and not math.isfinite(value):
-            _fail(key, f"{value} is not finite")
+            fail(key, f"{value} is not finite")
         if wanted is int and value >= 2 ** BITS.get(key, 31):
-            _fail(key, f"{value} is not below 2^{BITS.get(key, 31)}")
+            fail(key, f"{value} is not below 2^{BITS.get(key, 31)}")
         if wanted is tuple:
             kind = type(known[key][0]) if known[key] else int
             items: Any = value
             for item in items:
                 if isinstance(item, bool) or not isinstance(item, (int, float) if kind is float else kind):
-                    _fail(key, f"{item!r} is not of type {kind.__name__}")
+                    fail(key, f"{item!r} is not of type {kind.__name__}")
                 if item >= 2**31:
-                    _fail(key, f"{item} is not below 2^31")
+                    fail(key, f"{item} is not below 2^31")
 
 
 SMALLEST_SIDE = 8
@@ -165,6 +161,7 @@ ABOVE_ZERO = (
     "sampler.langevin_step",
     "sampler.rtol",
     "sampler.atol",
+    "evaluation.ode_tolerance",
     "optimizer.learning_rate",
     "optimizer.epsilon",
 )
@@ -223,12 +220,14 @@ def check(config: ConfigDict) -> None:
     Raises:
         UserError: one line that starts with the key to change.
     """
+    from ddpm_jax import combinations
+
     check_values(config)
     values = flatten(config)
     for key, names in choices().items():
         if values[key] not in names:
-            _fail(key, f"unknown name {values[key]!r}; {nearest(values[key], names)}")
-    _check_process(config)
+            fail(key, f"unknown name {values[key]!r}; {nearest(values[key], names)}")
+    combinations.check(config)
 
 
 def check_values(config: ConfigDict) -> None:
@@ -237,128 +236,34 @@ def check_values(config: ConfigDict) -> None:
     values = flatten(config)
     for key, least in AT_LEAST.items():
         if values[key] < least:
-            _fail(key, f"{values[key]} is less than {least}")
+            fail(key, f"{values[key]} is less than {least}")
     for key in FRACTIONS:
         if not 0 <= values[key] < 1:
-            _fail(key, f"{values[key]} is not in [0, 1)")
+            fail(key, f"{values[key]} is not in [0, 1)")
     for key in ABOVE_ZERO:
         if not values[key] > 0:
-            _fail(key, f"{values[key]} is not above 0")
+            fail(key, f"{values[key]} is not above 0")
     if not 0 <= config.sampler.eta <= 1:
-        _fail("sampler.eta", f"{config.sampler.eta} is not in [0, 1]")
+        fail("sampler.eta", f"{config.sampler.eta} is not in [0, 1]")
     for decay in config.optimizer.ema:
         if not 0 < decay < 1:
-            _fail("optimizer.ema", f"a decay of {decay} is not in (0, 1)")
+            fail("optimizer.ema", f"a decay of {decay} is not in (0, 1)")
     if len(set(config.optimizer.ema)) < len(config.optimizer.ema):
-        _fail("optimizer.ema", f"{config.optimizer.ema} has the same decay twice")
+        fail("optimizer.ema", f"{config.optimizer.ema} has the same decay twice")
     if config.sampler.ema and config.sampler.ema not in config.optimizer.ema:
-        _fail("sampler.ema", f"{config.sampler.ema} is not one of config.optimizer.ema {config.optimizer.ema}")
+        fail("sampler.ema", f"{config.sampler.ema} is not one of config.optimizer.ema {config.optimizer.ema}")
     if not any(values[f"training.{limit}"] for limit in ("steps", "images", "seconds", "flops")):
-        _fail("training.steps", "no budget: set steps, images, seconds or flops")
+        fail("training.steps", "no budget: set steps, images, seconds or flops")
     if config.parallel.map == "pmap" and config.parallel.shard != "replicated":
-        _fail("parallel.shard", '"pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp')
+        fail("parallel.shard", '"pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp')
     if config.parallel.map == "pmap" and config.parallel.distributed:
-        _fail("parallel.map", '"pmap" is for the devices of one process; use "jit" with several processes')
+        fail("parallel.map", '"pmap" is for the devices of one process; use "jit" with several processes')
     if config.sampler.guidance != 1 and not config.model.conditional:
-        _fail("sampler.guidance", "guidance needs config.model.conditional=True")
+        fail("sampler.guidance", "guidance needs config.model.conditional=True")
     if config.sampler.guidance != 1 and not config.objective.condition_drop:
-        _fail(
-            "sampler.guidance", "guidance needs a network trained without labels too: config.objective.condition_drop"
-        )
+        fail("sampler.guidance", "guidance needs a network trained without labels too: config.objective.condition_drop")
     if len({bool(words) for words in config.data.splits.values()}) > 1:
-        _fail("data.splits", "name all three, train, validation and test, or none")
-
-
-def _check_process(config: ConfigDict) -> None:
-    """The combinations that cannot work, each with its reason."""
-    from ddpm_jax import denoisers, losses, schedules
-    from ddpm_jax.processes import Gaussian
-
-    process, model, objective = config.process, config.model, config.objective
-    name, steps = process.schedule, process.steps
-    if name in schedules.TABLES and not steps:
-        _fail("process.steps", f"{name} is a table of T steps; for continuous time take another schedule, such as vp")
-    taken = schedules.options(name)
-    for key in SCHEDULE_OPTIONS:
-        if process[key] and key not in taken:
-            _fail(f"process.{key}", f"schedule {name!r} has no such option; it has {', '.join(taken) or 'none'}")
-    try:
-        parametrised = schedules.make(name, steps, **schedule_options(config))
-    except ValueError as error:
-        few = "; more steps may help" if name in schedules.TABLES else ""
-        _fail("process.schedule", f"{name} with these options and {steps} steps: {error}{few}")
-    if steps and process.t_min:
-        _fail("process.t_min", f"it is 1/T in discrete time; leave it 0, or config.process.steps=0 for {name}")
-    trained = name in schedules.TRAINED
-    terminal, start = _ends(parametrised)
-    silent = terminal == 0
-    if model.prediction in denoisers.BLIND_AT_ZERO_ALPHA and silent:
-        _fail(
-            "model.prediction",
-            f"{name} ends in pure noise, alpha(1) = 0, where {model.prediction} says nothing of the image; use v, x0, F "
-            "or velocity",
-        )
-    if model.prediction == "score" and start == 0:
-        _fail("model.prediction", f"the score is infinite where {name} begins, sigma(0) = 0; use epsilon")
-    chosen = losses.OBJECTIVES[objective.name](objective_options(config))
-    if chosen.blind_at_zero_alpha and silent:
-        _fail("objective.name", f"{objective.name} asks for nothing at t = 1, where {name} has alpha = 0; use v or x0")
-    if name in schedules.TABLES and (chosen.needs_rates or model.prediction == "velocity"):
-        which = "objective.name" if chosen.needs_rates else "model.prediction"
-        _fail(which, f"it needs the schedule's derivatives, and {name} is a table; take vp or cosine")
-    if model.variance == "learned" and model.prediction == denoisers.CATEGORICAL:
-        _fail("model.variance", "a categorical prediction has no variance to learn; use fixed_small")
-    if model.variance == "fixed_large" and model.prediction == denoisers.CATEGORICAL:
-        _fail("model.variance", "a categorical prediction has no variance to choose; use fixed_small")
-    if objective.name == "hybrid" and model.variance != "learned":
-        _fail("objective.name", "hybrid trains a variance; set config.model.variance=learned")
-    if objective.name != "hybrid" and objective.name != "bound" and model.variance == "learned":
-        _fail("model.variance", f"objective {objective.name!r} does not train a variance; use hybrid or bound")
-    if objective.decoder and steps:
-        _fail("objective.decoder", "in discrete time the last interval is one of T; leave it 0")
-    if trained and objective.name != "bound":
-        _fail("objective.name", f"the schedule {name} is trained too, which only the bound can do; use bound")
-    if trained and not steps and not objective.decoder:
-        _fail("objective.decoder", f"the start of {name} is trained, so its last interval must count: try 0.1")
-    if trained and objective.times in ("log_normal",):
-        _fail("objective.times", f"log_normal needs a schedule that stays as it is; {name} is trained")
-    if trained and config.sampler.spacing != "uniform":
-        _fail("sampler.spacing", f"the grid is fixed before {name} is trained; use uniform")
-    if model.time == "index" and not steps:
-        _fail("model.time", "there is no index in continuous time; use thousand, log_sigma or log_snr")
-    _check_sampler(config, silent)
-
-
-def _ends(schedule: Any) -> tuple[float, float]:
-    """alpha(1), and sigma at the least t > 0 that there is."""
-    import jax
-    import numpy as np
-
-    schedule = schedule.bind(schedule.init(jax.random.key(0)))
-    alpha, sigma = schedule(np.asarray([1.0, 0.0], np.float32))
-    return float(alpha[0]), float(sigma[1])
-
-
-def _check_sampler(config: ConfigDict, silent: bool) -> None:
-    from ddpm_jax import samplers
-    from ddpm_jax.schedules import TABLES
-
-    sampler, process = config.sampler, config.process
-    refusal = samplers.refusal(
-        sampler.name,
-        sampler_options(config),
-        gaussian=process.name == "gaussian",
-        continuous=process.schedule not in TABLES,
-        zero_terminal=silent,
-    )
-    if refusal:
-        key, reason = refusal
-        _fail(f"sampler.{key}", reason)
-    table = process.schedule in TABLES
-    if sampler.spacing in ("trailing", "leading") and not table:
-        _fail("sampler.spacing", f"{sampler.spacing} is for tables; with {process.schedule} use uniform or karras")
-    if table and sampler.steps > process.steps:
-        _fail("sampler.steps", f"{sampler.steps} is more than config.process.steps {process.steps}")
+        fail("data.splits", "name all three, train, validation and test, or none")
 
 
 def check_data(config: ConfigDict, description: Any, training_images: int) -> None:
@@ -368,58 +273,24 @@ def check_data(config: ConfigDict, description: Any, training_images: int) -> No
         UserError: as `check`.
     """
     from ddpm_jax import models
+    from ddpm_jax.options import model_options
 
     models.check(config.model.name, description.shape, **model_options(config, description))
     if config.model.conditional and not description.labels:
-        _fail("model.conditional", f"data set {description.name!r} has no labels")
+        fail("model.conditional", f"data set {description.name!r} has no labels")
     if description.levels is None:
-        _fail("data.name", f"{description.name!r} has no levels, so there are no bits per dimension to evaluate")
+        fail("data.name", f"{description.name!r} has no levels, so there are no bits per dimension to evaluate")
     if config.model.prediction == "categorical" and description.levels is None:
-        _fail("model.prediction", f"{description.name!r} has no levels to be categorical over")
+        fail("model.prediction", f"{description.name!r} has no levels to be categorical over")
     if config.data.flip and len(description.shape) < 2:
-        _fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
+        fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
     if config.evaluation.at_end and min(description.space) < SMALLEST_SIDE:
-        _fail("evaluation.at_end", f"the features of sample quality need sides of at least {SMALLEST_SIDE} pixels")
+        fail("evaluation.at_end", f"the features of sample quality need sides of at least {SMALLEST_SIDE} pixels")
     if training_images < 1:
-        _fail("data.name", f"{description.name!r} has no training images")
-
-
-SCHEDULE_OPTIONS = ("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max")
-
-
-def schedule_options(config: ConfigDict) -> dict[str, float]:
-    """The options of the schedule that the config sets; 0 leaves the schedule's own default."""
-    return {name: float(config.process[name]) for name in SCHEDULE_OPTIONS if config.process[name]}
-
-
-def objective_options(config: ConfigDict) -> Any:
-    """What the objective may depend on."""
-    from ddpm_jax.losses import Options
-
-    section = config.objective
-    return Options(config.process.steps, config.model.sigma_data, section.min_snr, section.sigmoid_bias, section.hybrid)
-
-
-def sampler_options(config: ConfigDict) -> Any:
-    """The sampler section as the options that samplers take."""
-    from dataclasses import fields
-
-    from ddpm_jax.samplers import SamplerOptions
-
-    return SamplerOptions(**{field.name: config.sampler[field.name] for field in fields(SamplerOptions)})
+        fail("data.name", f"{description.name!r} has no training images")
 
 
 def splits(config: ConfigDict) -> dict[str, str] | None:
     """The data set's splits in TFDS's words; None for its own."""
     named = {name: words for name, words in config.data.splits.items() if words}
     return named or None
-
-
-def model_options(config: ConfigDict, description: Any) -> dict[str, Any]:
-    """The model section as the arguments that its network takes."""
-    from ddpm_jax import models
-
-    return {
-        "labels": description.labels if config.model.conditional else 0,
-        **{name: config.model[name] for name in models.options(config.model.name)},
-    }

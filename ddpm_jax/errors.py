@@ -2,10 +2,16 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import NoReturn
 
 
 class UserError(Exception):
     """A mistake in what the user asked for. Its text is one line that names what to change."""
+
+
+def fail(key: str, message: str) -> NoReturn:
+    """Raise the UserError about a key of the config."""
+    raise UserError(f"config.{key}: {message}")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import keys as random
 from ddpm_jax import likelihood, losses, models, samplers, schedules
-from ddpm_jax.configuration import model_options, objective_options, sampler_options, schedule_options
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import Denoise, as_point, clip, gaussian_denoiser, guide, outputs, threshold
 from ddpm_jax.models import Network
+from ddpm_jax.options import model_options, objective_options, sampler_options, schedule_options
 from ddpm_jax.processes import PROCESSES, Gaussian
 from ddpm_jax.schedules import Parametrised
 from ddpm_jax.schedules.grids import make_grid
@@ -217,4 +217,6 @@ class Experiment:
             t_min=self.t_min,
             divergence=evaluation.ode_divergence,
             draws=evaluation.ode_draws,
+            rtol=evaluation.ode_tolerance,
+            atol=evaluation.ode_tolerance,
         )

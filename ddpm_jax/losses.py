@@ -81,7 +81,7 @@ def sigmoid(bias: float) -> Term:
 
 
 def bits(steps: int) -> Objective:
-    """The variational bound in bits per dimension (Ho et al. 2020, eq. 5; in continuous time Kingma et al. 2021, eq. 11).
+    """The variational bound in bits per dimension (Ho et al. 2020, eq. 5; Kingma et al. 2021, eq. 11 and 15).
 
     One interval of `steps` stands for all of them; `steps` = 0 is continuous time, where the term is a density.
     """

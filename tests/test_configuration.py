@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from ddpm_jax import configuration as c
 from ddpm_jax.data import Description
 from ddpm_jax.errors import UserError
+from ddpm_jax.options import model_options
 
 DIGITS = Description(name="digits", shape=(8, 8, 1), levels=17, labels=10, version="1.0.0")
 
@@ -49,7 +50,15 @@ def test_base_is_good_and_new_each_time():
         ("data.placement", "hots", "did you mean 'host'?"),
         ("process.name", "gausian", "did you mean 'gaussian'?"),
         ("process.schedule", "ddpm_liner", "did you mean 'ddpm_linear'?"),
-        ("process.steps", 0, "is less than 1"),
+        ("process.steps", -1, "is less than 0"),
+        ("process.steps", 0, "is a table of T steps; for continuous time take another schedule"),
+        ("process.sigma_max", 3.0, "schedule 'ddpm_linear' has no such option; it has beta_min, beta_max"),
+        ("process.t_min", 0.1, "in discrete time it is 1/T"),
+        ("model.time", "indx", "did you mean 'index'?"),
+        ("model.input", "units", "did you mean 'unit'?"),
+        ("model.sigma_data", 0.0, "is not above 0"),
+        ("objective.times", "unifrm", "did you mean 'uniform'?"),
+        ("evaluation.ode_divergence", "exakt", "did you mean 'exact'?"),
         ("model.name", "unett", "did you mean 'unet'?"),
         ("model.prediction", "epsilonn", "did you mean 'epsilon'?"),
         ("model.variance", "fixed_larg", "did you mean 'fixed_large'?"),
@@ -101,7 +110,7 @@ def test_impossible_values(key, value, line):
 def test_values_that_contradict_one_another():
     assert refused(c.check, changed(parallel__map="pmap", parallel__shard="fsdp")).startswith("config.parallel.shard: ")
     line = refused(c.check, changed(process__steps=10, sampler__steps=10))
-    assert line.startswith("config.process.steps: 10 steps are too few for ddpm_linear")
+    assert line.startswith("config.process.steps: ddpm_linear cannot be made with 10 steps")
     c.check(changed(sampler__guidance=2.0, model__conditional=True))
     c.check(changed(training__steps=0, training__seconds=1.0))
     c.check(changed(sampler__ema=0.0, optimizer__ema=()))
@@ -109,7 +118,7 @@ def test_values_that_contradict_one_another():
 
 def test_every_limited_key_exists():
     known = c.flatten(c.base())
-    assert {*c.AT_LEAST, *c.FRACTIONS, *c.choices(), *c.BITS} <= set(known)
+    assert {*c.AT_LEAST, *c.FRACTIONS, *c.ABOVE_ZERO, *c.choices(), *c.BITS} <= set(known)
     for same in c.SAME_RESULT:
         assert any(f"{key}.".startswith(f"{same}.") for key in known)
 
@@ -203,5 +212,9 @@ def test_what_depends_on_data():
     assert refused(c.check_data, changed(model__groups=7), DIGITS, 10).startswith("config.model.groups: ")
     assert "has no labels" in refused(c.check_data, changed(model__conditional=True), replace(DIGITS, labels=0), 10)
     assert "no training images" in refused(c.check_data, small(), DIGITS, 0)
-    assert c.model_options(changed(model__conditional=True), DIGITS)["labels"] == 10
-    assert c.model_options(small(), DIGITS)["labels"] == 0
+    assert model_options(changed(model__conditional=True), DIGITS)["labels"] == 10
+    assert model_options(small(), DIGITS)["labels"] == 0
+    real = replace(DIGITS, levels=None)
+    assert "has no levels, so there are no bits per dimension" in refused(c.check_data, small(), real, 10)
+    line = refused(c.check_data, changed(model__prediction="categorical"), real, 10)
+    assert "no levels" in line

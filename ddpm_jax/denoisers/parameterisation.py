@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from ddpm_jax.denoisers.categorical import Categorical, level_logits
 from ddpm_jax.denoisers.posteriors import Normal, Output
-from ddpm_jax.processes.gaussian import Gaussian, expand
+from ddpm_jax.processes.gaussian import Gaussian
 from ddpm_jax.processes.process import Images, Times
 
 Denoise = Callable[[Images, Times, Any], Any]  # (x_t, t, condition) -> posterior
@@ -77,10 +77,10 @@ VARIANCES: dict[str, Callable[[Array, Any], Array | None]] = {
 }
 """The variance of x given x_t, which decides the variance of a step.
 
-A point posterior gives q(x_s | x_t, x_hat), whose variance is DDPM's lower choice, beta tilde. A normal of variance w
-sigma_t^2 adds w alpha_s^2 rho^4 sigma_t^2 to it; for w = 1 the sum is DDPM's upper choice, beta (Ho et al. 2020,
-section 3.2). Both hold where alpha^2 + sigma^2 = 1 and eta = 1. A learned w = sigmoid(raw) lies between, as in Nichol and
-Dhariwal 2021, eq. 15; theirs goes between the logarithms, ours between the variances, which needs no table of steps.
+A point posterior gives q(x_s | x_t, x_hat), whose variance is DDPM's lower choice, beta tilde. A normal of variance
+w sigma_t^2 adds w alpha_s^2 rho^4 sigma_t^2 to it; for w = 1 the sum is DDPM's upper choice, beta (Ho et al. 2020,
+section 3.2). Both hold where alpha^2 + sigma^2 = 1 and eta = 1. A learned w = sigmoid(raw) lies between, as in Nichol
+and Dhariwal 2021, eq. 15; theirs goes between the logarithms, ours between the variances, which needs no table.
 """
 
 TIMES: dict[str, Callable[[Gaussian, Float[Array, " batch"], int], Float[Array, " batch"]]] = {
@@ -92,9 +92,9 @@ TIMES: dict[str, Callable[[Gaussian, Float[Array, " batch"], int], Float[Array, 
 }
 """What the network is told of the time (c_noise), by name.
 
-`index` is DDPM's i - 1 = 0 ... T - 1 for t = i/T. `thousand` is 999 t (score SDE, VP). `log_sigma` is log(sigma/alpha / 2)
-(score SDE, VE, for images in [-1, 1]). `quarter_log_sigma` is log(sigma/alpha) / 4 (Karras et al. 2022, table 1).
-`log_snr` brings VDM's range -log SNR = -13.3 ... 5 to 0 ... 1000 (Kingma et al. 2021, their code).
+`index` is DDPM's i - 1 = 0 ... T - 1 for t = i/T. `thousand` is 999 t (score SDE, VP). `log_sigma` is
+log(sigma/alpha / 2) (score SDE, VE, for images in [-1, 1]). `quarter_log_sigma` is log(sigma/alpha) / 4 (Karras et al.
+2022, table 1). `log_snr` brings VDM's range -log SNR = -13.3 ... 5 to 0 ... 1000 (Kingma et al. 2021, their code).
 """
 
 INPUTS: dict[str, Callable[[Point], Array | float]] = {"none": lambda at: 1.0, "unit": lambda at: at.unit}

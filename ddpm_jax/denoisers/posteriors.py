@@ -1,8 +1,8 @@
 """Normal posteriors: what a denoiser says about the clean image, per site and independent given x_t.
 
-Every posterior has `mean`, `variance` (None: a Gaussian process takes the mean as a point), `sample` and `final` (a draw,
-and what to end a chain with), `squared_error` (of the mean), `loss`, `discretise` (to the levels), `rows` (some of
-the batch) and `guide`.
+Every posterior has `mean`, `variance` (None: a Gaussian process takes the mean as a point), `sample` and `final` (a
+draw, and what to end a chain with), `squared_error` (of the mean), `loss`, `discretise` (to the levels), `rows` (some
+of the batch) and `guide`.
 """
 
 from dataclasses import dataclass

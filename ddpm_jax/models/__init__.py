@@ -2,11 +2,11 @@
 
 Lives here: networks and their layers, in Flax Linen, which no other room imports. To the rest a network is a
 `network.Network`, two pure functions. Imports `keys` and `errors` only; anyone above may import it.
-A module that makes a network offers `OPTIONS`, `check(shape, labels, **options)` and
+A module that makes a network, or an object within one, offers `OPTIONS`, `check(shape, labels, **options)` and
 `make(shape, out_channels, labels, **options)`.
 """
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from ddpm_jax.errors import UserError, nearest
@@ -17,8 +17,10 @@ __all__ = ["NETWORKS", "Network", "check", "make", "options", "parameter_count"]
 NETWORKS = {
     "unet": "ddpm_jax.models.unet",
     "dit": "ddpm_jax.models.dit",
+    "ddpmpp": "ddpm_jax.models.song_unet:DDPMPP",
+    "ncsnpp": "ddpm_jax.models.song_unet:NCSNPP",
 }
-"""The networks a config may name, and their modules, imported when asked for because Flax is slow to import."""
+"""The networks a config may name, and where they are, imported when asked for because Flax is slow to import."""
 
 
 def make(name: str, shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: Any) -> Network:
@@ -39,4 +41,4 @@ def options(name: str) -> dict[str, Any]:
 def _module(name: str) -> Any:
     if name not in NETWORKS:
         raise UserError(f"config.model.name: there is no network {name!r}; {nearest(str(name), NETWORKS)}")
-    return import_module(NETWORKS[name])
+    return resolve_name(NETWORKS[name])

@@ -51,7 +51,9 @@ def tsit5(
 
     times = jnp.asarray(grid, x.dtype)
     order = sorted(set(frames))
-    save = diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(ts=times[jnp.asarray(order, int)])
+    save = [diffrax.SubSaveAt(t1=True)]
+    if order:
+        save.append(diffrax.SubSaveAt(ts=times[jnp.asarray(order)]))
 
     def velocity(t: Float[Array, ""], x_t: Array, args: None) -> Array:
         # One example of many under vmap: gather them for the denoiser, whose condition is the whole batch's.
@@ -64,9 +66,9 @@ def tsit5(
             diffrax.Tsit5(),
             t0=times[0],
             t1=times[-2],
-            dt0=None,
+            dt0=(times[-2] - times[0]) / 100,
             y0=x,
-            saveat=diffrax.SaveAt(subs=save if order else save[:1]),
+            saveat=diffrax.SaveAt(subs=save),
             stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
             adjoint=diffrax.ForwardMode(),
             max_steps=MAX_STEPS,
@@ -78,8 +80,7 @@ def tsit5(
 
     x_end, states, steps, done = jax.vmap(solve, axis_name=AXIS)(x)
     end = jnp.where(done.reshape(-1, *[1] * (x.ndim - 1)), denoise(x_end, times[-2], condition).mean, jnp.nan)
-    # Six evaluations a step, tried or taken, as the last of one serves the next; two choose the first step; x_hat.
-    evaluations = 6 * steps + 4
+    evaluations = 1 + 6 * steps + 1  # at t = 1; in a step, tried or taken, whose last serves the next; x_hat
     if not frames:
         empty = jnp.zeros((0, *x.shape), x.dtype)
         return end, (empty, empty), evaluations

@@ -57,7 +57,8 @@ def dpm_2m(process: Gaussian, denoise: Denoise, condition: Any = None) -> Estima
 
     With lambda = log(alpha/sigma), h = lambda_s - lambda_t and h' the step before, x_hat + h/(2 h') (x_hat - last).
     The deterministic step (eta = 0) makes it second order, with one evaluation a step; eta = 1 is their
-    SDE-DPM-Solver++(2M). Plain on the first step and at s = 0, and on the second where alpha(1) = 0: h' is infinite.
+    SDE-DPM-Solver++(2M). Plain on the first step and at s = 0, and on the second where alpha(1) = 0: h' is infinite,
+    and the error h^2 log(1/h).
 
     Memory: the last estimate and its time, from `nothing_yet(x)`.
     """

@@ -17,8 +17,8 @@ def log_snr(schedule: Schedule, t: Time) -> Float[Array, "*time"]:
 def time_of_log_snr(schedule: Schedule, value: Time) -> Float[Array, "*time"]:
     """The t in (0, 1] whose log-SNR is `value`, for any schedule whose log-SNR falls in t.
 
-    By bisection, to the accuracy of the values' dtype relative to t. 1 where `value` is below the schedule's least; next
-    to 0 where it is above its largest. For a table the time of the entry with the nearest log-SNR.
+    By bisection, with a relative error of t of about the dtype's. It is 1 where `value` is below the schedule's least,
+    and next to 0 where it is above its largest. For a table it is the time of the entry with the nearest log-SNR.
     """
     value = jnp.asarray(value)
     if isinstance(schedule, Table):

@@ -29,6 +29,11 @@ def _log_alpha(t: Array, beta_min: float, beta_max: float) -> Array:
     return -t * (beta_min / 2 + t * (beta_max - beta_min) / 4)
 
 
+def _one_minus_exp(x: Array) -> Array:
+    """1 - e^x for x <= 0. The derivative of expm1 cancels where e^x is small, that of exp does not."""
+    return jnp.where(x > -1, -jnp.expm1(x), 1 - jnp.exp(x))
+
+
 @dataclass(frozen=True)
 class VP:
     """The variance-preserving SDE (Song et al. 2021b, eq. 11): dx = -beta/2 x dt + sqrt(beta) dw.
@@ -46,7 +51,7 @@ class VP:
 
     def __call__(self, t: Time) -> Pair:
         log_alpha = _log_alpha(jnp.asarray(t), self.beta_min, self.beta_max)
-        return jnp.exp(log_alpha), jnp.sqrt(-jnp.expm1(2 * log_alpha))
+        return jnp.exp(log_alpha), jnp.sqrt(_one_minus_exp(2 * log_alpha))
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class SubVP:
 
     def __call__(self, t: Time) -> Pair:
         log_alpha = _log_alpha(jnp.asarray(t), self.beta_min, self.beta_max)
-        return jnp.exp(log_alpha), -jnp.expm1(2 * log_alpha)
+        return jnp.exp(log_alpha), _one_minus_exp(2 * log_alpha)
 
 
 @dataclass(frozen=True)
@@ -148,8 +153,12 @@ class Cosine:
 
     def __call__(self, t: Time) -> Pair:
         cosine, sine = _quarter_circle(jnp.asarray(t))
-        norm = jnp.sqrt(jnp.square(self.shift * cosine) + jnp.square(sine))
-        return self.shift * cosine / norm, sine / norm
+        alpha, sigma = self.shift * cosine, sine  # but for their length
+        mostly_image = alpha > sigma
+        ratio = jnp.where(mostly_image, sigma, alpha) / jnp.where(mostly_image, alpha, sigma)
+        large = 1 / jnp.sqrt(1 + jnp.square(ratio))
+        small = ratio * large
+        return jnp.where(mostly_image, large, small), jnp.where(mostly_image, small, large)
 
 
 def _quarter_circle(t: Array) -> tuple[Float[Array, "*time"], Float[Array, "*time"]]:

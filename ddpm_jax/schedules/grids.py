@@ -6,13 +6,16 @@ import jax
 import numpy as np
 
 from ddpm_jax.schedules.calculus import log_snr, time_of_log_snr
-from ddpm_jax.schedules.table import Schedule, Table, interpolated
+from ddpm_jax.schedules.table import Schedule, Table
 
 OF_TABLES = ("trailing", "leading")
 SPACINGS = ("uniform", "quadratic", "karras", "log_snr", *OF_TABLES)
 
 NEAR_END = 1 - 1e-3
 """Where log-SNR is taken to start if it is minus infinity at t = 1."""
+
+_log_snr = jax.jit(log_snr, static_argnums=0)
+_inverse = jax.jit(time_of_log_snr, static_argnums=0)
 
 
 def table_grid(total: int, steps: int, spacing: str = "trailing") -> np.ndarray:
@@ -45,8 +48,8 @@ def make_grid(schedule: Schedule, steps: int, spacing: str, t_min: float, rho: f
     - `karras`: (sigma/alpha)^(1/rho) in even steps (Karras et al. 2022, eq. 5), through the inverse schedule.
     - `log_snr`: log-SNR in even steps (Lu et al. 2022, section 3.3), through the inverse schedule.
 
-    Where alpha(1) = 0 the last two have their first point at t = 1 - 1e-3 and then move it to 1, because log-SNR is
-    minus infinity there.
+    Where alpha(1) = 0, so that log-SNR is minus infinity at t = 1, the last two have their first point at t = 1 - 1e-3
+    (on a table at its last entry with alpha > 0) and then move it to 1.
 
     On a table, whose log-SNR is joined by straight lines for this, times are moved to entries i/T, each used once.
     `trailing` and `leading` are for tables only and described at `table_grid`; they need no `t_min`, and `leading` does
@@ -91,30 +94,35 @@ def make_grid(schedule: Schedule, steps: int, spacing: str, t_min: float, rho: f
 
 def _times(schedule: Schedule, count: int, spacing: str, t_min: float, rho: float) -> np.ndarray:
     """`count` >= 2 times from 1 down to t_min, before they are moved to a table's entries."""
-    if spacing == "uniform":
+    if count == 2 or spacing == "uniform":
         times = np.linspace(1, t_min, count)
     elif spacing == "quadratic":
         times = np.linspace(1, np.sqrt(t_min), count) ** 2
-    elif spacing == "karras":
-        times = _through_log_snr(
-            schedule, count, t_min, lambda value: np.exp(-value / (2 * rho)), lambda warped: -2 * rho * np.log(warped)
-        )
     else:
-        times = _through_log_snr(schedule, count, t_min, lambda value: value, lambda warped: warped)
+        start, end, inverse = _log_snrs(schedule, t_min)
+        if spacing == "karras":
+            roots = np.linspace(np.exp(-start / (2 * rho)), np.exp(-end / (2 * rho)), count)  # of sigma/alpha
+            times = inverse(-2 * rho * np.log(roots))
+        else:
+            times = inverse(np.linspace(start, end, count))
     times[0], times[-1] = 1.0, t_min
     return times
 
 
-def _through_log_snr(schedule: Schedule, count: int, t_min: float, warp: Callable, unwarp: Callable) -> np.ndarray:
-    """Times at which warp(log-SNR) is in even steps. Computed at once, in float64, even inside a traced function."""
+def _log_snrs(schedule: Schedule, t_min: float) -> tuple[float, float, Callable[[np.ndarray], np.ndarray]]:
+    """Log-SNR where it starts and at t_min, and its inverse. In float64, and at once even inside a traced function."""
     if isinstance(schedule, Table):
-        if count < 3:
-            return np.array([1.0, t_min])
-        schedule = interpolated(schedule)
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        start = 1.0 if float(schedule(np.float64(1.0)[None])[0][0]) > 0 else NEAR_END
-        ends = np.asarray(log_snr(schedule, np.array([start, t_min])))
-        return np.array(time_of_log_snr(schedule, unwarp(np.linspace(*warp(ends), count))))
+        index = np.arange(1, schedule.steps + 1)[schedule.alphas[1:] > 0]
+        entries = 2 * (np.log(schedule.alphas[index]) - np.log(schedule.sigmas[index]))
+        least = entries[round(t_min * schedule.steps) - 1]
+        return entries[-1], least, lambda value: np.interp(-value, -entries, index / schedule.steps)
+
+    def now(function: Callable, values: np.ndarray) -> np.ndarray:
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+            return np.array(function(schedule, values))
+
+    last, near_end, least = now(_log_snr, np.array([1.0, NEAR_END, t_min]))
+    return last if np.isfinite(last) else near_end, least, lambda value: now(_inverse, value)
 
 
 def _distinct_entries(times: np.ndarray, total: int, least: int) -> np.ndarray:

@@ -32,16 +32,16 @@ class Times:
 
     Attributes:
         draw: `(key, count, history) -> (t, s, weight)`, each `[count]`. E[weight f(t)] is the mean of f over the T
-            intervals; in continuous time the integral of f from t_min to 1, plus f of the interval (0, t_min] if a share
-            of the draws goes there. Where the distribution is part of the objective (`log_normal`, `logit_normal`) it is
-            the mean of f under that distribution instead.
+            intervals; in continuous time the integral of f from t_min to 1, plus f of the interval (0, t_min] if a
+            share of the draws goes there. Where the distribution is part of the objective (`log_normal`,
+            `logit_normal`) the mean or integral is one under that distribution.
         start: `() -> history`, a pytree; `{}` for a law that learns nothing.
         tally: `(t, losses) -> sums`, a pytree. Those of two parts of a batch may be added or averaged.
         update: `(history, sums) -> history`; the same for any multiple of the sums.
     """
 
     draw: Draw
-    start: Callable[[], Any] = lambda: {}
+    start: Callable[[], Any] = dict
     tally: Callable[[Batch, Batch], Any] = lambda t, losses: {}
     update: Callable[[Any, Any], Any] = lambda history, sums: history
 

@@ -42,10 +42,29 @@ def test_initialiser_variance():
     assert 0 < np.std(layers.initialiser(0.0)(jax.random.key(0), (3, 3, 8, 8), jnp.float32)) < 2e-6
 
 
-def test_attention_equals_a_loop_over_sites():
+def test_fourier_features_tell_neighbouring_levels_apart():
+    levels = (np.arange(256) / 127.5 - 1).astype(np.float32).reshape(1, 256, 1)
+    features = np.asarray(layers.fourier_features(jnp.asarray(levels), (7, 8)))
+    assert features.shape == (1, 256, 5)
+    np.testing.assert_array_equal(features[..., :1], levels)
+    # 2^7 pi times 2/255 is pi and a little: the cosine alternates. 2^8 pi: nearly 2 pi, so that it creeps.
+    angle = 128 * np.pi * levels[0, :, 0].astype(np.float64)
+    for i, wave in enumerate((np.sin(angle), np.sin(2 * angle), np.cos(angle), np.cos(2 * angle))):
+        np.testing.assert_allclose(features[0, :, 1 + i], wave, atol=1e-4)
+    steps = np.abs(np.diff(features[0, :, 1:], axis=0))
+    assert np.hypot(steps[:, 0], steps[:, 2]).min() > 1.99
+    assert np.abs(np.diff(levels[0], axis=0)).max() < 0.008
+    x = jnp.ones((2, 3, 1))
+    np.testing.assert_array_equal(layers.fourier_features(x, ()), x)
+    volume = layers.fourier_features(jnp.ones((1, 2, 2, 2, 3)), (0,))
+    np.testing.assert_allclose(volume[0, 0, 0, 0], [1, 1, 1, 0, 0, 0, -1, -1, -1], atol=1e-6)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_attention_equals_a_loop_over_sites(heads):
     random = np.random.RandomState(1)
     x = random.randn(2, 2, 3, 4)
-    attention = layers.Attention(groups=2)
+    attention = layers.Attention(groups=2, heads=heads)
     shapes = jax.eval_shape(attention.init, jax.random.key(0), jnp.zeros((2, 2, 3, 4)))
     params = jax.tree.map(lambda shape: random.randn(*shape.shape), shapes)["params"]
     output = attention.apply({"params": jax.tree.map(jnp.float32, params)}, jnp.float32(x))
@@ -58,11 +77,13 @@ def test_attention_equals_a_loop_over_sites():
         h = np.concatenate([(half - half.mean()) / half.std() for half in halves], axis=1)
         h = h * params["norm"]["scale"] + params["norm"]["bias"]
         query, key, value = (affine(name, h) for name in ("query", "key", "value"))
-        rows = []
+        rows = np.zeros((6, 4))
         for site in range(6):
-            weights = np.exp([query[site] @ key[other] / 2 for other in range(6)])  # 2 = sqrt(4 channels)
-            rows.append(weights @ value / weights.sum())
-        np.testing.assert_allclose(got, image + affine("projection", np.array(rows)).reshape(2, 3, 4), atol=1e-4)
+            for part in np.split(np.arange(4), heads):
+                logits = np.array([query[site, part] @ key[other, part] for other in range(6)])
+                weights = np.exp(logits / np.sqrt(4 / heads))
+                rows[site, part] = weights @ value[:, part] / weights.sum()
+        np.testing.assert_allclose(got, image + affine("projection", rows).reshape(2, 3, 4), atol=1e-4)
 
 
 class Two(nn.Module):

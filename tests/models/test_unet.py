@@ -11,6 +11,7 @@ import pytest
 
 from ddpm_jax import models
 from ddpm_jax.errors import UserError
+from ddpm_jax.models import unet
 
 _spec = importlib.util.spec_from_file_location("make_unet_fixture", Path(__file__).parent / "make_unet_fixture.py")
 assert _spec and _spec.loader
@@ -222,6 +223,89 @@ def test_bfloat16_computes_near_float32(small):
     assert 1e-5 < error < 0.1
 
 
+@pytest.mark.parametrize("shape", [(8, 2), (4, 4, 2, 1)])
+def test_options_for_any_number_of_axes(shape):
+    """Heads, scale and shift, and Fourier features together; every new parameter is used."""
+    options = {**SMALL, "heads": 2, "scale_shift": True, "fourier_features": (7, 8), "remat": True}
+    network = models.make("unet", shape, out_channels=5, **options)
+    params, (x, time) = filled(network), inputs(2, shape)
+    assert params["first"]["kernel"].shape == (*(3,) * (len(shape) - 1), 5 * shape[-1], 8)
+    assert params["down_1_0"]["embedding"]["kernel"].shape == (32, 2 * 16)
+    output, gradient = jax.jit(jax.value_and_grad(lambda params: (network.apply(params, x, time) ** 2).mean()))(params)
+    assert np.isfinite(output)
+    assert min(np.abs(gradient["first"]["kernel"][:, i]).max() for i in range(3)) > 0
+    assert all(np.abs(part).max() > 1e-6 for part in np.split(gradient["down_1_0"]["embedding"]["bias"], 2))
+
+
+def test_options_that_add_no_parameters_are_the_defaults_when_off():
+    plain = {**SMALL, "attention_resolutions": (4,)}
+    shapes = [
+        jax.eval_shape(models.make("unet", (4, 4, 1), 1, **plain, **more).init, jax.random.key(0))
+        for more in ({}, {"heads": 4, "remat": True}, {"scale_shift": False, "fourier_features": ()})
+    ]
+    assert shapes[0] == shapes[1] == shapes[2]  # parameters of one are parameters of the other
+
+
+def test_a_residual_block_scales_and_shifts():
+    random = np.random.RandomState(2)
+    block = unet.ResidualBlock(features=6, groups=2, dropout=0.0, dtype=jnp.float32, scale_shift=True)
+    x, embedding = random.randn(2, 5, 4), random.randn(2, 3)
+    shapes = jax.eval_shape(block.init, jax.random.key(0), jnp.float32(x), jnp.float32(embedding), None)["params"]
+    params = jax.tree.map(lambda shape: random.randn(*shape.shape), shapes)
+    output = block.apply({"params": jax.tree.map(jnp.float32, params)}, jnp.float32(x), jnp.float32(embedding), None)
+
+    def swish(h):
+        return h / (1 + np.exp(-h))
+
+    def affine(layer, h):
+        return h @ params[layer]["kernel"] + params[layer]["bias"]
+
+    def norm(layer, h):
+        halves = np.split(h, 2, axis=1)
+        h = np.concatenate([(half - half.mean()) / half.std() for half in halves], axis=1)
+        return h * params[layer]["scale"] + params[layer]["bias"]
+
+    def convolved(layer, h):
+        padded, kernel = np.pad(h, ((1, 1), (0, 0))), params[layer]["kernel"]
+        return sum(padded[i : i + 5] @ kernel[i] for i in range(3)) + params[layer]["bias"]
+
+    for image, vector, got in zip(x, embedding, np.asarray(output), strict=True):
+        numbers = affine("embedding", swish(vector))
+        h = norm("norm_2", convolved("conv_1", swish(norm("norm_1", image))))
+        h = convolved("conv_2", swish(h * (1 + numbers[:6]) + numbers[6:]))
+        np.testing.assert_allclose(got, affine("shortcut", image) + h, atol=2e-4)
+
+
+def test_remat_keeps_outputs_and_gradients(small):
+    network, params, apply = small
+    again = models.make("unet", (4, 4, 1), 2, 3, **{**SMALL, "attention_resolutions": (4,), "dropout": 0.3}, remat=True)
+    (x, time), keys = inputs(4, (4, 4, 1)), jax.random.split(jax.random.key(4), 4)
+
+    def loss(network):
+        return lambda params: (network.apply(params, x, time, jnp.arange(4), keys) ** 2).mean()
+
+    assert "remat" in str(jax.make_jaxpr(jax.grad(loss(again)))(params))
+    value, gradient = jax.jit(jax.value_and_grad(loss(network)))(params)
+    same, same_gradient = jax.jit(jax.value_and_grad(loss(again)))(params)
+    np.testing.assert_allclose(value, same, rtol=1e-5)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
+    for leaf, other in zip(jax.tree.leaves(gradient), jax.tree.leaves(same_gradient), strict=True):
+        np.testing.assert_allclose(leaf, other, rtol=1e-3, atol=1e-5 * largest)
+    np.testing.assert_allclose(apply(params, x, time), jax.jit(again.apply)(params, x, time), atol=1e-5)
+
+
+def test_published_networks_are_within_the_options():
+    """The counts of improved DDPM's CIFAR-10 network (its code) and of a stack without halving like VDM's."""
+    options = {"blocks": 3, "attention_resolutions": (16, 8), "heads": 4, "dropout": 0.3, "scale_shift": True}
+    network = models.make("unet", (32, 32, 3), 6, **options)
+    assert models.parameter_count(jax.eval_shape(network.init, jax.random.key(0))) == 52_546_438
+    options = {"multipliers": (1,), "blocks": 32, "attention_resolutions": (), "fourier_features": (7, 8)}
+    network = models.make("unet", (32, 32, 3), 3, **options)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    assert len([name for name in shapes if name.startswith(("down_", "up_"))]) == 32 + 33
+    assert shapes["first"]["kernel"].shape == (3, 3, 5 * 3, 128)
+
+
 # Mistakes
 
 
@@ -245,6 +329,12 @@ def test_bfloat16_computes_near_float32(small):
         ((32, 32, 3), {"dropout": float("nan")}, "dropout: nan is not a number"),
         ((32, 32, 3), {"attention_resolutions": (15,)},
          "attention_resolutions: size 15 does not occur; choose from 32, 16, 8, 4"),
+        ((32, 32, 3), {"heads": 0}, "heads: 0 is not"),
+        ((32, 32, 3), {"heads": 3}, "heads: 128 channels cannot be split into 3 heads"),
+        ((32, 32, 3), {"fourier_features": 7}, "fourier_features: 7 is not a tuple of whole numbers"),
+        ((32, 32, 3), {"fourier_features": (7, 17)}, "fourier_features: (7, 17) has a power outside 0..16"),
+        ((32, 32, 3), {"scale_shift": 1}, "scale_shift: 1 is not True or False"),
+        ((32, 32, 3), {"remat": "yes"}, "remat: 'yes' is not True or False"),
         ((32, 32, 3), {"dtype": "bfloat"}, "dtype: 'bfloat' is unknown; did you mean 'bfloat16'?"),
         ((32, 32, 3), {"chanels": 64}, "chanels: the U-Net has no such option; did you mean 'channels'?"),
     ],
@@ -264,6 +354,7 @@ def test_right_options_pass():
     models.check("unet", (32, 32, 3))
     models.check("unet", (28, 28, 1), labels=10, multipliers=(1, 2, 2), attention_resolutions=(14, 7), dropout=0)
     models.check("unet", (32, 32, 3), **models.options("unet"))
+    models.check("unet", (8, 8, 1), multipliers=(1,), attention_resolutions=(), fourier_features=(), heads=4)
 
 
 def test_unknown_network():

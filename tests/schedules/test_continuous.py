@@ -10,7 +10,17 @@ from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, drift_diffusion
 
 # Times on which float32 and float64 agree exactly, close to both ends too.
 TIMES = np.array([1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.3, 0.499, 0.5, 0.501, 0.7, 0.9, 0.99, 0.999, 1 - 1e-5], np.float32)
-OPTIONS = [VP(0.3, 9.0), SubVP(0.3, 9.0), VE(0.01, 50.0), EDM(0.01, 20.0, 3.0), Cosine(0.25), Cosine(8.0)]
+OPTIONS = [
+    VP(),
+    VP(0.3, 9.0),
+    SubVP(),
+    Cosine(),
+    SubVP(0.3, 9.0),
+    VE(0.01, 50.0),
+    EDM(0.01, 20.0, 3.0),
+    Cosine(0.25),
+    Cosine(8.0),
+]
 
 
 def moments_by_the_sde(name, t, beta_min, beta_max):
@@ -25,7 +35,7 @@ def moments_by_the_sde(name, t, beta_min, beta_max):
 def test_drift_and_diffusion_are_those_of_the_sdes(name, schedule, ends):
     with jax.enable_x64(True):
         t = np.linspace(0.001, 1, 50)
-        f, g_squared = drift_diffusion(schedule(*ends), t)
+        f, g_squared = jax.jit(lambda t: drift_diffusion(schedule(*ends), t))(t)
     expected_f, expected_g_squared = moments_by_the_sde(name, t, *ends)
     np.testing.assert_allclose(f, expected_f, rtol=1e-9)
     np.testing.assert_allclose(g_squared, expected_g_squared, rtol=1e-9)
@@ -51,7 +61,9 @@ def test_edm_noise_levels_are_the_published_ones():
     np.testing.assert_allclose(sigma, levels, rtol=1e-11)
 
 
-@pytest.mark.parametrize(("schedule", "low", "high"), [(VE(), 0.02, 100), (EDM(), 0.002, 80), (EDM(0.1, 7.0, 2.0), 0.1, 7)])
+@pytest.mark.parametrize(
+    ("schedule", "low", "high"), [(VE(), 0.02, 100), (EDM(), 0.002, 80), (EDM(0.1, 7.0, 2.0), 0.1, 7)]
+)
 def test_sigmas_are_exact_at_both_ends(schedule, low, high):
     _, sigma = schedule(np.array([0, 1], np.float32))
     np.testing.assert_array_equal(sigma, np.array([low, high], np.float32))
@@ -66,13 +78,14 @@ def test_flow_is_the_straight_line():
 def test_cosine_is_the_quarter_circle_and_a_shift_moves_log_snr_by_twice_its_logarithm():
     with jax.enable_x64(True):
         t = np.linspace(1e-4, 1 - 1e-4, 99)
-        alpha, sigma = Cosine()(t)
+        alpha, sigma = jax.jit(Cosine())(t)
         np.testing.assert_allclose(alpha, np.cos(np.pi * t / 2), rtol=1e-11)
         np.testing.assert_allclose(sigma, np.sin(np.pi * t / 2), rtol=1e-11)
         for shift in (0.25, 3.0):
-            moved = np.asarray(log_snr(Cosine(shift), t) - log_snr(Cosine(), t))
-            np.testing.assert_allclose(moved, 2 * math.log(shift), atol=1e-10)
-            np.testing.assert_allclose(sum(np.square(part) for part in Cosine(shift)(t)), 1, rtol=1e-12)
+            values = jax.jit(lambda t, at=shift: (log_snr(Cosine(at), t), *Cosine(at)(t)))(t)
+            value, alpha, sigma = (np.asarray(part) for part in values)
+            np.testing.assert_allclose(value + 2 * np.log(np.tan(np.pi * t / 2)), 2 * math.log(shift), atol=1e-10)
+            np.testing.assert_allclose(alpha**2 + sigma**2, 1, rtol=1e-12)
     for schedule in (Cosine(), Cosine(0.25), Flow()):
         alpha, sigma = schedule(np.ones(1, np.float32))
         assert (float(alpha[0]), float(sigma[0])) == (0, 1)
@@ -81,9 +94,10 @@ def test_cosine_is_the_quarter_circle_and_a_shift_moves_log_snr_by_twice_its_log
 @pytest.mark.parametrize("schedule", OPTIONS, ids=repr)
 def test_float32_keeps_its_digits_in_value_and_derivative_near_both_ends(schedule):
     """Against float64 at the same times; 3e-6 is some 50 roundings."""
-    short = [*schedule(TIMES), *rates(schedule, TIMES)]
+    values = jax.jit(lambda t: (*schedule(t), *rates(schedule, t)))
+    short = values(TIMES)
     with jax.enable_x64(True):
-        exact = [*schedule(TIMES.astype(np.float64)), *rates(schedule, TIMES.astype(np.float64))]
+        exact = values(TIMES.astype(np.float64))
     for got, expected in zip(short, exact, strict=True):
         assert (got.dtype, expected.dtype) == (np.float32, np.float64)
         np.testing.assert_allclose(got, expected, rtol=3e-6)
@@ -95,10 +109,13 @@ def test_derivatives_are_those_of_finite_differences(continuous):
     _, schedule = continuous
     with jax.enable_x64(True):
         t, h = np.linspace(0.01, 0.99, 40), 1e-5
-        after, before = np.array(schedule(t + h)), np.array(schedule(t - h))
-        got = np.array(rates(schedule, t))
+        called = jax.jit(schedule)
+        after, before = np.array(called(t + h)), np.array(called(t - h))
+        got = np.array(jax.jit(lambda t: rates(schedule, t))(t))
     scale = np.abs(got).max(axis=1, keepdims=True)
-    np.testing.assert_allclose(got / np.maximum(scale, 1e-30), (after - before) / (2 * h * scale.clip(1e-30)), atol=2e-7)
+    np.testing.assert_allclose(
+        got / np.maximum(scale, 1e-30), (after - before) / (2 * h * scale.clip(1e-30)), atol=2e-7
+    )
 
 
 def test_options_out_of_range_are_refused():

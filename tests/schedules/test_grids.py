@@ -1,9 +1,11 @@
 """Time grids: counts, ends and spacing for every small case, and the published examples."""
 
+import jax
 import numpy as np
 import pytest
 
-from ddpm_jax.schedules.grids import SPACINGS, table_grid
+from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, Table, ddpm_cosine, ddpm_linear
+from ddpm_jax.schedules.grids import OF_TABLES, SPACINGS, make_grid, table_grid
 
 
 def test_published_examples():
@@ -12,7 +14,7 @@ def test_published_examples():
     assert table_grid(1000, 10).tolist() == table_grid(1000, 10, "trailing").tolist()
 
 
-@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("spacing", OF_TABLES)
 def test_every_small_grid(spacing):
     for total in range(1, 31):
         for steps in range(1, total + 1):
@@ -42,3 +44,106 @@ def test_more_steps_than_the_table_has_are_refused(steps):
 def test_an_unknown_spacing_is_refused():
     with pytest.raises(ValueError, match="trailing"):
         table_grid(10, 5, "even")
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_every_grid_falls_from_one_to_t_min_and_then_zero(each, spacing):
+    _, schedule = each
+    table = not schedule.continuous
+    for steps in (1, 2, 20):
+        if spacing in OF_TABLES and not table:
+            with pytest.raises(ValueError, match="for tables"):
+                make_grid(schedule, steps, spacing, schedule.t_min)
+            continue
+        grid = make_grid(schedule, steps, spacing, schedule.t_min)
+        assert grid.shape == (steps + 1,)
+        assert grid.dtype == np.float64
+        assert np.all(np.diff(grid) < 0)
+        assert grid[-1] == 0
+        if spacing != "leading":
+            assert grid[0] == 1
+        if spacing != "trailing" and steps > 1:
+            assert grid[-2] == pytest.approx(schedule.t_min, rel=1e-12)
+        if table:
+            np.testing.assert_allclose(grid * 200, np.round(grid * 200), atol=1e-9)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_a_table_can_be_used_up_and_no_entry_comes_twice(spacing):
+    table = ddpm_cosine(40)
+    np.testing.assert_allclose(make_grid(table, 40, spacing, 1 / 40) * 40, np.arange(40, -1, -1), atol=1e-9)
+    for steps in (30, 37):
+        assert len(np.unique(np.round(make_grid(table, steps, spacing, 1 / 40) * 40))) == steps + 1
+
+
+def test_edm_levels_are_the_published_ones_by_two_ways():
+    """Karras et al. 2022, eq. 5, N = 18: uniform in t on their schedule, and karras spacing on another."""
+    i = np.arange(18)
+    root_max, root_min = 80 ** (1 / 7), 0.002 ** (1 / 7)
+    levels = (root_max + i / 17 * (root_min - root_max)) ** 7
+    for spacing in ("uniform", "karras"):
+        grid = make_grid(EDM(), 18, spacing, 1e-12)
+        with jax.enable_x64(True):
+            np.testing.assert_allclose(jax.jit(EDM())(grid[:-1])[1], levels, rtol=1e-9)
+    other = VE(0.002, 80.0)
+    grid = make_grid(other, 18, "karras", 1e-12, rho=7.0)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(jax.jit(other)(grid[:-1])[1], levels, rtol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", [VP(), Flow(), Cosine(0.5)], ids=repr)
+def test_spacings_are_even_in_what_they_are_named_after(schedule):
+    inner = slice(0 if schedule == VP() else 1, 20)  # where alpha(1) = 0 the first point was moved to 1
+    even = {
+        "uniform": lambda t, value: t,
+        "quadratic": lambda t, value: np.sqrt(t),
+        "karras": lambda t, value: np.exp(-value / 2) ** (1 / 5),
+        "log_snr": lambda t, value: value,
+    }
+    for spacing, measure in even.items():
+        t = make_grid(schedule, 20, spacing, 0.01, rho=5.0)[:-1]
+        with jax.enable_x64(True):
+            alpha, sigma = (np.asarray(part) for part in jax.jit(schedule)(t))
+        gaps = np.diff(measure(t[inner], 2 * np.log(alpha[inner] / sigma[inner])))
+        np.testing.assert_allclose(gaps, gaps[0], rtol=1e-7)
+
+
+@pytest.mark.parametrize("schedule", [Flow(), Cosine()], ids=repr)
+def test_with_a_pure_noise_end_log_snr_starts_a_thousandth_before_it(schedule):
+    t = make_grid(schedule, 11, "log_snr", 0.01)
+    with jax.enable_x64(True):
+        alpha, sigma = (np.asarray(part) for part in jax.jit(schedule)(np.array([0.999, *t[1:-1]])))
+    np.testing.assert_allclose(np.diff(np.log(alpha / sigma), 2), 0, atol=1e-9)
+
+
+def test_a_table_that_ends_in_pure_noise_has_all_grids_too():
+    table = Table(np.cos(np.arange(51) / 50 * np.pi / 2), np.sin(np.arange(51) / 50 * np.pi / 2))
+    table.alphas[-1] = 0
+    for spacing in SPACINGS:
+        grid = make_grid(table, 10, spacing, 1 / 50)
+        assert len(grid) == 11
+        assert np.all(np.diff(grid) < 0)
+
+
+def test_a_grid_is_numbers_even_in_a_traced_function():
+    kept = []
+    for schedule in (VP(), ddpm_linear(100)):
+        jax.jit(lambda x, schedule=schedule: kept.append(make_grid(schedule, 5, "log_snr", 0.01)) or x)(1.0)
+        np.testing.assert_array_equal(kept[-1], make_grid(schedule, 5, "log_snr", 0.01))
+
+
+def test_impossible_grids_are_refused_in_one_line():
+    table = ddpm_linear(100)
+    cases = (
+        ((table, 101, "uniform", 0.01), "does not fit a table"),
+        ((table, 100, "karras", 0.05), "does not fit a table"),
+        ((table, 101, "trailing", 0.01), "does not fit a table"),
+        ((VP(), 0, "uniform", 0.01), "at least 1 step"),
+        ((VP(), 5, "even", 0.01), "unknown spacing"),
+        ((VP(), 5, "uniform", 0.0), "t_min"),
+        ((VP(), 5, "uniform", 1.0), "t_min"),
+    )
+    for arguments, words in cases:
+        with pytest.raises(ValueError, match=words) as caught:
+            make_grid(*arguments)
+        assert "\n" not in str(caught.value)

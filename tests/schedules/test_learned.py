@@ -12,7 +12,10 @@ from ddpm_jax.schedules import Learned, log_snr, rates
 def random_parameters(learned, seed, size):
     start = learned.init(jax.random.key(0))
     draw = np.random.default_rng(seed)
-    return {name: np.float32(value + size * draw.normal(size=value.shape)) for name, value in start.items()}
+    sizes = {"start": 0.3, "range": 0.3}  # more is more noise than float32 can tell from no image
+    return {
+        name: np.float32(value + sizes.get(name, size) * draw.normal(size=value.shape)) for name, value in start.items()
+    }
 
 
 def test_it_starts_as_a_straight_line_between_the_two_ends():
@@ -33,22 +36,25 @@ def test_initial_parameters_are_numbers_even_in_a_traced_function():
     assert all(isinstance(value, np.ndarray) for value in kept[0].values())
 
 
+@jax.jit
+def values(params, t):
+    schedule = Learned(width=16).bind(params)
+    return (schedule.gamma(t), *schedule(t), log_snr(schedule, t))
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("size", [1.0, 5.0, 100.0])
 def test_log_snr_falls_for_any_parameters(seed, size):
     learned = Learned(width=16)
-    schedule = learned.bind(random_parameters(learned, seed, size))
-    fine = log_snr(schedule, jnp.linspace(0, 1, 2001))
-    assert np.all(np.isfinite(fine))
-    assert np.all(np.diff(fine) <= 1e-5 * np.abs(fine).max())  # but for rounding
+    params, t = random_parameters(learned, seed, size), np.linspace(0, 1, 2001)
+    short = np.asarray(values(params, t.astype(np.float32))[3])
+    assert np.all(np.isfinite(short))
+    assert np.all(np.diff(short) <= 1e-5 * np.abs(short).max())  # but for rounding
     with jax.enable_x64(True):
-        t = np.linspace(0, 1, 2001)
-        gamma = np.asarray(schedule.gamma(t))
-        assert np.all(np.diff(gamma) > 0)
-        alpha, sigma = schedule(t)
-        np.testing.assert_allclose(np.square(alpha) + np.square(sigma), 1, rtol=1e-12)
-        shown = np.abs(gamma) < 600  # beyond, alpha^2 or sigma^2 is no float
-        np.testing.assert_allclose(log_snr(schedule, t)[shown], -gamma[shown], rtol=1e-10, atol=1e-10)
+        gamma, alpha, sigma, log_snrs = (np.asarray(value) for value in values(params, t))
+    assert np.all(np.diff(gamma) > 0)
+    np.testing.assert_allclose(alpha**2 + sigma**2, 1, rtol=1e-12)
+    np.testing.assert_allclose(log_snrs, -gamma, rtol=1e-10, atol=1e-10)
 
 
 def test_derivatives_are_those_of_finite_differences_for_random_parameters():
@@ -56,16 +62,19 @@ def test_derivatives_are_those_of_finite_differences_for_random_parameters():
     schedule = learned.bind(random_parameters(learned, 0, 1.0))
     with jax.enable_x64(True):
         t, h = np.linspace(0.01, 0.99, 30), 1e-6
-        after, before = np.array(schedule(t + h)), np.array(schedule(t - h))
-        np.testing.assert_allclose(rates(schedule, t), (after - before) / (2 * h), rtol=1e-6, atol=1e-9)
+        called = jax.jit(schedule)
+        after, before = np.array(called(t + h)), np.array(called(t - h))
+        got = jax.jit(lambda t: rates(schedule, t))(t)
+        np.testing.assert_allclose(got, (after - before) / (2 * h), rtol=1e-6, atol=1e-9)
 
 
 def test_float32_derivatives_keep_their_digits_where_alpha_is_near_one():
     schedule = Learned().bind(Learned().init(jax.random.key(0)))
     t = np.array([1e-5, 0.01, 0.2, 0.5, 0.9, 1.0], np.float32)
+    slopes = jax.jit(lambda t: rates(schedule, t))
     with jax.enable_x64(True):
-        exact = np.array(rates(schedule, t.astype(np.float64)))
-    np.testing.assert_allclose(rates(schedule, t), exact, rtol=1e-4)
+        exact = np.array(slopes(t.astype(np.float64)))
+    np.testing.assert_allclose(slopes(t), exact, rtol=1e-4)
 
 
 def test_gradients_reach_every_parameter_through_the_derivative_in_t():
@@ -74,7 +83,7 @@ def test_gradients_reach_every_parameter_through_the_derivative_in_t():
     def slope(params):
         return jnp.sum(rates(learned.bind(params), jnp.array([0.2, 0.6]))[1])
 
-    gradient = jax.grad(slope)(jax.tree.map(jnp.asarray, learned.init(jax.random.key(0))))
+    gradient = jax.jit(jax.grad(slope))(jax.tree.map(jnp.asarray, learned.init(jax.random.key(0))))
     assert all(np.all(np.isfinite(value)) and np.any(value != 0) for value in gradient.values())
 
 

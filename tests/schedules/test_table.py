@@ -1,5 +1,6 @@
 """Schedule tables against exact arithmetic and published numbers."""
 
+import itertools
 import math
 from decimal import Decimal, localcontext
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.schedules import VP, Table, ddpm_cosine, ddpm_linear, interpolated, log_snr, rates
+from ddpm_jax.schedules import VP, Table, ddpm_cosine, ddpm_linear, interpolated, rates
 
 
 def exact_alpha_bars(betas):
@@ -103,7 +104,7 @@ def test_ddpm_linear_tends_to_the_vp_sde_at_first_order_in_one_over_steps():
     with jax.enable_x64(True):
         limit = np.array(VP(beta_min, beta_max)(t))
         errors = [np.array(ddpm_linear(steps, beta_min, beta_max)(t)) - limit for steps in (1000, 2000, 4000)]
-    for coarse, fine in zip(errors[:-1], errors[1:], strict=True):
+    for coarse, fine in itertools.pairwise(errors):
         np.testing.assert_allclose(coarse / fine, 2, rtol=0.02)
     assert np.abs(errors[0]).max() < 0.01
 
@@ -119,24 +120,23 @@ def test_interpolated_tables_keep_their_entries_and_join_log_snr_by_straight_lin
     assert not table.continuous
     assert schedule.t_min == table.t_min == 1 / table.steps
     index = np.arange(1, table.steps + 1)
+    called = jax.jit(schedule)
     for dtype, tolerance in ((np.float32, 2e-5), (np.float64, 1e-12)):
         with jax.enable_x64(True):
-            alpha, sigma = schedule((index / table.steps).astype(dtype))
+            alpha, sigma = called((index / table.steps).astype(dtype))
         assert alpha.dtype == dtype
         np.testing.assert_allclose(alpha, table.alphas[1:], rtol=tolerance)
         np.testing.assert_allclose(sigma, table.sigmas[1:], rtol=tolerance)
     with jax.enable_x64(True):
-        entries = np.asarray(log_snr(table, index / table.steps))
-        between = np.asarray(log_snr(schedule, (index[:-1] + 0.25) / table.steps))
-        np.testing.assert_allclose(between, 0.75 * entries[:-1] + 0.25 * entries[1:], atol=1e-10)
-        alpha, sigma = schedule(np.array([0.3 / table.steps]))
-        assert np.isfinite(alpha / sigma)
-        assert alpha / sigma > table.alphas[1] / table.sigmas[1]
-        # Slopes within a line are those of the entries, to first order in the width of a line.
-        alpha_rate, sigma_rate = rates(schedule, (index[:-1] + 0.5) / table.steps)
-        alpha, sigma = schedule((index[:-1] + 0.5) / table.steps)
-        slope = 2 * (alpha_rate / alpha - sigma_rate / sigma)
-        np.testing.assert_allclose(slope, np.diff(entries) * table.steps, rtol=1e-9)
+        t = np.append(index[:-1] + 0.25, 0.3) / table.steps
+        values = jax.jit(lambda t: (*schedule(t), *rates(schedule, t)))(t)
+    alpha, sigma, alpha_rate, sigma_rate = (np.asarray(value) for value in values)
+    entries = 2 * np.log(table.alphas[1:] / table.sigmas[1:])
+    value, slope = 2 * np.log(alpha / sigma), 2 * (alpha_rate / alpha - sigma_rate / sigma)
+    np.testing.assert_allclose(value[:-1], 0.75 * entries[:-1] + 0.25 * entries[1:], atol=1e-10)
+    np.testing.assert_allclose(slope[:-1], np.diff(entries) * table.steps, rtol=1e-9)
+    assert slope[-1] == pytest.approx(slope[0], rel=1e-9)  # the first line goes on below 1/T
+    assert value[-1] == pytest.approx(value[0] - 0.95 / table.steps * slope[0], rel=1e-9)
 
 
 def test_interpolation_is_refused_where_no_line_can_go_and_leaves_other_schedules_alone():

@@ -1,0 +1,113 @@
+"""Values of a config that are each fine and cannot work together, refused with the reason before anything is built."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from ddpm_jax import denoisers, losses, samplers, schedules
+from ddpm_jax.errors import fail
+from ddpm_jax.options import SCHEDULE_OPTIONS, objective_options, sampler_options, schedule_options
+
+
+def check(config: ConfigDict) -> None:
+    """Schedule with options, prediction, variance, objective, times and sampler.
+
+    Raises:
+        UserError: one line that starts with the key to change.
+    """
+    alpha_end, sigma_start = _schedule(config)
+    silent = alpha_end == 0
+    _prediction(config, silent, sigma_start)
+    _objective(config, silent)
+    _trained_schedule(config)
+    _sampler(config, silent)
+
+
+def _schedule(config: ConfigDict) -> tuple[float, float]:
+    """alpha(1) and sigma(0) of the schedule, if its options and number of steps can be."""
+    process, name, steps = config.process, config.process.schedule, config.process.steps
+    table = name in schedules.TABLES
+    if table and not steps:
+        fail("process.steps", f"{name} is a table of T steps; for continuous time take another schedule, such as vp")
+    taken = [option for option in SCHEDULE_OPTIONS if option in schedules.options(name)]
+    for option in SCHEDULE_OPTIONS:
+        if process[option] and option not in taken:
+            fail(f"process.{option}", f"schedule {name!r} has no such option; it has {', '.join(taken) or 'none'}")
+    try:
+        family = schedules.make(name, steps, **schedule_options(config))
+    except ValueError as error:
+        key = "steps" if table and not schedule_options(config) else "schedule"
+        fail(f"process.{key}", f"{name} cannot be made with {steps} steps and these options: {error}")
+    if steps and process.t_min:
+        fail("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
+    schedule = family.bind(family.init(jax.random.key(0)))
+    alpha, sigma = schedule(np.asarray([1.0, 0.0], np.float32))
+    return float(alpha[0]), float(sigma[1])
+
+
+def _prediction(config: ConfigDict, silent: bool, sigma_start: float) -> None:
+    name, model = config.process.schedule, config.model
+    if model.prediction in denoisers.BLIND_AT_ZERO_ALPHA and silent:
+        fail(
+            "model.prediction",
+            f"{name} ends in pure noise, alpha(1) = 0, where {model.prediction} says nothing of the image; "
+            "use v, x0, F or velocity",
+        )
+    if model.prediction == "score" and sigma_start == 0:
+        fail("model.prediction", f"the score is infinite where {name} begins, sigma(0) = 0; use epsilon")
+    if model.prediction == "velocity" and name in schedules.TABLES:
+        fail("model.prediction", f"it needs the schedule's derivatives, and {name} is a table; use v, or vp's schedule")
+    if model.prediction == denoisers.CATEGORICAL and model.variance != "fixed_small":
+        fail("model.variance", f"a categorical prediction has no {model.variance} variance; use fixed_small")
+    if model.time == "index" and not config.process.steps:
+        fail("model.time", "there is no index in continuous time; use thousand, log_sigma or log_snr")
+
+
+def _objective(config: ConfigDict, silent: bool) -> None:
+    name, steps, section = config.process.schedule, config.process.steps, config.objective
+    objective = losses.OBJECTIVES[section.name](objective_options(config))
+    if objective.blind_at_zero_alpha and silent:
+        fail("objective.name", f"{section.name} asks for nothing at t = 1, where {name} has alpha = 0; use v or x0")
+    if objective.needs_rates and name in schedules.TABLES:
+        fail("objective.name", f"{section.name} needs the schedule's derivatives, and {name} is a table; use v")
+    if section.name == "hybrid" and config.model.variance != "learned":
+        fail("objective.name", "hybrid trains a variance; set config.model.variance=learned")
+    if config.model.variance == "learned" and section.name not in ("hybrid", "bound"):
+        fail("model.variance", f"objective {section.name!r} does not train a variance; use hybrid or bound")
+    if section.decoder and steps:
+        fail("objective.decoder", "in discrete time the last interval is one of T; leave it 0")
+
+
+def _trained_schedule(config: ConfigDict) -> None:
+    name, section = config.process.schedule, config.objective
+    if name not in schedules.TRAINED:
+        return
+    if section.name != "bound":
+        fail("objective.name", f"the schedule {name} is trained too, which only the bound can do; use bound")
+    if not config.process.steps and not section.decoder:
+        fail("objective.decoder", f"the start of {name} is trained, so its last interval must count: try 0.125")
+    if section.times == "log_normal":
+        fail("objective.times", f"log_normal needs a schedule that stays as it is, and {name} is trained")
+    if config.sampler.spacing != "uniform":
+        fail("sampler.spacing", f"the grid is fixed before {name} is trained; use uniform")
+
+
+def _sampler(config: ConfigDict, silent: bool) -> None:
+    sampler, process = config.sampler, config.process
+    table = process.schedule in schedules.TABLES
+    refusal: Any = samplers.refusal(
+        sampler.name,
+        sampler_options(config),
+        gaussian=process.name == "gaussian",
+        continuous=not table,
+        zero_terminal=silent,
+    )
+    if refusal:
+        key, reason = refusal
+        fail(f"sampler.{key}", reason)
+    if sampler.spacing in ("trailing", "leading") and not table:
+        fail("sampler.spacing", f"{sampler.spacing} is for tables; with {process.schedule} use uniform or karras")
+    if table and sampler.steps > process.steps:
+        fail("sampler.steps", f"{sampler.steps} is more than config.process.steps {process.steps}")

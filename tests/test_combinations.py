@@ -1,0 +1,105 @@
+"""Every impossible combination is refused with its reason, and every config file of the project is possible."""
+
+from pathlib import Path
+
+import pytest
+
+from ddpm_jax import command
+from ddpm_jax.base import base
+from ddpm_jax.configuration import check
+from ddpm_jax.errors import UserError
+from ddpm_jax.families import FAMILIES
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*/*.py"))
+
+
+def of(family, **changes):
+    config = base()
+    config.sampler.steps = 100
+    FAMILIES[family](config)
+    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
+    return config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}_{path.stem}")
+def test_every_config_of_the_project_is_possible(path):
+    check(command._load(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "key", "reason"),
+    [
+        # a score where sigma(0) = 0
+        ("vp", {"model__prediction": "score"}, "model.prediction", "the score is infinite where vp begins"),
+        ("ddpm", {"model__prediction": "score"}, "model.prediction", "the score is infinite where ddpm_linear begins"),
+        # epsilon at zero terminal SNR, as an output and as a loss
+        ("flow", {"model__prediction": "epsilon"}, "model.prediction", "ends in pure noise, alpha(1) = 0"),
+        ("flow", {"objective__name": "simple"}, "objective.name", "asks for nothing at t = 1"),
+        (
+            "vp",
+            {"process__schedule": "cosine", "model__prediction": "v"},
+            "objective.name",
+            "simple asks for nothing at t = 1, where cosine has alpha = 0",
+        ),
+        # derivatives that a table has not
+        ("ddpm", {"model__prediction": "velocity"}, "model.prediction", "needs the schedule's derivatives"),
+        ("ddpm", {"objective__name": "sigmoid"}, "objective.name", "needs the schedule's derivatives"),
+        ("ddpm", {"sampler__name": "tsit5", "sampler__eta": 0.0}, "sampler.name", ""),
+        ("ddpm", {"sampler__name": "euler"}, "sampler.name", ""),
+        # times
+        ("vp", {"model__time": "index"}, "model.time", "there is no index in continuous time"),
+        ("vp", {"process__schedule": "ddpm_cosine"}, "process.steps", "is a table of T steps"),
+        ("vp", {"sampler__spacing": "leading"}, "sampler.spacing", "leading is for tables"),
+        ("ddpm", {"sampler__steps": 1001}, "sampler.steps", "is more than config.process.steps 1000"),
+        ("ddpm", {"objective__decoder": 0.1}, "objective.decoder", "in discrete time the last interval is one of T"),
+        # a variance that nobody trains, and one that nobody has
+        ("ddpm", {"model__variance": "learned"}, "model.variance", "does not train a variance"),
+        ("ddpm", {"objective__name": "hybrid"}, "objective.name", "hybrid trains a variance"),
+        ("ddpm", {"model__prediction": "categorical"}, "model.variance", "a categorical prediction has no fixed_large"),
+        # a trained schedule
+        ("vdm", {"objective__name": "v"}, "objective.name", "only the bound can do"),
+        ("vdm", {"objective__decoder": 0.0}, "objective.decoder", "must count"),
+        ("vdm", {"objective__times": "log_normal"}, "objective.times", "needs a schedule that stays as it is"),
+        ("vdm", {"sampler__spacing": "log_snr"}, "sampler.spacing", "the grid is fixed before"),
+        # samplers
+        ("vp", {"sampler__name": "dpm_2m", "sampler__churn": 10.0}, "sampler.churn", "takes no churn"),
+        ("ncsn", {"sampler__churn": 10.0}, "sampler.churn", "takes no churn"),
+        ("edm", {"sampler__eta": 1.0}, "sampler.eta", ""),
+        ("flow", {"sampler__name": "euler", "sampler__eta": 1.0}, "sampler.", ""),
+        ("flow", {"sampler__name": "predictor_corrector", "sampler__eta": 1.0}, "sampler.", ""),
+        # schedules
+        ("ve", {"process__sigma_min": 200.0}, "process.schedule", "ve cannot be made"),
+        ("vp", {"process__sigma_min": 0.1}, "process.sigma_min", "schedule 'vp' has no such option"),
+    ],
+)
+def test_impossible_combinations(family, changes, key, reason):
+    with pytest.raises(UserError) as caught:
+        check(of(family, **changes))
+    words = str(caught.value)
+    assert "\n" not in words
+    assert words.startswith(f"config.{key}")
+    assert reason in words
+
+
+def test_what_is_refused_for_one_schedule_is_possible_for_another():
+    check(of("ve", model__prediction="score"))  # sigma(0) = sigma_min
+    check(
+        of(
+            "vp",
+            process__schedule="cosine",
+            model__prediction="v",
+            objective__name="v",
+            sampler__name="heun",
+            sampler__eta=0.0,
+        )
+    )
+    check(of("vp", objective__name="sigmoid", sampler__name="tsit5", sampler__eta=0.0))
+    check(of("improved_ddpm", objective__name="bound", objective__times="importance"))
+
+
+def test_langevin_is_for_gaussian_processes():
+    from ddpm_jax.samplers import SAMPLERS, SamplerOptions, refusal
+
+    for name in SAMPLERS:
+        told = refusal(name, SamplerOptions(eta=1.0), gaussian=False, continuous=True, zero_terminal=False)
+        assert (told is None) == (name == "first_order")
