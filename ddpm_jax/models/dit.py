@@ -83,8 +83,8 @@ class Block(nn.Module):
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = _modulation(embedding, 6, dtype)
 
         branch = dense(3 * channels, dtype, name="query_key_value")(_normalised(h, shift_1, scale_1, dtype))
-        branch = attend(*jnp.split(branch, 3, axis=-1), self.heads)
-        branch = dense(channels, dtype, name="projection")(branch)
+        query, key, value = jnp.split(branch, 3, axis=-1)
+        branch = dense(channels, dtype, name="projection")(attend(query, key, value, self.heads))
         h = h + gate_1 * Dropout(self.dropout, name="dropout_1")(branch, dropout_keys)
 
         branch = dense(4 * channels, dtype, name="mlp_1")(_normalised(h, shift_2, scale_2, dtype))
@@ -114,7 +114,7 @@ class DiT(nn.Module):
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
         space, dtype = x.shape[1:-1], checks.DTYPES[self.dtype]
-        block = nn.remat(Block) if self.remat else Block
+        block: Any = nn.remat(Block) if self.remat else Block
         small = nn.initializers.normal(0.02)
 
         # The embedding is small and its angles are large: it stays in float32.

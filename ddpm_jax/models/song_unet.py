@@ -30,6 +30,7 @@ def groups(channels: int) -> int:
 
 
 def norm(x: Array, dtype: Any, name: str) -> Array:
+    """Group normalisation of x within a module, with the published number of groups; epsilon is 1e-6."""
     return group_norm(groups(x.shape[-1]), dtype, name=name)(x)
 
 
@@ -152,12 +153,13 @@ class SongUNet(nn.Module):
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
         axes, dtype = x.ndim - 2, checks.DTYPES[self.dtype]
-        Residual, Again = (nn.remat(part) if self.remat else part for part in (Block, InputAgain))
+        residual: Any = nn.remat(Block) if self.remat else Block
+        input_again: Any = nn.remat(InputAgain) if self.remat else InputAgain
         embedding = self._embedding(time, condition)
 
         def block(h: Array, features: int, name: str, **how: Any) -> Array:
-            make = Residual(features, self.taps, self.dropout, dtype, **how, name=name)
-            return make(h, embedding, dropout_keys)
+            layer = residual(features, self.taps, self.dropout, dtype, **how, name=name)
+            return layer(h, embedding, dropout_keys)
 
         again = x.astype(dtype)
         h = convolution(self.channels, axes, dtype, name="first")(x)
@@ -166,7 +168,7 @@ class SongUNet(nn.Module):
             if level > 0:
                 h = block(h, h.shape[-1], f"down_{level}_half", resample="halve")
                 if self.input_again:
-                    again = h = Again(self.taps, dtype, name=f"down_{level}_input")(h, again)
+                    again = h = input_again(self.taps, dtype, name=f"down_{level}_input")(h, again)
                 skips.append(h)
             attends = h.shape[1] in self.attention_resolutions
             for i in range(self.blocks):
@@ -197,7 +199,7 @@ class SongUNet(nn.Module):
             features = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
         else:
             features = time_embedding(time, self.channels)
-        if self.labels:
+        if condition is not None:
             features = features + Labels(self.labels, features.shape[-1], name="labels")(condition)
         hidden = nn.swish(dense(4 * self.channels, name="time_1")(features))
         return nn.swish(dense(4 * self.channels, name="time_2")(hidden))

@@ -85,7 +85,8 @@ class UNet(nn.Module):
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
         axes, dtype = x.ndim - 2, checks.DTYPES[self.dtype]
-        residual, attention = (nn.remat(part) if self.remat else part for part in (ResidualBlock, Attention))
+        residual: Any = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        attention: Any = nn.remat(Attention) if self.remat else Attention
 
         def block(h: Array, features: int, attends: bool, name: str) -> Array:
             make = residual(features, self.groups, self.dropout, dtype, self.scale_shift, name=name)

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from ddpm_jax.denoisers import Denoise
 from ddpm_jax.processes import Gaussian
@@ -55,7 +55,7 @@ def tsit5(
     if order:
         save.append(diffrax.SubSaveAt(ts=times[jnp.asarray(order)]))
 
-    def velocity(t: Float[Array, ""], x_t: Array, args: None) -> Array:
+    def velocity(t: Any, x_t: Any, args: Any) -> Array:
         # One example of many under vmap: gather them for the denoiser, whose condition is the whole batch's.
         everyone, at = jax.lax.all_gather((x_t, t), AXIS)
         return process.velocity(everyone, denoise(everyone, at, condition).mean, at)[jax.lax.axis_index(AXIS)]

@@ -169,7 +169,9 @@ def make(name: str, process: Any, denoise: Denoise, condition: Any, options: Sam
             return tsit5(process, denoise, condition, grid, x, frames, options.rtol, options.atol)
         step, memory, after = sampler.parts(process, denoise, condition, options, grid, x)
         x, film = sample(step, grid, keys, x, memory, after, frames)
-        return x, film, jnp.full(x.shape[0], sampler.evaluations(len(grid) - 1, options))
+        count = sampler.evaluations(len(grid) - 1, options)
+        assert count is not None
+        return x, film, jnp.full(x.shape[0], count)
 
     return run
 

@@ -267,8 +267,9 @@ def test_right_options_pass():
     models.check("dit", (28, 28, 1), labels=10, patch=4, channels=64, heads=4, dropout=0)
 
 
-@pytest.mark.parametrize(("first", "second"), [("unet", "dit")])
-def test_options_of_the_same_name_are_of_the_same_type(first, second):
-    a, b = models.options(first), models.options(second)
-    assert {"channels", "heads", "dropout", "dtype", "remat"} <= set(a) & set(b)
-    assert all(type(a[name]) is type(b[name]) for name in set(a) & set(b))
+@pytest.mark.parametrize("name", models.NETWORKS)
+def test_options_of_the_same_name_are_of_the_same_type(name):
+    # They are one key of the config.
+    ours, theirs = models.options("dit"), models.options(name)
+    assert {"channels", "dropout", "dtype"} <= set(ours) & set(theirs)
+    assert all(type(ours[key]) is type(theirs[key]) for key in set(ours) & set(theirs))

@@ -22,12 +22,14 @@ class DiagonalMixture:
 
         def denoise(x_t, t, condition=None):
             alpha, sigma = process.at(t, x_t)
-            means, variances = jnp.asarray(self.means, x_t.dtype), jnp.asarray(self.variances, x_t.dtype)
+            means, variances, weights = (
+                jnp.asarray(field, x_t.dtype) for field in (self.means, self.variances, self.weights)
+            )
             alpha, sigma, apart = alpha[..., None], sigma[..., None], x_t[:, None] - alpha[..., None] * means
             spread = alpha**2 * variances + sigma**2
-            logits = jnp.log(self.weights) - 0.5 * (apart**2 / spread + jnp.log(spread)).sum(-1)
+            logits = jnp.log(weights) - 0.5 * (apart**2 / spread + jnp.log(spread)).sum(-1)
             each = means + alpha * variances / spread * apart
-            return Normal((jax.nn.softmax(logits.astype(x_t.dtype))[..., None] * each).sum(1))
+            return Normal((jax.nn.softmax(logits)[..., None] * each).sum(1))
 
         return denoise
 

@@ -45,12 +45,8 @@ def runner(name, heard=None, **options):
 
 
 CASES = [
-    *((name, {}) for name in SAMPLERS),
-    ("dpm_2m", {"eta": 1.0}),
-    ("euler", {"eta": 1.0}),
+    *((name, {"corrector_steps": 3} if sampler.corrects else {}) for name, sampler in SAMPLERS.items()),
     ("heun", {"churn": 2.0}),
-    ("predictor_corrector", {"corrector_steps": 3}),
-    ("annealed_langevin", {"corrector_steps": 3}),
 ]
 
 

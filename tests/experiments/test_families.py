@@ -1,0 +1,93 @@
+"""The table of all members: what it shows is what the runs' results hold, and what is missing is told."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from ddpm_jax.errors import UserError
+
+FILE = Path(__file__).parents[2] / "experiments" / "families" / "table.py"
+spec = importlib.util.spec_from_file_location("families_table", FILE)
+assert spec is not None and spec.loader is not None
+table = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(table)
+
+
+def figure(value, kind, **more):
+    return {
+        "value": value,
+        "standard_error": 0.01,
+        "kind": kind,
+        "images": 447,
+        "dequantisation": "none",
+        "draws": 1,
+        **more,
+    }
+
+
+def result(bits, ode=None):
+    quality = {"frechet": 12.5, "precision": 0.7, "recall": 0.8, "copies": 0.0}
+    return {
+        "config": {"sampler": {"name": "heun"}},
+        "seed": 0,
+        "steps": 3000,
+        "parameters": 252545,
+        "git_commit": "abc",
+        "device": {"kind": "cpu"},
+        "likelihood": {
+            "test": figure(bits, "bound"),
+            **({"ode": figure(ode, "ode", dequantisation="uniform")} if ode else {}),
+            "floors": {"independent_pixels": figure(2.398, "exact")},
+        },
+        "quality": {"samples": quality, "references": {"train": {**quality, "frechet": 12.8}}},
+        "sampling": {"network_evaluations_per_sample": 35.0, "weights": "ema 0.995"},
+    }
+
+
+@pytest.fixture
+def runs(tmp_path):
+    configs = tmp_path / "digits"
+    configs.mkdir()
+    for name, content in {"b": result(3.1, 4.2), "a": result(1.9), "c": None}.items():
+        (configs / f"{name}.py").write_text("")
+        folder = tmp_path / "runs" / f"digits_{name}"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(content or {"steps": 3000}))
+    return tmp_path
+
+
+def run(runs, *more):
+    table.main([f"--configs={runs / 'digits'}", f"--runs={runs / 'runs'}", *more])
+
+
+def test_the_best_bound_comes_first_and_every_figure_is_there(runs, capsys):
+    run(runs)
+    lines = capsys.readouterr().out.splitlines()
+    members = [line.split("|")[1].strip() for line in lines if line.startswith("|")]
+    assert members == ["member", members[1], "a", "b", "*independent pixels*", "*train*"]
+    cells = [cell.strip() for cell in lines[2].split("|")]
+    assert cells[2:4] == ["1.900 +- 0.010", "-"]
+    for cell in ("3.100 +- 0.010", "4.200 +- 0.010", "12.50", "0.700", "0.800", "0.000", "35", "3,000", "252,545"):
+        assert cell in lines[3]
+    assert lines[-1] == "no figures yet: c"
+    assert len({len(line) for line in lines if line.startswith("|")}) == 1  # columns line up
+
+
+def test_what_is_kept_is_data_with_its_kind(runs, monkeypatch):
+    monkeypatch.setattr(table, "HERE", runs)
+    run(runs, "--keep", "--only=b")
+    kept = json.loads((runs / "digits.json").read_text())["b"]
+    assert kept["likelihood"]["kind"] == "bound" and kept["ode"]["dequantisation"] == "uniform"
+    assert kept["evaluations"] == 35 and kept["commit"] == "abc"
+    assert (runs / "digits.md").read_text().startswith("| member")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"), [("--only=d", "--only: there is no d"), ("--only=c", "--runs: no member"), ("--oly=a", "--oly")]
+)
+def test_wrong_input_is_one_line(runs, words, line):
+    with pytest.raises(UserError) as caught:
+        run(runs, words)
+    assert line in str(caught.value) and "\n" not in str(caught.value)
