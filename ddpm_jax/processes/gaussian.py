@@ -112,9 +112,10 @@ class Gaussian:
         alpha_t, sigma_t = self.at(t, x)
         alpha_s, sigma_s = self.at(s, x)
         z = (x_t - alpha_t * x) / sigma_t
-        rho_squared = eta**2 * (1 - jnp.square(alpha_t * sigma_s / (sigma_t * alpha_s)))
-        noise = random.normal(keys, x.shape)
-        return alpha_s * x + sigma_s * (jnp.sqrt(1 - rho_squared) * z + jnp.sqrt(rho_squared) * noise)
+        ratio = jnp.square(alpha_t * sigma_s / (sigma_t * alpha_s))  # SNR(t) / SNR(s)
+        noise = eta * jnp.sqrt(jnp.maximum(1 - ratio, 0)) * random.normal(keys, x.shape)
+        # 1 - rho^2 in a form that does not cancel where the ratio is tiny.
+        return alpha_s * x + sigma_s * (jnp.sqrt(1 - eta**2 + eta**2 * ratio) * z + noise)
 
     def forward(self, keys: Keys, x_s: Images, s: Times, t: Times) -> Images:
         """x_t = a x_s + sqrt(sigma_t^2 - a^2 sigma_s^2) noise with a = alpha_t / alpha_s."""

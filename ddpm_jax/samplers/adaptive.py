@@ -80,7 +80,8 @@ def tsit5(
 
     x_end, states, steps, done = jax.vmap(solve, axis_name=AXIS)(x)
     end = jnp.where(done.reshape(-1, *[1] * (x.ndim - 1)), denoise(x_end, times[-2], condition).mean, jnp.nan)
-    evaluations = 1 + 6 * steps + 1  # at t = 1; in a step, tried or taken, whose last serves the next; x_hat
+    # The velocity at t = 1, six more in each step, tried or taken, whose last serves the next, and x_hat.
+    evaluations = (steps > 0) + 6 * steps + 1
     if not frames:
         empty = jnp.zeros((0, *x.shape), x.dtype)
         return end, (empty, empty), evaluations

@@ -107,7 +107,7 @@ def test_a_walk_with_the_same_noise_is_diffusers(name, walks):
     walked = jax.jit(partial(move, step))
     for i, expected in enumerate(walks[name.split(",")[0]]):
         x, _, memory = walked(x, memory, grid[i], grid[i + 1], peer.noise()[i])
-        tolerance = 1e-4 if process is COSINE else 1e-5
+        tolerance = 1e-5
         assert np.abs(x - expected).max() < tolerance * max(1, np.abs(expected).max()), i
 
 

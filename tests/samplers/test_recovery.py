@@ -76,7 +76,7 @@ GRIDS = {1: [1, 0], 3: [1, 0.6, 0.05, 0], 10: np.linspace(1, 0, 11)}
 EVERY = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 
 
-@pytest.mark.parametrize(("name", "points"), zip(SCHEDULES, (10, 3, 10, 3, 1, 3, 10, 3), strict=True), ids=str)
+@pytest.mark.parametrize(("name", "points"), list(zip(SCHEDULES, (10, 3, 10, 3, 1, 3, 10, 3), strict=True)), ids=str)
 def test_exact_draws_recover_the_mixture_on_any_grid(draw, assert_recovered, name, points):
     """eta = 1 and draws of the exact posterior: no step is too long."""
     assert_recovered(draw("first_order", SCHEDULES[name], np.asarray(GRIDS[points]), 1.0, exact=True))

@@ -82,7 +82,7 @@ def test_the_last_step_returns_the_estimate(make):
 
 
 def test_annealed_langevin_is_the_papers_move():
-    """Song and Ermon 2019: x + e/2 score + sqrt(e) noise, e = epsilon sigma_i^2/sigma_L^2; at the end x_hat, if asked."""
+    """Song and Ermon 2019: x + e/2 score + sqrt(e) noise, e = epsilon sigma_i^2/sigma_L^2; it ends with x_hat."""
     process = Gaussian(VE(0.02, 50.0))
     sigma, epsilon = 0.02 * 2500.0**0.6, 8e-5
     e = epsilon * sigma**2 / 0.02**2

@@ -6,24 +6,26 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
-from ddpm_jax.schedules.times import discrete
+from ddpm_jax.schedules import VP
+from ddpm_jax.schedules.times import make_times
 from ddpm_jax.training.optimizer import Budget, learning_rate, make_optimizer
 from ddpm_jax.training.state import new_state, weights
 from ddpm_jax.training.step import Recipe, flops_of_step, make_advance, no_metrics, train_step
 
 BATCH = 8
+UNIFORM = make_times("uniform", VP(), 10, 0.1)
 DATA = np.random.default_rng(0).normal(size=(50, BATCH, 3)).astype(np.float32)
 
 
-def distance(params, frozen, extra, keys, dropout_keys, batch, t, s):
+def distance(params, frozen, keys, dropout_keys, batch, t, s, weight):
     """Half the squared distance to the example: its gradient is w - x."""
     return 0.5 * jnp.sum(jnp.square(params["w"] - batch["x"]), axis=1)
 
 
-def make_recipe(loss=distance, draw=lambda data, keys, i: {"x": data[i]}, decays=(), clip=0.0, schedule="constant"):
+def make_recipe(loss=distance, draw=lambda data, keys, i: {"x": data[i]}, decays=(), clip=0.0, schedule="constant", times=UNIFORM):
     return Recipe(
         loss=loss,
-        times=discrete(10),
+        times=times,
         draw=draw,
         optimizer=make_optimizer("sgd", clip, 0.0, 0.0, 0.0, 0.0),
         rate=learning_rate(0.1, 0, schedule, Budget(50)),
@@ -34,7 +36,9 @@ def make_recipe(loss=distance, draw=lambda data, keys, i: {"x": data[i]}, decays
 
 
 def start(recipe):
-    return new_state({"w": jnp.array([1.0, 0.0, -1.0])}, recipe.decays, recipe.optimizer)
+    return new_state(
+        {"w": jnp.array([1.0, 0.0, -1.0])}, recipe.decays, recipe.optimizer, extra=recipe.times.start()
+    )
 
 
 def run(recipe, steps, data=DATA, state=None):
@@ -78,7 +82,7 @@ def test_clipping_caps_what_a_step_moves():
         assert float(metrics.gradient_norm) > 0.5 * int(metrics.steps)  # as it was before clipping
 
 
-def noisy(params, frozen, extra, keys, dropout_keys, batch, t, s):
+def noisy(params, frozen, keys, dropout_keys, batch, t, s, weight):
     """A loss that depends on all the randomness of an example."""
     noise = random.normal(keys, (keys.shape[0], 3)) + 2 * random.normal(dropout_keys, (keys.shape[0], 3))
     return jnp.sum(jnp.square(params["w"] - batch["x"] - noise), axis=1) * (1 + t) * (1 + s)
@@ -107,7 +111,7 @@ def test_devices_that_share_a_batch_take_the_step_of_one():
 def test_every_step_and_every_source_has_randomness_of_its_own():
     seen = []
 
-    def loss(params, frozen, extra, keys, dropout_keys, batch, t, s):
+    def loss(params, frozen, keys, dropout_keys, batch, t, s, weight):
         data = [jax.random.key_data(each) for each in (keys, dropout_keys, batch["keys"])]
         jax.debug.callback(lambda *values: seen.append(values), t, s, *data)
         return jnp.zeros(BATCH) * params["w"][0]
@@ -141,7 +145,7 @@ def test_bad_step_names_the_first_loss_that_is_not_finite():
 
 
 def test_bad_step_sees_a_gradient_that_is_not_finite():
-    def loss(params, frozen, extra, keys, dropout_keys, batch, t, s):
+    def loss(params, frozen, keys, dropout_keys, batch, t, s, weight):
         return jnp.sqrt(jnp.abs(params["w"][1])) + jnp.zeros(BATCH)  # w[1] = 0: no slope there
 
     history = run(make_recipe(loss), 1)
@@ -153,10 +157,24 @@ def test_flops_count_the_matrix_products_of_a_step():
     """x W forward and x^T g backward: 2 * 2 * batch * n * m, beside which the rest is small."""
     n, m = 64, 48
 
-    def loss(params, frozen, extra, keys, dropout_keys, batch, t, s):
+    def loss(params, frozen, keys, dropout_keys, batch, t, s, weight):
         return jnp.sum(batch["x"] @ params["w"], axis=1)
 
     recipe = make_recipe(loss, lambda data, keys, i: {"x": data})
     state = jax.eval_shape(lambda: new_state({"w": jnp.zeros((n, m))}, (), recipe.optimizer))
     counted = flops_of_step(recipe, state, jax.ShapeDtypeStruct((BATCH, n), jnp.float32))
     assert counted == pytest.approx(4 * BATCH * n * m, rel=0.3)
+
+
+def test_learned_times_look_where_losses_are_large_and_keep_the_expected_gradient():
+    """A loss of 0 before t = 1/2 and 1 after it: soon nearly all draws go there, and its mean is still 1/2."""
+
+    def late(params, frozen, keys, dropout_keys, batch, t, s, weight):
+        return weight * (t > 0.5) * (1 + 0 * params["w"].sum())
+
+    recipe = make_recipe(loss=late, times=make_times("importance", VP(), 10, 0.1))
+    state = run(recipe, 80, data=np.zeros((80, BATCH, 3), np.float32))[-1][0]
+    assert int(state.extra["visits"].min()) >= 10
+    t, _, weight = recipe.times.draw(jax.random.key(3), 10_000, state.extra)
+    assert float(jnp.mean(t > 0.5)) > 0.99
+    assert float(jnp.mean(weight * (t > 0.5))) == pytest.approx(0.5, abs=0.01)
