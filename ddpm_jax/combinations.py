@@ -61,6 +61,12 @@ def _prediction(config: ConfigDict, silent: bool, sigma_start: float) -> None:
         fail("model.prediction", f"it needs the schedule's derivatives, and {name} is a table; use v, or vp's schedule")
     if model.prediction == denoisers.CATEGORICAL and model.variance != "fixed_small":
         fail("model.variance", f"a categorical prediction has no {model.variance} variance; use fixed_small")
+    if model.name == "ncsnpp" and model.time in ("index", "thousand", "log_snr"):
+        fail(
+            "model.time",
+            f"ncsnpp has Fourier features of scale 16, some 16 turns a unit, too fast for {model.time}; "
+            "use log_sigma or quarter_log_sigma",
+        )
     if model.time == "index" and not config.process.steps:
         fail("model.time", "there is no index in continuous time; use thousand, log_sigma or log_snr")
 

@@ -48,6 +48,9 @@ def test_every_config_of_the_project_is_possible(path):
         ("ddpm", {"sampler__name": "euler"}, "sampler.name", ""),
         # times
         ("vp", {"model__time": "index"}, "model.time", "there is no index in continuous time"),
+        ("ddpm", {"model__name": "ncsnpp"}, "model.time", "ncsnpp has Fourier features of scale 16"),
+        ("vp", {"model__name": "ncsnpp"}, "model.time", "too fast for thousand"),
+        ("vdm", {"model__name": "ncsnpp"}, "model.time", "too fast for log_snr"),
         ("vp", {"process__schedule": "ddpm_cosine"}, "process.steps", "is a table of T steps"),
         ("vp", {"sampler__spacing": "leading"}, "sampler.spacing", "leading is for tables"),
         ("ddpm", {"sampler__steps": 1001}, "sampler.steps", "is more than config.process.steps 1000"),
@@ -95,6 +98,18 @@ def test_what_is_refused_for_one_schedule_is_possible_for_another():
     )
     check(of("vp", objective__name="sigmoid", sampler__name="tsit5", sampler__eta=0.0))
     check(of("improved_ddpm", objective__name="bound", objective__times="importance"))
+
+
+@pytest.mark.parametrize("name", ["unet", "dit", "ddpmpp"])
+def test_sinusoids_take_every_time(name):
+    for family in ("ddpm", "vp", "ve", "edm", "vdm"):
+        check(of(family, model__name=name))
+
+
+def test_fourier_features_take_logarithms_of_sigma():
+    for family in ("ncsn", "ve", "edm"):
+        check(of(family, model__name="ncsnpp"))
+    check(of("vp", model__name="ncsnpp", model__time="quarter_log_sigma"))
 
 
 def test_langevin_is_for_gaussian_processes():

@@ -1,19 +1,19 @@
 """Flow matching on CIFAR-10: 1-rectified flow (Liu et al. 2023), whose recipe is published in full.
 
 From configs/rectified_flow/cifar10_rf_gaussian_ddpmpp.py of gnobitab/RectifiedFlow: straight paths x_t = (1 - t) x + t
-z, the loss of their velocity, times uniform, DDPM++ with four blocks, dropout 0.15, Adam 2e-4 after 5000 steps of
-warm-up, gradients clipped at norm 1, batch 128, flips, average of decay 0.999999 with the same warm-up as here, all
-50,000 training images. (So the validation loss is that of images which are trained on.) The ODE is solved by adaptive
-Runge-Kutta 5(4) with tolerances of 1e-5 (127 network evaluations), no clipping of estimates. The config says 1,300,000
-steps; the released checkpoint is at 800,000, which are done here. Published: FID 2.58. Lipman et al. 2023 publish FID
-6.35 and 2.99 bits per dimension (importance-weighted over 50 draws) with another network and budget, and no code of
-it.
+z, the loss of their velocity, times uniform, dropout 0.15, Adam 2e-4 after 5000 steps of warm-up, gradients clipped at
+norm 1, batch 128, flips, average of decay 0.999999 with the same warm-up as here, all 50,000 training images. (So the
+validation loss is that of images which are trained on.) The ODE is solved by adaptive Runge-Kutta 5(4) with tolerances
+of 1e-5 (127 network evaluations), no clipping of estimates. The config says 1,300,000 steps; the released checkpoint
+is at 800,000, which are done here. Published: FID 2.58. Lipman et al. 2023 publish FID 6.35 and 2.99 bits per
+dimension (importance-weighted over 50 draws) with another network and budget, and no code of it.
 
-What differs: the network. Theirs has BigGAN blocks that halve and double inside, shortcuts scaled by 1/sqrt 2, and
-attention after the last block only on the way up; ours has DDPM's blocks with four to a resolution (58.7 M
-parameters). It is told 999 t, theirs 999 (1 - t), and its output has the opposite sign. Their times end at 0.999
-towards noise, ours begin at t_min towards data. The solver is Tsitouras', theirs Dormand and Prince's, and steps are
-an example's own, theirs a batch's. Batches are drawn with replacement.
+The network is theirs (ImageGeneration/models/ncsnpp.py), layer by layer and in the distributions of its first weights:
+score SDE's DDPM++ with 128 channels at 32 and 256 at 16, 8 and 4, four blocks, attention at 16 (61.8 M parameters).
+
+What differs: the network is told 999 t, theirs 999 (1 - t), and its output has the opposite sign. Their times end at
+0.999 towards noise, ours begin at t_min towards data. The solver is Tsitouras', theirs Dormand and Prince's, and steps
+are an example's own, theirs a batch's. Batches are drawn with replacement.
 """
 
 from ml_collections import ConfigDict
@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
     config.data.flip = True
     config.process.schedule = "flow"
     config.process.steps = 0
+    config.model.name = "ddpmpp"
     config.model.prediction = "velocity"
     config.model.variance = "fixed_small"
     config.model.time = "thousand"

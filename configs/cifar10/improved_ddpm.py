@@ -1,9 +1,9 @@
 """Improved DDPM on CIFAR-10 with L_hybrid and cosine betas (Nichol and Dhariwal 2021, section 3 and appendix A).
 
 The hyper-parameters are those of the README of openai/improved-diffusion: T = 4000, learned variance, three blocks,
-four heads at 16 and 8, the time scales and shifts, dropout 0.3, Adam 1e-4 without warm-up or clipping, batch 128, no
-flips, average of decay 0.9999, 500,000 steps, all 50,000 training images. (So the validation loss is that of images
-which are trained on.) Published: FID 3.19, 3.17 bits per dimension.
+four heads at 16 and 8, the time scales and shifts (52.5 M parameters here), dropout 0.3, Adam 1e-4 without warm-up or
+clipping, batch 128, no flips, average of decay 0.9999, 500,000 steps, all 50,000 training images. (So the validation
+loss is that of images which are trained on.) Published: FID 3.19, 3.17 bits per dimension.
 
 What differs: a learned variance lies between beta tilde and beta, not between their logarithms; the network is told
 999 t, theirs 1000 (t - 1/T); its blocks are DDPM's (first weights, and each group normalisation's epsilon); batches

@@ -1,4 +1,4 @@
-"""DDPM with the cosine schedule (Nichol and Dhariwal 2021) on the embedded 8x8 digits: two CPU cores, about five minutes."""
+"""DDPM with the cosine schedule (Nichol and Dhariwal 2021) on the embedded 8x8 digits: two cores, five minutes."""
 
 from ml_collections import ConfigDict
 

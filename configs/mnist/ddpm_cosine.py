@@ -1,4 +1,4 @@
-"""DDPM with the cosine schedule (Nichol and Dhariwal 2021) on MNIST. `--config=configs/mnist/ddpm_cosine.py:small` is for two CPU cores."""
+"""DDPM with the cosine schedule (Nichol and Dhariwal 2021) on MNIST; with `:small` for two CPU cores."""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,4 @@
-"""Improved DDPM (Nichol and Dhariwal 2021) on MNIST. `--config=configs/mnist/improved_ddpm.py:small` is for two CPU cores."""
+"""Improved DDPM (Nichol and Dhariwal 2021) on MNIST; with `:small` for two CPU cores."""
 
 from ml_collections import ConfigDict
 

@@ -22,7 +22,9 @@ def distance(params, frozen, keys, dropout_keys, batch, t, s, weight):
     return 0.5 * jnp.sum(jnp.square(params["w"] - batch["x"]), axis=1)
 
 
-def make_recipe(loss=distance, draw=lambda data, keys, i: {"x": data[i]}, decays=(), clip=0.0, schedule="constant", times=UNIFORM):
+def make_recipe(
+    loss=distance, draw=lambda data, keys, i: {"x": data[i]}, decays=(), clip=0.0, schedule="constant", times=UNIFORM
+):
     return Recipe(
         loss=loss,
         times=times,
@@ -36,9 +38,7 @@ def make_recipe(loss=distance, draw=lambda data, keys, i: {"x": data[i]}, decays
 
 
 def start(recipe):
-    return new_state(
-        {"w": jnp.array([1.0, 0.0, -1.0])}, recipe.decays, recipe.optimizer, extra=recipe.times.start()
-    )
+    return new_state({"w": jnp.array([1.0, 0.0, -1.0])}, recipe.decays, recipe.optimizer, extra=recipe.times.start())
 
 
 def run(recipe, steps, data=DATA, state=None):
