@@ -114,6 +114,7 @@ def base() -> ConfigDict:
     evaluation.samples = 10_000  # for the distances; at most the size of the test split counts
     evaluation.likelihood_images = 10_000  # at most, of the training and of the test split
     evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0: all T
+    evaluation.decoder_noise = 0.0  # sigma/alpha below which the bound's decoder takes over; 0: after the last step
     evaluation.ode_images = 0  # at most, of the test split, for the likelihood by the probability-flow ODE; 0: none
     evaluation.ode_draws = 1  # of the uniform dequantisation
     evaluation.ode_tolerance = 1e-3  # of the solver, in nats per dimension
@@ -155,6 +156,7 @@ def digits() -> ConfigDict:
     config.optimizer.ema = (0.995,)
     config.training.steps = 3000
     config.training.save_every = 500
+    config.evaluation.decoder_noise = 0.02  # the levels are 0.125 apart
     config.evaluation.ode_images = 10_000
     return config
 

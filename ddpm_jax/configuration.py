@@ -148,6 +148,7 @@ AT_LEAST: dict[str, float] = {
     "evaluation.likelihood_images": 2,
     "evaluation.validation_images": 1,
     "evaluation.likelihood_groups": 0,
+    "evaluation.decoder_noise": 0,
     "evaluation.ode_images": 0,
     "evaluation.ode_draws": 1,
 }

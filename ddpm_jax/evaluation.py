@@ -75,7 +75,8 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
         figures[split] = {**dataclasses.asdict(figure), "parts": parts}
     if evaluation.ode_images:
         figures["ode"] = _ode(experiment, plan, params, dataset, bar)
-    groups, intervals = evaluation.likelihood_groups, len(experiment.bound_grid()) - 1
+    grid = experiment.bound_grid()
+    groups, intervals = evaluation.likelihood_groups, len(grid) - 1
     train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
     levels = len(dataset.description.values)
     floors = floor_lines(train, test[: evaluation.likelihood_images], levels, progress=jax.process_index() == 0)
@@ -86,6 +87,7 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
         "network_evaluations": len(interval_groups(intervals, groups or intervals)) - 1,
         "intervals": experiment.config.process.steps or "continuous time",
         "decoder": "discrete",
+        "decoder_from": float(grid[-2]),
     }
 
 

@@ -177,14 +177,25 @@ class Experiment:
         return self.description.decode(x), film, evaluations
 
     def bound_grid(self) -> np.ndarray:
-        """The intervals of the variational bound: all T of them, or strata of continuous time."""
-        steps = self.config.process.steps
+        """The intervals of the variational bound: those of discrete time, or strata of continuous time.
+
+        The last, the decoder's, may begin where there is still noise: any beginning gives a bound.
+        """
+        steps, evaluation = self.config.process.steps, self.config.evaluation
+        trained = self.config.process.schedule in schedules.TRAINED  # such a schedule begins where it is best
+        least = self.t_min
+        if evaluation.decoder_noise and not trained:
+            least = max(least, self._time_of_noise(evaluation.decoder_noise))
         if steps:
-            return np.arange(steps, -1, -1) / steps
+            times = np.arange(steps, 0, -1) / steps
+            return np.append(times[times >= least - 0.5 / steps], 0.0)
         # Strata of one width in log-SNR make the terms alike; a learned schedule sees to that itself.
-        spacing = "uniform" if self.config.process.schedule in schedules.TRAINED else "log_snr"
-        count = self.config.evaluation.likelihood_groups or 1000
-        return make_grid(self.initial_schedule, count, spacing, self.t_min)
+        spacing = "uniform" if trained else "log_snr"
+        return make_grid(self.initial_schedule, evaluation.likelihood_groups or 1000, spacing, least)
+
+    def _time_of_noise(self, noise: float) -> float:
+        """The time whose sigma/alpha this is."""
+        return float(schedules.time_of_log_snr(self.initial_schedule, jnp.float32(-2 * np.log(noise))))
 
     def bound(self, params: Any, rows: dict[str, Array]) -> likelihood.Terms:
         """The variational bound's terms for stored images; noise belongs to row numbers."""
