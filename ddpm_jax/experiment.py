@@ -195,7 +195,8 @@ class Experiment:
 
     def _time_of_noise(self, noise: float) -> float:
         """The time whose sigma/alpha this is."""
-        return float(schedules.time_of_log_snr(self.initial_schedule, jnp.float32(-2 * np.log(noise))))
+        with jax.ensure_compile_time_eval():  # a grid is a constant, also where a program that uses it is traced
+            return float(schedules.time_of_log_snr(self.initial_schedule, jnp.float32(-2 * np.log(noise))))
 
     def bound(self, params: Any, rows: dict[str, Array]) -> likelihood.Terms:
         """The variational bound's terms for stored images; noise belongs to row numbers."""

@@ -89,6 +89,7 @@ def test_the_decoder_takes_over_where_it_is_told_to(schedule, steps, least):
     changes = {"process.schedule": schedule, "process.steps": steps, "sampler.spacing": "uniform"}
     one = experiment(**changes, **{"evaluation.decoder_noise": 0.02})
     grid = one.bound_grid()
+    np.testing.assert_array_equal(jax.jit(lambda: jnp.asarray(one.bound_grid()))(), grid.astype(np.float32))
     assert (grid[0], grid[-1]) == (1, 0) and (np.diff(grid) < 0).all()
     assert grid[-2] == pytest.approx(least, rel=2e-3)
     assert experiment(**changes).bound_grid()[-2] == pytest.approx(one.t_min)

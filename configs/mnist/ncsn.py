@@ -1,4 +1,7 @@
-"""NCSNv2 (Song and Ermon 2020) on MNIST. `--config=configs/mnist/ncsn.py:small` is for two CPU cores."""
+"""NCSNv2 (Song and Ermon 2020) on MNIST. `--config=configs/mnist/ncsn.py:small` is for two CPU cores.
+
+Levels and step size by their techniques 1, 2 and 4, for 784 values whose images are up to 32 apart.
+"""
 
 from ml_collections import ConfigDict
 
@@ -9,4 +12,7 @@ from ddpm_jax.families import ncsn
 def get_config(size: str = "full") -> ConfigDict:
     config = mnist(size)
     ncsn(config)
+    config.process.sigma_max = 32.0
+    config.process.steps = config.sampler.steps = 93
+    config.sampler.langevin_step = 4.4e-5
     return config
