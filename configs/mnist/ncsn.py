@@ -14,5 +14,5 @@ def get_config(size: str = "full") -> ConfigDict:
     ncsn(config)
     config.process.sigma_max = 32.0
     config.process.steps = config.sampler.steps = 93
-    config.sampler.langevin_step = 4.4e-5
+    config.sampler.langevin_step = 1e-4
     return config

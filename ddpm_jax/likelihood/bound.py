@@ -36,17 +36,18 @@ def interval_groups(intervals: int, count: int) -> np.ndarray:
     """Edges `[groups + 1]` that part the intervals 0 ... N - 1 into `count` runs of geometrically growing length.
 
     Interval 0, which ends at t = 0, is a run of its own, and with a large enough count so are its neighbours: that is
-    where a Gaussian bound's terms are large and change fast. There are `count` runs, but at least two (where there are
-    two intervals) and at most one for each interval.
+    where a Gaussian bound's terms are large and change fast. So is the last, where some schedules take a very large
+    step (the cosine table's largest beta is 0.999). There are `count` runs, but at least three (where there are three
+    intervals) and at most one for each interval.
     """
     if count >= intervals:
         return np.arange(intervals + 1)
-    edges = [0, 1]
-    while edges[-1] < intervals:
-        left = count - (len(edges) - 1)
-        ratio = (intervals / edges[-1]) ** (1 / max(left, 1))
-        edges.append(min(intervals, max(edges[-1] + 1, round(edges[-1] * ratio))))
-    return np.asarray(edges)
+    inner, edges = intervals - 1, [0, 1]
+    while edges[-1] < inner:
+        left = count - len(edges)
+        ratio = (inner / edges[-1]) ** (1 / max(left, 1))
+        edges.append(min(inner, max(edges[-1] + 1, round(edges[-1] * ratio))))
+    return np.asarray([*edges, intervals])
 
 
 def bound(
