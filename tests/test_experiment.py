@@ -82,7 +82,7 @@ def test_no_two_purposes_share_a_key():
 
 @pytest.mark.parametrize(
     ("schedule", "steps", "least"),
-    # sigma/alpha = 0.02: flow t/(1 - t); vp exp(B) - 1 with B = 0.1 t + 9.95 t^2; the table is vp at i/1000, a little off
+    # sigma/alpha = 0.02: flow t/(1 - t); vp exp(B) - 1 with B = 0.1 t + 9.95 t^2; the table is nearly vp at i/1000
     [("flow", 0, 0.02 / 1.02), ("vp", 0, 0.0030675), ("ddpm_linear", 1000, 0.003)],
 )
 def test_the_decoder_takes_over_where_it_is_told_to(schedule, steps, least):

@@ -5,7 +5,9 @@
 
 Members are the configs of one folder (--configs=configs/digits); a member's run is runs/<folder>_<name>, as the train
 command names it. Each is trained by that command in a process of its own, one after the other, and is resumed where it
-was cut off. A member that fails is told at the end; the others go on.
+was cut off. A member that fails is told at the end; the others go on. What is kept is the table (.md), its data
+(.json), and a picture (.png) with a row of samples for each member that has some in samples/seed0.npz of its run,
+where `python -m ddpm_jax.sample --workdir=RUN` puts them.
 """
 
 import json
@@ -15,11 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command
+import numpy as np
+
+from ddpm_jax import command, pictures
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_bytes, write_json
 
-HERE = Path(__file__).parent
+HERE, SHOWN = Path(__file__).parent, 20
 COLUMNS = (
     "member",
     "bits/dim, bound",
@@ -117,13 +121,15 @@ def lines(rows: dict[str, dict[str, Any]]) -> list[list[str]]:
 
 def references(result: dict[str, Any]) -> list[list[str]]:
     """What simple models score on the same test images, as rows of the same table."""
+    floors, lines = result["likelihood"]["floors"], result["quality"]["references"]
     table = []
-    for name, line in result["likelihood"]["floors"].items():
-        exact = f"{line['value']:.3f} +- {line['standard_error']:.3f} (exact)"
-        table.append([f"*{name.replace('_', ' ')}*", exact, *["-"] * (len(COLUMNS) - 2)])
-    for name, line in result["quality"]["references"].items():
-        figures = [f"{line['frechet']:.2f}", *(f"{line[key]:.3f}" for key in ("precision", "recall", "copies"))]
-        table.append([f"*{name.replace('_', ' ')}*", "-", "-", *figures, *["-"] * (len(COLUMNS) - 7)])
+    for name in [*floors, *(name for name in lines if name not in floors)]:
+        cells = ["-"] * (len(COLUMNS) - 1)
+        if floor := floors.get(name):
+            cells[0] = f"{floor['value']:.3f} +- {floor['standard_error']:.3f} (exact)"
+        if line := lines.get(name):
+            cells[2:6] = [f"{line['frechet']:.2f}", *(f"{line[key]:.3f}" for key in ("precision", "recall", "copies"))]
+        table.append([f"*{name.replace('_', ' ')}*", *cells])
     return table
 
 
@@ -142,6 +148,15 @@ def markdown(table: list[list[str]]) -> str:
     return "\n".join([text(COLUMNS), text(rule), *map(text, table)])
 
 
+def picture(path: Path, runs: Sequence[Path]) -> list[Path]:
+    """A row of samples of each run that has drawn some; gives back those runs."""
+    drawn = [run for run in runs if (run / "samples" / "seed0.npz").is_file()]
+    if drawn:
+        images = np.stack([np.load(run / "samples" / "seed0.npz")["images"][:SHOWN] for run in drawn])
+        pictures.save(path, pictures.tile(images / images.max() * 2 - 1))
+    return drawn
+
+
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = command.Parser(prog="python experiments/families/table.py", description=__doc__)
@@ -149,7 +164,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--only", metavar="A,B", default="", help="these members only")
     parser.add_argument("--runs", metavar="DIR", default="runs", help="where the runs are (runs)")
     parser.add_argument("--train", action="store_true", help="train and evaluate the members that are not, first")
-    parser.add_argument("--keep", action="store_true", help="write the table beside this file, as .md and .json")
+    parser.add_argument("--keep", action="store_true", help="write the table and a picture beside this file")
     options = command.parse(parser, arguments)
     folder, runs = Path(options.configs), Path(options.runs)
     configs = members(folder, options.only)
@@ -164,6 +179,9 @@ def main(arguments: Sequence[str]) -> None:
     if options.keep:
         write_bytes(HERE / f"{folder.name}.md", f"{table}\n".encode())
         write_json(HERE / f"{folder.name}.json", rows)
+        ordered = [runs / f"{folder.name}_{line[0]}" for line in lines(rows)]
+        for run in picture(HERE / f"{folder.name}.png", ordered):
+            print(f"in the picture: {run.name}")
     missing = [name for name in configs if name not in done]
     if missing:
         print(f"no figures yet: {', '.join(missing)}" + (f" (failed: {', '.join(failed)})" if failed else ""))

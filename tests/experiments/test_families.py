@@ -4,7 +4,9 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ddpm_jax.errors import UserError
 
@@ -82,6 +84,15 @@ def test_what_is_kept_is_data_with_its_kind(runs, monkeypatch):
     assert kept["likelihood"]["kind"] == "bound" and kept["ode"]["dequantisation"] == "uniform"
     assert kept["evaluations"] == 35 and kept["commit"] == "abc"
     assert (runs / "digits.md").read_text().startswith("| member")
+    assert not (runs / "digits.png").exists()  # nobody has drawn samples yet
+    for name, level in (("a", 16), ("b", 0)):
+        folder = runs / "runs" / f"digits_{name}" / "samples"
+        folder.mkdir()
+        np.savez(folder / "seed0.npz", images=np.full((30, 8, 8, 1), level, np.uint8))
+    run(runs, "--keep")
+    drawn = np.asarray(Image.open(runs / "digits.png"))
+    assert drawn.shape == (2 * 34 + 2, 20 * 34 + 2)
+    assert (drawn[10, 10], drawn[44, 10]) == (255, 0)  # the best member's row is the first
 
 
 @pytest.mark.parametrize(
