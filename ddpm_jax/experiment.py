@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from ddpm_jax import keys as random
 from ddpm_jax import likelihood, losses, models, samplers, schedules
 from ddpm_jax.data import Description
-from ddpm_jax.denoisers import Denoise, as_point, clip, gaussian_denoiser, guide, outputs, threshold
+from ddpm_jax.denoisers import CATEGORICAL, Denoise, as_point, clip, gaussian_denoiser, guide, outputs, threshold
 from ddpm_jax.models import Network
 from ddpm_jax.options import model_options, objective_options, sampler_options, schedule_options
 from ddpm_jax.processes import PROCESSES, Gaussian
@@ -168,7 +168,8 @@ class Experiment:
             denoise = threshold(denoise, config.threshold)
         elif config.clip:
             denoise = clip(denoise)
-        if config.eta < 1 or frames:  # the larger variance is the Markov process's alone; a film shows means, not draws
+        # Draws of x serve the Markov process with a variance of its own; a film shows means, not draws.
+        if config.eta < 1 or frames or self.config.model.prediction == CATEGORICAL:
             denoise = as_point(denoise)
         run = samplers.make(config.name, process, denoise, self.condition(labels), sampler_options(self.config))
         keys_prior, keys_steps = random.split(keys)

@@ -34,6 +34,7 @@ SCHEDULES: dict[str, Callable[..., Any]] = {
 }
 TABLES = ("ddpm_linear", "ddpm_cosine")
 TRAINED = ("learned",)
+HIDDEN = ("steps", "trains_shape")  # `make` sets these
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class Parametrised:
 def options(name: str) -> dict[str, Any]:
     """The options of a schedule and their defaults, without a table's number of steps."""
     parameters = inspect.signature(SCHEDULES[name]).parameters
-    return {option: parameter.default for option, parameter in parameters.items() if option != "steps"}
+    return {option: parameter.default for option, parameter in parameters.items() if option not in HIDDEN}
 
 
 def make(name: str, steps: int = 0, **chosen: Any) -> Parametrised:
@@ -66,9 +67,10 @@ def make(name: str, steps: int = 0, **chosen: Any) -> Parametrised:
     for option in chosen:
         if option not in options(name):
             raise ValueError(f"schedule {name!r} has no option {option!r}; it has {', '.join(options(name)) or 'none'}")
-    schedule = SCHEDULES[name](steps, **chosen) if name in TABLES else SCHEDULES[name](**chosen)
     if name in TRAINED:
-        return Parametrised(schedule.init, schedule.bind)
+        family = SCHEDULES[name](**chosen, trains_shape=steps > 0)
+        return Parametrised(family.init, family.bind)
+    schedule = SCHEDULES[name](steps, **chosen) if name in TABLES else SCHEDULES[name](**chosen)
     return Parametrised(lambda key: {}, lambda params: schedule)
 
 
