@@ -58,8 +58,10 @@ def base() -> ConfigDict:
     config.objective = objective = ConfigDict()
     objective.name = "simple"
     objective.times = "uniform"  # where in time training looks
-    objective.times_mean = -1.2  # of log sigma/alpha (log_normal), or of the logit of t (logit_normal: try 0 and 1)
-    objective.times_deviation = 1.2
+    objective.log_mean = -1.2  # of log sigma/alpha, for log_normal times
+    objective.log_deviation = 1.2
+    objective.logit_mean = 0.0  # of log(t/(1 - t)), for logit_normal times
+    objective.logit_deviation = 1.0
     objective.decoder = 0.0  # in continuous time, the share of a batch that is spent on the last interval (0, t_min]
     objective.min_snr = 5.0  # gamma of min_snr
     objective.sigmoid_bias = 2.0  # b of sigmoid

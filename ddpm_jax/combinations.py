@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ddpm_jax import denoisers, losses, samplers, schedules
+from ddpm_jax import denoisers, grids, losses, samplers, schedules
 from ddpm_jax.errors import fail
 from ddpm_jax.options import SCHEDULE_OPTIONS, objective_options, sampler_options, schedule_options
 
@@ -20,9 +20,10 @@ def check(config: ConfigDict) -> None:
     alpha_end, sigma_start = _schedule(config)
     silent = alpha_end == 0
     _prediction(config, silent, sigma_start)
-    _objective(config, silent)
     _trained_schedule(config)
+    _objective(config, silent, sigma_start)
     _sampler(config, silent)
+    _grids(config)
 
 
 def _schedule(config: ConfigDict) -> tuple[float, float]:
@@ -59,6 +60,10 @@ def _prediction(config: ConfigDict, silent: bool, sigma_start: float) -> None:
         fail("model.prediction", f"the score is infinite where {name} begins, sigma(0) = 0; use epsilon")
     if model.prediction == "velocity" and name in schedules.TABLES:
         fail("model.prediction", f"it needs the schedule's derivatives, and {name} is a table; use v, or vp's schedule")
+    if silent and model.time in ("log_sigma", "quarter_log_sigma", "log_snr"):
+        fail("model.time", f"{model.time} is infinite where {name} ends, at alpha(1) = 0; use thousand")
+    if model.variance == "learned" and not config.process.steps:
+        fail("model.variance", "nothing trains a variance in continuous time; set config.process.steps or fixed_small")
     if model.prediction == denoisers.CATEGORICAL and model.variance != "fixed_small":
         fail("model.variance", f"a categorical prediction has no {model.variance} variance; use fixed_small")
     if model.name == "ncsnpp" and model.time in ("index", "thousand", "log_snr"):
@@ -71,7 +76,7 @@ def _prediction(config: ConfigDict, silent: bool, sigma_start: float) -> None:
         fail("model.time", "there is no index in continuous time; use thousand, log_sigma or log_snr")
 
 
-def _objective(config: ConfigDict, silent: bool) -> None:
+def _objective(config: ConfigDict, silent: bool, sigma_start: float) -> None:
     name, steps, section = config.process.schedule, config.process.steps, config.objective
     objective = losses.OBJECTIVES[section.name](objective_options(config))
     if objective.blind_at_zero_alpha and silent:
@@ -82,6 +87,12 @@ def _objective(config: ConfigDict, silent: bool) -> None:
         fail("objective.name", "hybrid trains a variance; set config.model.variance=learned")
     if config.model.variance == "learned" and section.name not in ("hybrid", "bound"):
         fail("model.variance", f"objective {section.name!r} does not train a variance; use hybrid or bound")
+    if section.name == "score" and sigma_start == 0:
+        fail("objective.name", f"the score is infinite where {name} begins, sigma(0) = 0; use simple")
+    if section.decoder and section.name != "bound":
+        fail(
+            "objective.decoder", f"only the bound has an interval of its own for the decoder, not {section.name}; use 0"
+        )
     if section.decoder and steps:
         fail("objective.decoder", "in discrete time the last interval is one of T; leave it 0")
 
@@ -94,8 +105,8 @@ def _trained_schedule(config: ConfigDict) -> None:
         fail("objective.name", f"the schedule {name} is trained too, which only the bound can do; use bound")
     if not config.process.steps and not section.decoder:
         fail("objective.decoder", f"the start of {name} is trained, so its last interval must count: try 0.125")
-    if section.times == "log_normal":
-        fail("objective.times", f"log_normal needs a schedule that stays as it is, and {name} is trained")
+    if section.times in ("log_normal", "logit_normal"):
+        fail("objective.times", f"{name} is trained on the bound, which is a mean over uniform times; use stratified")
     if config.sampler.spacing != "uniform":
         fail("sampler.spacing", f"the grid is fixed before {name} is trained; use uniform")
 
@@ -115,5 +126,38 @@ def _sampler(config: ConfigDict, silent: bool) -> None:
         fail(f"sampler.{key}", reason)
     if sampler.spacing in ("trailing", "leading") and not table:
         fail("sampler.spacing", f"{sampler.spacing} is for tables; with {process.schedule} use uniform or karras")
-    if table and sampler.steps > process.steps:
+    if process.steps and sampler.steps > process.steps:
         fail("sampler.steps", f"{sampler.steps} is more than config.process.steps {process.steps}")
+    if sampler.churn and not sampler.churn_min < sampler.churn_max:
+        fail(
+            "sampler.churn_max", f"{sampler.churn_max} is not above config.sampler.churn_min: no step would be churned"
+        )
+
+
+def _grids(config: ConfigDict) -> None:
+    """The grids of sampling and of the bound can be made, and Langevin moves on the first do not diverge."""
+    sampler, evaluation = config.sampler, config.evaluation
+    if not config.process.steps and evaluation.likelihood_groups == 1:
+        fail("evaluation.likelihood_groups", "one stratum leaves no time between the prior and the decoder; use 100")
+    try:
+        schedule, grid = grids.schedule_of(config), grids.sampling(config)
+    except ValueError as error:
+        fail("sampler.spacing", f"no grid of {sampler.steps} steps with this t_min and rho: {error}")
+    if len(grid) > 1 and not (np.diff(grid) < 0).all():
+        fail(
+            "sampler.steps", f"{sampler.steps} {sampler.spacing} steps are finer than the levels of training; use fewer"
+        )
+    if sampler.name == "annealed_langevin":
+        alpha, sigma = schedule(np.asarray(grid[-2:-1], np.float32))
+        ratio = float((sigma / alpha)[0]) ** 2
+        if sampler.langevin_step >= 4 * ratio:
+            fail(
+                "sampler.langevin_step",
+                f"moves diverge from 4 (sigma/alpha)^2 at the last level, here {4 * ratio:.2g}; use {0.2 * ratio:.2g}",
+            )
+    try:
+        bound = grids.bound(config)
+    except ValueError as error:
+        fail("evaluation.decoder_noise", f"no bound begins at this noise: {error}")
+    if len(bound) < 3:
+        fail("evaluation.decoder_noise", f"{evaluation.decoder_noise} is above all noise but the last; lower it")

@@ -155,7 +155,8 @@ AT_LEAST: dict[str, float] = {
 
 ABOVE_ZERO = (
     "model.sigma_data",
-    "objective.times_deviation",
+    "objective.log_deviation",
+    "objective.logit_deviation",
     "objective.min_snr",
     "sampler.rho",
     "sampler.snr",
@@ -198,8 +199,8 @@ def choices() -> dict[str, tuple[str, ...]]:
         "model.name": NETWORKS,
         "model.prediction": (*denoisers.PREDICTIONS, denoisers.CATEGORICAL),
         "model.variance": denoisers.VARIANCES,
-        "model.time": denoisers.TIMES,
-        "model.input": denoisers.INPUTS,
+        "model.time": denoisers.C_NOISE,
+        "model.input": denoisers.C_IN,
         "objective.name": losses.OBJECTIVES,
         "objective.times": TIMES,
         "sampler.name": SAMPLERS,
@@ -281,8 +282,6 @@ def check_data(config: ConfigDict, description: Any, training_images: int) -> No
         fail("model.conditional", f"data set {description.name!r} has no labels")
     if description.levels is None:
         fail("data.name", f"{description.name!r} has no levels, so there are no bits per dimension to evaluate")
-    if config.model.prediction == "categorical" and description.levels is None:
-        fail("model.prediction", f"{description.name!r} has no levels to be categorical over")
     if config.data.flip and len(description.shape) < 2:
         fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
     if config.evaluation.at_end and min(description.space) < SMALLEST_SIDE:

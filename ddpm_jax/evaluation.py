@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ddpm_jax import grids, pictures
 from ddpm_jax import keys as random
-from ddpm_jax import pictures
 from ddpm_jax.data import Dataset, Description, Source
 from ddpm_jax.experiment import SAMPLES, Experiment, purpose_key
 from ddpm_jax.likelihood import bits_per_dimension, floor_lines, interval_groups
@@ -75,7 +75,7 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
         figures[split] = {**dataclasses.asdict(figure), "parts": parts}
     if evaluation.ode_images:
         figures["ode"] = _ode(experiment, plan, params, dataset, bar)
-    grid = experiment.bound_grid()
+    grid = grids.bound(experiment.config)
     groups, intervals = evaluation.likelihood_groups, len(grid) - 1
     train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
     levels = len(dataset.description.values)

@@ -6,20 +6,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from ml_collections import ConfigDict
 
+from ddpm_jax import grids, likelihood, losses, models, samplers, schedules
 from ddpm_jax import keys as random
-from ddpm_jax import likelihood, losses, models, samplers, schedules
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import CATEGORICAL, Denoise, as_point, clip, gaussian_denoiser, guide, outputs, threshold
 from ddpm_jax.models import Network
-from ddpm_jax.options import model_options, objective_options, sampler_options, schedule_options
+from ddpm_jax.options import model_options, objective_options, sampler_options, times_options
 from ddpm_jax.processes import PROCESSES, Gaussian
 from ddpm_jax.schedules import Parametrised
-from ddpm_jax.schedules.grids import make_grid
-from ddpm_jax.schedules.times import Times, make_times
+from ddpm_jax.schedules.times import TimeDistribution, make_times
 
 PARAMETERS, TRAINING, SAMPLES, VALIDATION, LIKELIHOOD = range(5)
 
@@ -42,19 +40,7 @@ class Experiment:
     @cached_property
     def schedule(self) -> Parametrised:
         """The schedule, before its parameters."""
-        process = self.config.process
-        return schedules.make(process.schedule, process.steps, **schedule_options(self.config))
-
-    @cached_property
-    def initial_schedule(self) -> schedules.Schedule:
-        """The schedule as it is before training: itself, if it has no parameters."""
-        return self.schedule.bind(self.schedule.init(purpose_key(self.config.seed, PARAMETERS)))
-
-    @cached_property
-    def t_min(self) -> float:
-        """The least time that a network sees."""
-        process = self.config.process
-        return 1 / process.steps if process.steps else process.t_min or schedules.t_min(process.schedule)
+        return grids.family_of(self.config)
 
     def process(self, params: Any) -> Gaussian:
         """Removal of information, with these parameters."""
@@ -75,18 +61,12 @@ class Experiment:
         return {"network": self.network.init(key_network), "schedule": self.schedule.init(key_schedule)}
 
     @cached_property
-    def times(self) -> Times:
+    def times(self) -> TimeDistribution:
         """Where in time training looks."""
-        objective = self.config.objective
-        return make_times(
-            objective.times,
-            self.initial_schedule,
-            self.config.process.steps,
-            self.t_min,
-            decoder=objective.decoder,
-            mean=objective.times_mean,
-            deviation=objective.times_deviation,
-        )
+        config, objective = self.config, self.config.objective
+        schedule, least = grids.schedule_of(config), grids.t_min(config)
+        options = times_options(config)
+        return make_times(objective.times, schedule, config.process.steps, least, objective.decoder, **options)
 
     @cached_property
     def objective(self) -> losses.Objective:
@@ -127,8 +107,8 @@ class Experiment:
         t: Float[Array, " batch"],
         s: Float[Array, " batch"],
         weight: Float[Array, " batch"],
-    ) -> Float[Array, " batch"]:
-        """The training loss of each example of a stored batch, `[batch]`."""
+    ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        """The training loss of each example of a stored batch, and its term without weight: see `losses.loss`."""
         keys_drop, keys_noise = random.split(keys)
         labels = batch["condition"]
         dropped = random.bernoulli(keys_drop, self.config.objective.condition_drop, labels.shape)
@@ -144,12 +124,7 @@ class Experiment:
         t, s, weight = (drawn[:, 0] for drawn in jax.vmap(lambda key: self.times.draw(key, 1, history))(keys_times))
         x, condition = self.description.encode(rows["image"]), self.condition(rows["label"])
         process, denoise = self.process(params), self.denoiser(params)
-        return losses.loss(process, denoise, self.objective, keys_noise, x, condition, t, s, weight)
-
-    def grid(self, steps: int | None = None) -> np.ndarray:
-        """The sampler's time grid; of `steps` intervals if given."""
-        sampler = self.config.sampler
-        return make_grid(self.initial_schedule, steps or sampler.steps, sampler.spacing, self.t_min, sampler.rho)
+        return losses.loss(process, denoise, self.objective, keys_noise, x, condition, t, s, weight)[0]
 
     def sample(
         self,
@@ -174,30 +149,8 @@ class Experiment:
         run = samplers.make(config.name, process, denoise, self.condition(labels), sampler_options(self.config))
         keys_prior, keys_steps = random.split(keys)
         start = process.prior(keys_prior, (labels.shape[0], *self.description.shape))
-        x, film, evaluations = run(self.grid(steps), keys_steps, start, frames)
+        x, film, evaluations = run(grids.sampling(self.config, steps), keys_steps, start, frames)
         return self.description.decode(x), film, evaluations
-
-    def bound_grid(self) -> np.ndarray:
-        """The intervals of the variational bound: those of discrete time, or strata of continuous time.
-
-        The last, the decoder's, may begin where there is still noise: any beginning gives a bound.
-        """
-        steps, evaluation = self.config.process.steps, self.config.evaluation
-        trained = self.config.process.schedule in schedules.TRAINED  # such a schedule begins where it is best
-        least = self.t_min
-        if evaluation.decoder_noise and not trained:
-            least = max(least, self._time_of_noise(evaluation.decoder_noise))
-        if steps:
-            times = np.arange(steps, 0, -1) / steps
-            return np.append(times[times >= least - 0.5 / steps], 0.0)
-        # Strata of one width in log-SNR make the terms alike; a learned schedule sees to that itself.
-        spacing = "uniform" if trained else "log_snr"
-        return make_grid(self.initial_schedule, evaluation.likelihood_groups or 1000, spacing, least)
-
-    def _time_of_noise(self, noise: float) -> float:
-        """The time whose sigma/alpha this is."""
-        with jax.ensure_compile_time_eval():  # a grid is a constant, also where a program that uses it is traced
-            return float(schedules.time_of_log_snr(self.initial_schedule, jnp.float32(-2 * np.log(noise))))
 
     def bound(self, params: Any, rows: dict[str, Array]) -> likelihood.Terms:
         """The variational bound's terms for stored images; noise belongs to row numbers."""
@@ -205,7 +158,7 @@ class Experiment:
         return likelihood.bound(
             self.process(params),
             self.denoiser(params),
-            self.bound_grid(),
+            grids.bound(self.config),
             random.per_example(purpose_key(0, LIKELIHOOD), rows["row"]),
             self.description.encode(rows["image"]),
             self.condition(rows["label"]),
@@ -227,7 +180,7 @@ class Experiment:
             random.per_example(purpose_key(1, LIKELIHOOD), rows["row"]),
             self.description.encode(rows["image"]),
             self.condition(rows["label"]),
-            t_min=self.t_min,
+            t_min=grids.t_min(self.config),
             divergence=evaluation.ode_divergence,
             draws=evaluation.ode_draws,
             rtol=evaluation.ode_tolerance,

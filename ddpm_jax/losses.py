@@ -28,7 +28,7 @@ class Objective:
         term: the loss of the interval (s, t]; s = t in continuous time.
         once: `(process, x) -> [batch]`; it matters only where the process has parameters.
         needs_rates: whether it needs the schedule's derivatives.
-        blind_at_zero_alpha: whether it is an error of epsilon, which asks for nothing where alpha = 0.
+        blind_at_zero_alpha: whether its weight on x is that of an error of epsilon where alpha = 0: none.
     """
 
     term: Term
@@ -121,7 +121,7 @@ OBJECTIVES: dict[str, Callable[[Options], Objective]] = {
     "v": lambda o: Objective(space("v", o.sigma_data)),
     "velocity": lambda o: Objective(space("velocity", o.sigma_data), needs_rates=True),
     "edm": lambda o: Objective(space("F", o.sigma_data)),
-    "min_snr": lambda o: Objective(min_snr(o.min_snr)),
+    "min_snr": lambda o: Objective(min_snr(o.min_snr), blind_at_zero_alpha=True),
     "sigmoid": lambda o: Objective(sigmoid(o.sigmoid_bias), needs_rates=True),
     "bound": lambda o: bits(o.steps),
     "hybrid": lambda o: hybrid(o.steps, o.hybrid),
@@ -138,13 +138,14 @@ def loss(
     t: Float[Array, " batch"],
     s: Float[Array, " batch"],
     weight: Float[Array, " batch"] | float = 1.0,
-) -> Float[Array, " batch"]:
-    """The objective at x_t, one draw of q(x_t | x) for each example: `[batch]`.
+) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+    """The objective at x_t, a draw of q(x_t | x) for each example: weight * term + once, and the term alone; `[batch]`.
 
     The times of a batch come from outside because they may depend on one another (stratified times), while the noise
     of an example depends on its key alone. That is what lets devices share a batch without changing the recipe. So does
-    `weight`, which makes up for times that were not drawn uniformly.
+    `weight`, which makes up for times that were not drawn uniformly; how they are drawn may depend on past terms.
     """
     z = process.noise(keys, x.shape)
     posterior = denoise(process.corrupt(x, z, t), t, condition)
-    return weight * objective.term(process, posterior, x, z, t, s) + objective.once(process, x)
+    term = objective.term(process, posterior, x, z, t, s)
+    return weight * term + objective.once(process, x), term

@@ -15,6 +15,15 @@ def schedule_options(config: ConfigDict) -> dict[str, float]:
     return {name: float(config.process[name]) for name in SCHEDULE_OPTIONS if config.process[name]}
 
 
+def times_options(config: ConfigDict) -> dict[str, float]:
+    """The mean and the deviation of the time distributions that have them."""
+    section = config.objective
+    return {
+        "log_normal": {"mean": section.log_mean, "deviation": section.log_deviation},
+        "logit_normal": {"mean": section.logit_mean, "deviation": section.logit_deviation},
+    }.get(section.times, {})
+
+
 def objective_options(config: ConfigDict) -> losses.Options:
     """What the objective may depend on."""
     section = config.objective

@@ -18,6 +18,17 @@ CHANGES = ("sampler", "spacing", "steps", "eta", "label", "guidance", "ema")
 """Options that change what a seed gives; they are part of the default output's name."""
 
 
+def forget_options(config: Any) -> None:
+    """Set what the sampler that was asked for does not read to what means nothing."""
+    from ddpm_jax.samplers import SAMPLERS
+
+    sampler = SAMPLERS.get(config.sampler.name)
+    if sampler is not None and not sampler.corrects:
+        config.sampler.corrector_steps = 1
+    if sampler is not None and not sampler.churns:
+        config.sampler.churn = 0.0
+
+
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = command.Parser(prog="python -m ddpm_jax.sample", description=__doc__)
@@ -51,6 +62,9 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("sampler", "spacing", "steps", "eta", "guidance", "ema"):
         if (value := getattr(options, name)) is not None:
             config.sampler["name" if name == "sampler" else name] = value
+    command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then
+    if options.sampler:
+        forget_options(config)
     try:
         configuration.check(config)
     except UserError as error:
@@ -68,7 +82,6 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--output: {output} is a folder; give a path without ending, such as {output}/mine")
     if options.label is not None and not config.model.conditional:
         raise UserError("--label: this model was trained without labels")
-    command.start_jax(config.parallel.distributed)
 
     import io
 

@@ -30,11 +30,11 @@ def main(arguments: Sequence[str]) -> None:
         return
     from ddpm_jax import configuration, runs
 
+    command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then
     configuration.check(config)
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
     folder = Path(options.workdir) if options.workdir else runs.default_folder(options.config, overrides, config)
-    command.start_jax(config.parallel.distributed)
     train(config, folder)
 
 

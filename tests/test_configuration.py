@@ -216,5 +216,3 @@ def test_what_depends_on_data():
     assert model_options(small(), DIGITS)["labels"] == 0
     real = replace(DIGITS, levels=None)
     assert "has no levels, so there are no bits per dimension" in refused(c.check_data, small(), real, 10)
-    line = refused(c.check_data, changed(model__prediction="categorical"), real, 10)
-    assert "no levels" in line

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
+from ddpm_jax import losses, schedules
 from ddpm_jax.denoisers import Normal, gaussian_denoiser
 from ddpm_jax.likelihood import bound
-from ddpm_jax.losses import OBJECTIVES, Options, loss
+from ddpm_jax.losses import OBJECTIVES, Options
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, ddpm_cosine, ddpm_linear
 from ddpm_jax.schedules.grids import make_grid
@@ -28,6 +29,11 @@ def keys(rows, seed=0):
 
 def denoiser(network, prediction, variance="fixed_small", process=DDPM):
     return gaussian_denoiser(network, process, prediction, variance, "thousand", sigma_data=DATA)
+
+
+def loss(*arguments):
+    """What is minimised, without the term by itself."""
+    return losses.loss(*arguments)[0]
 
 
 def objective(name, **options):
@@ -110,8 +116,8 @@ def test_a_loss_in_the_networks_own_space_is_the_error_of_its_output(name, sched
     from ddpm_jax.denoisers import PREDICTIONS, point
 
     p, q = PREDICTIONS[SPACES[name]](point(process, t, X, DATA))
-    wrong = p * X + q * z + 0.3 / jnp.maximum(1, jnp.abs(q))  # in a unit in which float32 can tell it
-    expected = 0.09 / np.maximum(1, np.abs(np.broadcast_to(q, X.shape)[:, 0])) ** 2
+    wrong = p * X + q * z + 0.3 * jnp.maximum(1, jnp.abs(q))  # in a unit in which float32 can tell it
+    expected = 0.09 * np.maximum(1, np.abs(np.broadcast_to(q, X.shape)[:, 0])) ** 2
     denoise = denoiser(lambda *_: wrong, SPACES[name], process=process)
     ours = loss(process, denoise, objective(name), keys(ROWS), X, None, t, t)
     np.testing.assert_allclose(ours, expected, rtol=5e-3)
@@ -200,11 +206,11 @@ def test_the_bound_objective_is_the_likelihoods_bound_in_bits(variance):
     terms = jax.jit(lambda x: bound(process, denoise, np.arange(steps, -1, -1) / steps, keys(1), x))(x)
 
     @jax.jit
-    def losses(x, t, s):
+    def each_of(x, t, s):
         return loss(process, denoise, objective("bound", steps=steps), keys(steps), x, None, t, s)
 
     index = jnp.arange(1, steps + 1)
-    each = losses(jnp.tile(x, (steps, 1)), index / steps, (index - 1) / steps)
+    each = each_of(jnp.tile(x, (steps, 1)), index / steps, (index - 1) / steps)
     assert SITES * np.log(2) * float(each.mean()) == pytest.approx(float(terms.total[0]), rel=1e-4)
 
 
@@ -224,3 +230,49 @@ def test_the_bound_objective_in_continuous_time_is_the_likelihoods_bound_in_bits
     error = np.hypot(np.std(ours) / np.sqrt(rows), expected.std() / np.sqrt(2000))
     assert float(np.mean(ours)) == pytest.approx(expected.mean(), abs=4 * error)
     assert error < 0.02 * expected.mean()
+
+
+def test_all_of_the_bound_trains_a_learned_schedule():
+    """Its gradient in the schedule's ends is that of the whole bound, by differences: prior, steps and decoder."""
+    rows, t_min, share = 4000, 1e-5, 0.25
+    family = schedules.make("learned", 0, gamma_min=-3.0, gamma_max=1.0)  # ends that cost something
+    params = jax.tree.map(jnp.asarray, family.init(jax.random.key(0)))
+    times = make_times("stratified", family.bind(params), 0, t_min, share)
+    t, s, weight = times.draw(jax.random.key(0), rows, times.start())
+    x = jnp.tile(X[:4], (rows // 4, 1))
+
+    def trained(params):
+        process = Gaussian(family.bind(params), DDPM.values)
+        denoise = denoiser(lambda x_t, *_: 0.6 * x_t, "x0", process=process)
+        return loss(process, denoise, objective("bound", steps=0), keys(rows), x, None, t, s, weight).mean()
+
+    @jax.jit
+    def whole(params):
+        process = Gaussian(family.bind(params), DDPM.values)
+        denoise = denoiser(lambda x_t, *_: 0.6 * x_t, "x0", process=process)
+        grid = np.append(np.linspace(1, t_min, 40), 0)
+        terms = bound(process, denoise, grid, keys(rows, 1), x, continuous=True)
+        return terms.total.mean() / (SITES * np.log(2))
+
+    gradient = jax.jit(jax.grad(trained))(params)
+    for end in ("start", "range"):
+        by = 0.02
+        up, down = ({**params, end: params[end] + sign * by} for sign in (1, -1))
+        slope = float(whole(up) - whole(down)) / (2 * by)
+        assert abs(slope) > 0.03  # or this would show nothing
+        assert float(gradient[end]) == pytest.approx(slope, rel=0.1)
+    shape = [gradient[name] for name in gradient if name not in ("start", "range")]
+    assert all((leaf == 0).all() for leaf in shape)  # it does not matter in continuous time, and is left alone
+
+
+def test_the_shape_of_a_learned_schedule_is_trained_in_discrete_time():
+    family = schedules.make("learned", 10)
+    params = jax.tree.map(jnp.asarray, family.init(jax.random.key(0)))
+
+    def trained(params):
+        process = Gaussian(family.bind(params), DDPM.values)
+        denoise = denoiser(lambda x_t, *_: 0.6 * x_t, "x0", process=process)
+        return loss(process, denoise, objective("bound", steps=10), keys(ROWS), X, None, T, T - 0.1).mean()
+
+    gradient = jax.grad(trained)(params)
+    assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradient))

@@ -12,9 +12,9 @@ What differs: the last interval is a draw of its own, which takes an eighth of t
 around the network's estimate; theirs is added to every example's loss and uses no network, only how likely each level
 makes x_t. Their network's raw output is epsilon - x_t, ours epsilon. Their schedule is a straight line with two
 learned ends (in the code; a monotone network in the paper), ours the same but for its shape, a little off a straight
-line and held. Weight decay falls on all parameters, theirs not on biases. Levels lie on [-1, 1] with both ends, theirs inside by 1/256. Blocks have DDPM's
-first weights. Samples are rounded estimates, which their argmax is too. Batches are drawn with replacement, and the
-average forgets its start sooner, which matters in the first 90,000 steps only.
+line and held. Weight decay falls on all parameters, theirs not on biases. Levels lie on [-1, 1] with both ends, theirs
+inside by 1/256. Blocks have DDPM's first weights. Samples are rounded estimates, which their argmax is too. Batches
+are drawn with replacement, and the average forgets its start sooner, which matters in the first 90,000 steps only.
 """
 
 from ml_collections import ConfigDict

@@ -8,10 +8,10 @@ samplers and likelihoods take what it makes as an argument.
 from ddpm_jax.denoisers.categorical import Categorical
 from ddpm_jax.denoisers.parameterisation import (
     BLIND_AT_ZERO_ALPHA,
+    C_IN,
+    C_NOISE,
     CATEGORICAL,
-    INPUTS,
     PREDICTIONS,
-    TIMES,
     VARIANCES,
     Denoise,
     gaussian_denoiser,
@@ -24,9 +24,9 @@ from ddpm_jax.denoisers.wrappers import as_point, clip, guide, threshold
 __all__ = [
     "BLIND_AT_ZERO_ALPHA",
     "CATEGORICAL",
-    "INPUTS",
+    "C_IN",
+    "C_NOISE",
     "PREDICTIONS",
-    "TIMES",
     "VARIANCES",
     "Categorical",
     "Denoise",

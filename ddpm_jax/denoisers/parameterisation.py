@@ -83,7 +83,7 @@ section 3.2). Both hold where alpha^2 + sigma^2 = 1 and eta = 1. A learned w = s
 and Dhariwal 2021, eq. 15; theirs goes between the logarithms, ours between the variances, which needs no table.
 """
 
-TIMES: dict[str, Callable[[Gaussian, Float[Array, " batch"], int], Float[Array, " batch"]]] = {
+C_NOISE: dict[str, Callable[[Gaussian, Float[Array, " batch"], int], Float[Array, " batch"]]] = {
     "index": lambda process, t, steps: t * steps - 1,
     "thousand": lambda process, t, steps: 999 * t,
     "log_sigma": lambda process, t, steps: -0.5 * process.log_snr(t, t) - jnp.log(2.0),
@@ -97,7 +97,7 @@ log(sigma/alpha / 2) (score SDE, VE, for images in [-1, 1]). `quarter_log_sigma`
 2022, table 1). `log_snr` brings VDM's range -log SNR = -13.3 ... 5 to 0 ... 1000 (Kingma et al. 2021, their code).
 """
 
-INPUTS: dict[str, Callable[[Point], Array | float]] = {"none": lambda at: 1.0, "unit": lambda at: at.unit}
+C_IN: dict[str, Callable[[Point], Array | float]] = {"none": lambda at: 1.0, "unit": lambda at: at.unit}
 """The factor of x_t before the network sees it (c_in), by name."""
 
 CATEGORICAL = "categorical"
@@ -142,8 +142,8 @@ def gaussian_denoiser(
         prediction: a name in `PREDICTIONS`, or `categorical`: then raw holds logits over the levels, and the posterior
             is their product with the likelihood q(x_t | x) of each level.
         variance: a name in `VARIANCES`.
-        time: a name in `TIMES`.
-        input: a name in `INPUTS`.
+        time: a name in `C_NOISE`.
+        input: a name in `C_IN`.
         steps: T, for the time told as an index.
         sigma_data: the deviation of a value of the data.
 
@@ -154,7 +154,7 @@ def gaussian_denoiser(
     def denoise(x_t: Images, t: Times, condition: Any) -> Any:
         t = jnp.broadcast_to(t, x_t.shape[:1])
         at = point(process, t, x_t, sigma_data)
-        raw = network(INPUTS[input](at) * x_t, TIMES[time](process, t, steps), condition)
+        raw = network(C_IN[input](at) * x_t, C_NOISE[time](process, t, steps), condition)
         if prediction == CATEGORICAL:
             if process.values is None:
                 raise ValueError("a categorical prediction needs a process that knows the levels' values")

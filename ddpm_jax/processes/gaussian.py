@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ddpm_jax import keys as random
+from ddpm_jax import schedules
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.schedules import Schedule
 
 
 def expand(t: Times, like: Images) -> Array:
@@ -34,7 +33,7 @@ class Gaussian:
             t = 0; None for data without levels, which has no such term.
     """
 
-    schedule: Schedule
+    schedule: schedules.Schedule
     values: np.ndarray | None = None
 
     def at(self, t: Times, like: Images) -> tuple[Array, Array]:
@@ -50,15 +49,11 @@ class Gaussian:
 
     def log_snr(self, t: Times, like: Images) -> Array:
         """2 log(alpha / sigma), lambda in the literature; for t > 0."""
-        alpha, sigma = self.at(t, like)
-        return 2 * (jnp.log(alpha) - jnp.log(sigma))
+        return schedules.log_snr(self.schedule, expand(t, like))
 
     def rates(self, t: Times, like: Images) -> tuple[Array, Array]:
         """(alpha', sigma'), the derivatives in t, for t > 0. Raises ValueError for a schedule without derivatives."""
-        if not self.continuous:
-            raise ValueError("this schedule is a table, which has no derivative in t")
-        t = expand(t, like)
-        return jax.jvp(self.schedule, (t,), (jnp.ones_like(t),))[1]
+        return schedules.rates(self.schedule, expand(t, like))
 
     @property
     def continuous(self) -> bool:
@@ -66,14 +61,8 @@ class Gaussian:
         return getattr(self.schedule, "continuous", True)
 
     def drift_diffusion(self, t: Times, like: Images) -> tuple[Array, Array]:
-        """(f, g^2) of the forward equation dx = f x dt + g dw: f = alpha'/alpha, g^2 = (sigma^2)' - 2 f sigma^2.
-
-        Song et al. 2021b, eq. 29, solved for f and g. Infinite where alpha = 0.
-        """
-        alpha, sigma = self.at(t, like)
-        alpha_rate, sigma_rate = self.rates(t, like)
-        f = alpha_rate / alpha
-        return f, 2 * sigma * (sigma_rate - f * sigma)
+        """(f, g^2) of the forward equation dx = f x dt + g dw, for t > 0. Infinite where alpha = 0."""
+        return schedules.drift_diffusion(self.schedule, expand(t, like))
 
     def score(self, x_t: Images, x: Images, t: Times) -> Images:
         """The gradient of log q(x_t) in x_t, where x = E[x | x_t]: (alpha x - x_t) / sigma^2 (Tweedie's formula)."""

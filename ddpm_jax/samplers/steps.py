@@ -50,7 +50,7 @@ def reverse_diffusion(process: Gaussian, estimate: Estimate) -> Step:
 
     a = alpha_t/alpha_s and b^2 = sigma_t^2 - a^2 sigma_s^2, which makes Song et al. 2021b's eq. 46 a sampler for any
     schedule, tables too: with alpha = 1 it is their VE form, with a^2 = 1 - beta and b^2 = beta their VP form
-    (algorithms 4 and 5). Biased at first order in the step. Needs alpha(1) > 0. The estimate is the posterior's mean,
+    (algorithms 2 and 3). Biased at first order in the step. Needs alpha(1) > 0. The estimate is the posterior's mean,
     and what the last step returns.
     """
 

@@ -27,9 +27,9 @@ class Learned:
     That is theirs, l1(t) + l3(sigmoid(l2(l1(t)))), without the scales and biases that the normalisation cancels. Both
     endpoints are parameters, gamma_1 - gamma_0 is positive by construction, and m rises for any parameters.
 
-    In continuous time the bound does not depend on the shape m, only on the endpoints (Kingma et al. 2021, section 4.1),
-    so its gradient in the shape is noise. They train the shape to make the estimator's variance small; here it is held
-    as it starts, nearly straight (`trains_shape` False), as in their published CIFAR-10 run.
+    In continuous time the bound does not depend on the shape m, only on the endpoints (Kingma et al. 2021, section
+    4.1), so its gradient in the shape is noise. They train the shape to make the estimator's variance small; here it
+    is held as it starts, nearly straight (`trains_shape` False), as in their published CIFAR-10 run.
 
     Attributes:
         gamma_min: gamma(0) at the start of training; its best value falls by about 2 log 2 for each bit of the data.

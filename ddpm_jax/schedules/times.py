@@ -27,7 +27,7 @@ UNIFORM_SHARE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Times:
+class TimeDistribution:
     """Where in time training looks.
 
     Attributes:
@@ -90,7 +90,7 @@ class Place:
         return t - 0.5 / self.steps if self.steps else (t - self.t_min) / (1 - self.t_min)
 
 
-def uniform(place: Place) -> Times:
+def uniform(place: Place) -> TimeDistribution:
     """Each interval as often as any other (Ho et al. 2020, algorithm 1)."""
 
     def draw(key: Key[Array, ""], count: int, history: Any) -> Draws:
@@ -99,10 +99,10 @@ def uniform(place: Place) -> Times:
         last, u = place.split(jax.random.uniform(key, (count,)))
         return place.uniform(u, 1.0, last)
 
-    return Times(draw)
+    return TimeDistribution(draw)
 
 
-def stratified(place: Place) -> Times:
+def stratified(place: Place) -> TimeDistribution:
     """Uniform times, of which each of `count` equal parts of [0, 1) has exactly one (Kingma et al. 2021, appendix I.1).
 
     All lie at the same place of their part, and each by itself is uniform. It takes most of the time's share of the
@@ -115,10 +115,10 @@ def stratified(place: Place) -> Times:
         last, u = place.split((part + jax.random.uniform(key_offset, ())) / count)
         return place.uniform(u, 1.0, last)
 
-    return Times(draw)
+    return TimeDistribution(draw)
 
 
-def log_normal(place: Place, schedule: Schedule, mean: float | None, deviation: float | None) -> Times:
+def log_normal(place: Place, schedule: Schedule, mean: float | None, deviation: float | None) -> TimeDistribution:
     """log(sigma/alpha) is normal (Karras et al. 2022, table 1: mean -1.2, deviation 1.2), on any schedule."""
     mean, deviation = -1.2 if mean is None else mean, 1.2 if deviation is None else deviation
 
@@ -127,10 +127,10 @@ def log_normal(place: Place, schedule: Schedule, mean: float | None, deviation: 
         t = time_of_log_snr(schedule, -2 * (mean + deviation * jax.scipy.special.ndtri(u)))
         return place.interval(t, 1.0, last, table=isinstance(schedule, Table))
 
-    return Times(draw)
+    return TimeDistribution(draw)
 
 
-def logit_normal(place: Place, mean: float | None, deviation: float | None) -> Times:
+def logit_normal(place: Place, mean: float | None, deviation: float | None) -> TimeDistribution:
     """log(t/(1 - t)) is normal (Esser et al. 2024, eq. 19: mean 0, deviation 1)."""
     mean, deviation = 0.0 if mean is None else mean, 1.0 if deviation is None else deviation
 
@@ -138,11 +138,11 @@ def logit_normal(place: Place, mean: float | None, deviation: float | None) -> T
         last, u = place.split(jax.random.uniform(key, (count,)))
         return place.interval(jax.nn.sigmoid(mean + deviation * jax.scipy.special.ndtri(u)), 1.0, last)
 
-    return Times(draw)
+    return TimeDistribution(draw)
 
 
-def importance(place: Place, decay: float = 0.9) -> Times:
-    """Times in proportion to sqrt(E[loss^2]), learned in training (Nichol and Dhariwal 2021, section 3.3).
+def importance(place: Place, decay: float = 0.9) -> TimeDistribution:
+    """TimeDistribution in proportion to sqrt(E[loss^2]), learned in training (Nichol and Dhariwal 2021, section 3.3).
 
     That makes the variance of the weighted loss least. Here [0, 1) is in min(T, 100) bins of equal width, each with a
     running mean of its squared loss where they keep the last ten losses of each step: `decay` for each batch that has
@@ -182,7 +182,7 @@ def importance(place: Place, decay: float = 0.9) -> Times:
             "visits": jnp.minimum(history["visits"] + seen, VISITS),
         }
 
-    return Times(draw, start, tally, update)
+    return TimeDistribution(draw, start, tally, update)
 
 
 def probabilities(history: dict[str, Array]) -> Float[Array, " bins"]:
@@ -204,7 +204,7 @@ def make_times(
     decoder: float = 0.0,
     mean: float | None = None,
     deviation: float | None = None,
-) -> Times:
+) -> TimeDistribution:
     """The law of a name.
 
     Args:
@@ -234,7 +234,7 @@ def make_times(
     if deviation is not None and not deviation > 0:
         raise ValueError(f"a deviation of {deviation} is not above 0")
     place = Place(steps, t_min, decoder)
-    makers: dict[str, Callable[[], Times]] = {
+    makers: dict[str, Callable[[], TimeDistribution]] = {
         "uniform": lambda: uniform(place),
         "stratified": lambda: stratified(place),
         "log_normal": lambda: log_normal(place, schedule, mean, deviation),

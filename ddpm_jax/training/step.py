@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax import keys as random
 from ddpm_jax.parallel import mean_over
-from ddpm_jax.schedules.times import Times
+from ddpm_jax.schedules.times import TimeDistribution
 from ddpm_jax.training.state import TrainState
 
 
@@ -20,7 +20,8 @@ class Recipe:
     """What a step needs beside its state and data.
 
     Attributes:
-        loss: `(params, frozen, keys, dropout_keys, batch, t, s, weight) -> [batch]`.
+        loss: `(params, frozen, keys, dropout_keys, batch, t, s, weight) -> loss, term`, each `[batch]`: what is
+            minimised, and what the times' history is to know of it.
         times: draws the whole batch's times; its history is the state's `extra`.
         draw: `(data, keys, i) -> batch`, the rows of the i-th step of a dispatch.
         optimizer: optax's, without the learning rate.
@@ -30,8 +31,8 @@ class Recipe:
         root: the key of all training randomness; step k uses `fold_in(root, k)`.
     """
 
-    loss: Callable[..., Float[Array, " rows"]]
-    times: Times
+    loss: Callable[..., tuple[Float[Array, " rows"], Float[Array, " rows"]]]
+    times: TimeDistribution
     draw: Callable[[Any, Key[Array, " rows"], Any], dict[str, Any]]
     optimizer: optax.GradientTransformation
     rate: Callable[[Array, Array], Array]
@@ -76,8 +77,8 @@ def train_step(
     batch = recipe.draw(data, keys_data, i)
 
     def mean_loss(params: Any) -> tuple[Array, Any]:
-        losses = recipe.loss(params, state.frozen, keys_loss, keys_dropout, batch, t, s, weight)
-        return jnp.mean(losses), recipe.times.tally(t, losses / weight)
+        losses, terms = recipe.loss(params, state.frozen, keys_loss, keys_dropout, batch, t, s, weight)
+        return jnp.mean(losses), recipe.times.tally(t, terms)
 
     (loss, tally), gradient = mean_over(axis, jax.value_and_grad(mean_loss, has_aux=True)(state.params))
     extra = recipe.times.update(state.extra, tally)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.denoisers import CATEGORICAL, INPUTS, PREDICTIONS, TIMES, gaussian_denoiser, outputs, point
+from ddpm_jax.denoisers import C_IN, C_NOISE, CATEGORICAL, PREDICTIONS, gaussian_denoiser, outputs, point
 from ddpm_jax.denoisers.parameterisation import solve
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, Table, ddpm_linear
@@ -172,18 +172,18 @@ def test_the_network_hears_its_time_and_the_condition(t):
 @pytest.mark.parametrize("steps", [1, 50, 1000, 4000])
 def test_published_networks_hear_zero_to_one_less_than_the_steps(steps):
     t = jnp.asarray(np.arange(1, steps + 1) / steps, jnp.float32)
-    np.testing.assert_allclose(TIMES["index"](DDPM, t, steps), np.arange(steps), atol=3e-4)
+    np.testing.assert_allclose(C_NOISE["index"](DDPM, t, steps), np.arange(steps), atol=3e-4)
 
 
 def test_what_networks_hear_of_the_noise():
     """Karras et al. 2022, table 1 (VE and EDM columns), at sigma = 2 and 0.5; VDM's range of gamma to 0 ... 1000."""
     process = Gaussian(lambda t: (jnp.ones_like(t), 4 * t))
     t = jnp.array([0.5, 0.125])
-    np.testing.assert_allclose(TIMES["log_sigma"](process, t, 0), np.log([1.0, 0.25]), atol=1e-6)
-    np.testing.assert_allclose(TIMES["quarter_log_sigma"](process, t, 0), np.log([2.0, 0.5]) / 4, rtol=1e-6)
-    np.testing.assert_allclose(TIMES["thousand"](process, t, 0), [499.5, 124.875], rtol=1e-6)
+    np.testing.assert_allclose(C_NOISE["log_sigma"](process, t, 0), np.log([1.0, 0.25]), atol=1e-6)
+    np.testing.assert_allclose(C_NOISE["quarter_log_sigma"](process, t, 0), np.log([2.0, 0.5]) / 4, rtol=1e-6)
+    np.testing.assert_allclose(C_NOISE["thousand"](process, t, 0), [499.5, 124.875], rtol=1e-6)
     ends = Gaussian(lambda t: (jnp.sqrt(jax.nn.sigmoid(13.3 - 18.3 * t)), jnp.sqrt(jax.nn.sigmoid(18.3 * t - 13.3))))
-    np.testing.assert_allclose(TIMES["log_snr"](ends, jnp.array([1e-9, 1.0]), 0), [0, 1000], atol=0.1)
+    np.testing.assert_allclose(C_NOISE["log_snr"](ends, jnp.array([1e-9, 1.0]), 0), [0, 1000], atol=0.1)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -191,9 +191,9 @@ def test_unit_inputs_have_unit_variance(name):
     process = PROCESSES[name]
     x = DATA * jax.random.normal(jax.random.key(0), (3, 40_000))
     x_t = process.corrupt(x, jax.random.normal(jax.random.key(1), x.shape), T)
-    scaled = INPUTS["unit"](point(process, T, x_t, DATA)) * x_t
+    scaled = C_IN["unit"](point(process, T, x_t, DATA)) * x_t
     np.testing.assert_allclose(scaled.std(axis=1), 1, rtol=4 / np.sqrt(2 * 40_000))
-    assert INPUTS["none"](point(process, T, x_t, DATA)) == 1
+    assert C_IN["none"](point(process, T, x_t, DATA)) == 1
 
 
 def test_how_many_numbers_a_network_puts_out():

@@ -26,7 +26,7 @@ def take(step, t, s, x=X):
 
 
 def test_reverse_diffusion_is_the_papers_vp_step():
-    """Song et al. 2021b, algorithm 5: x_{i-1} = (2 - sqrt(1 - beta)) x_i + beta score + sqrt(beta) noise."""
+    """Song et al. 2021b, algorithm 3: x_{i-1} = (2 - sqrt(1 - beta)) x_i + beta score + sqrt(beta) noise."""
     process = Gaussian(ddpm_linear(1000))
     beta = np.linspace(1e-4, 0.02, 1000)[599]
     bar = np.prod(1 - np.linspace(1e-4, 0.02, 1000)[:600])

@@ -23,10 +23,16 @@ def distance(params, frozen, keys, dropout_keys, batch, t, s, weight):
 
 
 def make_recipe(
-    loss=distance, draw=lambda data, keys, i: {"x": data[i]}, decays=(), clip=0.0, schedule="constant", times=UNIFORM
+    loss=distance,
+    draw=lambda data, keys, i: {"x": data[i]},
+    decays=(),
+    clip=0.0,
+    schedule="constant",
+    times=UNIFORM,
+    term=None,
 ):
     return Recipe(
-        loss=loss,
+        loss=lambda *arguments: (loss(*arguments), (term or loss)(*arguments)),
         times=times,
         draw=draw,
         optimizer=make_optimizer("sgd", clip, 0.0, 0.0, 0.0, 0.0),
@@ -169,10 +175,13 @@ def test_flops_count_the_matrix_products_of_a_step():
 def test_learned_times_look_where_losses_are_large_and_keep_the_expected_gradient():
     """A loss of 0 before t = 1/2 and 1 after it: soon nearly all draws go there, and its mean is still 1/2."""
 
-    def late(params, frozen, keys, dropout_keys, batch, t, s, weight):
-        return weight * (t > 0.5) * (1 + 0 * params["w"].sum())
+    def term(params, frozen, keys, dropout_keys, batch, t, s, weight):
+        return (t > 0.5) * (1 + 0 * params["w"].sum())
 
-    recipe = make_recipe(loss=late, times=make_times("importance", VP(), 10, 0.1))
+    def late(*arguments):
+        return arguments[-1] * term(*arguments) + 100  # what does not depend on the time is not looked at
+
+    recipe = make_recipe(loss=late, times=make_times("importance", VP(), 10, 0.1), term=term)
     state = run(recipe, 80, data=np.zeros((80, BATCH, 3), np.float32))[-1][0]
     assert int(state.extra["visits"].min()) >= 10
     t, _, weight = recipe.times.draw(jax.random.key(3), 10_000, state.extra)

@@ -1,0 +1,40 @@
+"""A config's time grids."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddpm_jax import grids
+from ddpm_jax.base import base
+
+
+def changed(**changes):
+    config = base()
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def test_in_discrete_time_the_sampler_visits_levels_of_training():
+    """Whatever the spacing, on a schedule that is known everywhere but was trained at i/T."""
+    for spacing in ("uniform", "quadratic", "log_snr"):
+        config = changed(**{"process.schedule": "vp", "process.steps": 50, "sampler.spacing": spacing})
+        grid = grids.sampling(config, 7)
+        np.testing.assert_allclose(grid * 50, np.round(grid * 50), atol=1e-9)
+        assert (grid[0], grid[-2], grid[-1], len(grid)) == (1, 0.02, 0, 8)
+        assert (np.diff(grid) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "least"),
+    # sigma/alpha = 0.02: flow t/(1 - t); vp exp(B) - 1 with B = 0.1 t + 9.95 t^2; the table is nearly vp at i/1000
+    [("flow", 0, 0.02 / 1.02), ("vp", 0, 0.0030675), ("ddpm_linear", 1000, 0.003)],
+)
+def test_the_decoder_takes_over_where_it_is_told_to(schedule, steps, least):
+    changes = {"process.schedule": schedule, "process.steps": steps, "sampler.spacing": "uniform"}
+    one = changed(**changes, **{"evaluation.decoder_noise": 0.02})
+    grid = grids.bound(one)
+    np.testing.assert_array_equal(jax.jit(lambda: jnp.asarray(grids.bound(one)))(), grid.astype(np.float32))
+    assert (grid[0], grid[-1]) == (1, 0) and (np.diff(grid) < 0).all()
+    assert grid[-2] == pytest.approx(least, rel=2e-3)
+    assert grids.bound(changed(**changes))[-2] == pytest.approx(grids.t_min(one))
