@@ -234,7 +234,7 @@ def test_the_bound_objective_in_continuous_time_is_the_likelihoods_bound_in_bits
 
 def test_all_of_the_bound_trains_a_learned_schedule():
     """Its gradient in the schedule's ends is that of the whole bound, by differences: prior, steps and decoder."""
-    rows, t_min, share = 4000, 1e-5, 0.25
+    rows, t_min, share = 40_000, 1e-5, 0.25
     family = schedules.make("learned", 0, gamma_min=-3.0, gamma_max=1.0)  # ends that cost something
     params = jax.tree.map(jnp.asarray, family.init(jax.random.key(0)))
     times = make_times("stratified", family.bind(params), 0, t_min, share)

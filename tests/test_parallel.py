@@ -45,6 +45,9 @@ def host():
 def agree_in_training(ours, theirs):
     np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-4)
     np.testing.assert_allclose(ours["weights"], theirs["weights"], rtol=1e-4)
+    np.testing.assert_array_equal(ours["history"]["visits"], theirs["history"]["visits"])
+    np.testing.assert_allclose(ours["history"]["moment"], theirs["history"]["moment"], rtol=1e-3)
+    assert np.sum(theirs["history"]["visits"]) > 50  # of 96 draws
 
 
 def agree_in_figures(ours, theirs):

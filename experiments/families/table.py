@@ -91,8 +91,9 @@ def row(result: dict[str, Any]) -> dict[str, Any]:
         "steps": result["steps"],
         "parameters": result["parameters"],
         "seed": result["seed"],
-        "commit": result.get("git_commit", ""),
-        "device": result.get("device", ""),
+        "trained_at_commit": result.get("git_commit"),
+        "evaluated_at_commit": result["evaluated"].get("git_commit"),
+        "device": result.get("device"),
     }
 
 

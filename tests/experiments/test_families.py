@@ -37,6 +37,7 @@ def result(bits, ode=None):
         "steps": 3000,
         "parameters": 252545,
         "git_commit": "abc",
+        "evaluated": {"git_commit": "def"},
         "device": {"kind": "cpu"},
         "likelihood": {
             "test": figure(bits, "bound"),
@@ -82,7 +83,7 @@ def test_what_is_kept_is_data_with_its_kind(runs, monkeypatch):
     run(runs, "--keep", "--only=b")
     kept = json.loads((runs / "digits.json").read_text())["b"]
     assert kept["likelihood"]["kind"] == "bound" and kept["ode"]["dequantisation"] == "uniform"
-    assert kept["evaluations"] == 35 and kept["commit"] == "abc"
+    assert kept["evaluations"] == 35 and (kept["trained_at_commit"], kept["evaluated_at_commit"]) == ("abc", "def")
     assert (runs / "digits.md").read_text().startswith("| member")
     assert not (runs / "digits.png").exists()  # nobody has drawn samples yet
     for name, level in (("a", 16), ("b", 0)):
