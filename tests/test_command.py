@@ -81,7 +81,7 @@ def program(*words, **environment):
         ([DIGITS, "--config.data.batch=8", "--config.data.batch=x"], "config.data.batch: 'x' is not of type int"),
         ([DIGITS, "--config.training.steps=-1"], "config.training.steps: -1 is less than 0"),
         ([DIGITS + ":small"], f"{DIGITS}:small: TypeError: get_config() takes 0 positional arguments"),
-        ([MNIST + ":smal"], f"{MNIST}:smal: line 33: ValueError: size 'smal' is not 'full' or 'small'"),
+        ([MNIST + ":smal"], f"{MNIST}:smal: line 10: ValueError: size 'smal' is not 'full' or 'small'"),
         (["--config=none.py"], "--config: there is no file none.py; give a .py file"),
         (["--config=."], "--config: . cannot be read (Is a directory)"),
     ],
@@ -321,4 +321,5 @@ def test_processes_that_cannot_be_joined():
     done = program("-m", "ddpm_jax.train", DIGITS, "--config.parallel.distributed=True")
     assert done.returncode == 2
     assert done.stderr.startswith("error: config.parallel.distributed: the processes cannot be joined: ")
+    assert "must be called before" not in done.stderr  # no array was made before
     assert done.stderr.count("\n") == 1

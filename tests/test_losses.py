@@ -250,7 +250,7 @@ def test_all_of_the_bound_trains_a_learned_schedule():
     def whole(params):
         process = Gaussian(family.bind(params), DDPM.values)
         denoise = denoiser(lambda x_t, *_: 0.6 * x_t, "x0", process=process)
-        grid = np.append(np.linspace(1, t_min, 40), 0)
+        grid = np.append(np.linspace(1, t_min, 16), 0)
         terms = bound(process, denoise, grid, keys(rows, 1), x, continuous=True)
         return terms.total.mean() / (SITES * np.log(2))
 

@@ -1,5 +1,6 @@
 """The commands to sample and evaluate: what they refuse, and what samples depend on."""
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 
 from ddpm_jax import evaluate, sample
+from ddpm_jax.base import base
 from ddpm_jax.errors import UserError
+from ddpm_jax.sample import forget_options
 
 
 @pytest.fixture
@@ -119,3 +122,14 @@ def test_a_disk_that_is_full(monkeypatch):
     monkeypatch.setattr("ddpm_jax.files.write_bytes", full)
     line = refused(sample.main, "--workdir=run", "--count=1")
     assert line == "--output: run/samples/seed0 cannot be written (No space left on device)"
+
+
+def test_another_sampler_forgets_what_it_does_not_read():
+    """An NCSN run can be sampled by DDIM: its corrector's steps mean nothing there."""
+    config = base()
+    config.sampler.corrector_steps, config.sampler.churn = 5, 10.0
+    for name, kept in (("first_order", (1, 10.0)), ("dpm_2m", (1, 0.0)), ("annealed_langevin", (5, 0.0))):
+        changed = copy.deepcopy(config)
+        changed.sampler.name = name
+        forget_options(changed)
+        assert (changed.sampler.corrector_steps, changed.sampler.churn) == kept
