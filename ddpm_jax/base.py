@@ -163,6 +163,19 @@ def digits() -> ConfigDict:
     return config
 
 
+def cifar10() -> ConfigDict:
+    """The base on CIFAR-10, trained on all 50,000 training images as papers do.
+
+    The last 5,000 of them also serve for the validation loss, which is thus one of images that are trained on.
+    """
+    config = base()
+    config.data.name = "cifar10"
+    config.data.splits.train = "train"
+    config.data.splits.validation = "train[45000:]"
+    config.data.splits.test = "test"
+    return config
+
+
 def mnist(size: str = "full") -> ConfigDict:
     """The base on MNIST: `full` for a GPU, `small` for two CPU cores and about half an hour."""
     config = base()

@@ -8,14 +8,10 @@ with replacement, and the average forgets its start sooner, which matters in the
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import base
+from ddpm_jax.base import cifar10
 
 
 def get_config() -> ConfigDict:
-    config = base()
-    config.data.name = "cifar10"
+    config = cifar10()
     config.data.flip = True
-    config.data.splits.train = "train"
-    config.data.splits.validation = "train[45000:]"
-    config.data.splits.test = "test"
     return config

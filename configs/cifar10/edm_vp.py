@@ -21,15 +21,11 @@ image, theirs the two slopes in sigma: both are of second order, and on 18 steps
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import base
+from ddpm_jax.base import cifar10
 
 
 def get_config() -> ConfigDict:
-    config = base()
-    config.data.name = "cifar10"
-    config.data.splits.train = "train"
-    config.data.splits.validation = "train[45000:]"
-    config.data.splits.test = "test"
+    config = cifar10()
     config.data.batch = 512
     config.data.flip = True
     config.process.schedule = "edm"

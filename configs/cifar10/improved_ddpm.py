@@ -16,15 +16,11 @@ drawn ten times, and keeps the last ten losses of each; ours has a hundred bins 
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import base
+from ddpm_jax.base import cifar10
 
 
 def get_config() -> ConfigDict:
-    config = base()
-    config.data.name = "cifar10"
-    config.data.splits.train = "train"
-    config.data.splits.validation = "train[45000:]"
-    config.data.splits.test = "test"
+    config = cifar10()
     config.process.schedule = "ddpm_cosine"
     config.process.steps = 4000
     config.model.variance = "learned"

@@ -17,15 +17,11 @@ the best in an FID of 1,000 samples; ours is the last.
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import base
+from ddpm_jax.base import cifar10
 
 
 def get_config() -> ConfigDict:
-    config = base()
-    config.data.name = "cifar10"
-    config.data.splits.train = "train"
-    config.data.splits.validation = "train[45000:]"
-    config.data.splits.test = "test"
+    config = cifar10()
     config.data.flip = True
     config.process.schedule = "ve"
     config.process.steps = 232

@@ -19,15 +19,11 @@ are drawn with replacement, and the average forgets its start sooner, which matt
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import base
+from ddpm_jax.base import cifar10
 
 
 def get_config() -> ConfigDict:
-    config = base()
-    config.data.name = "cifar10"
-    config.data.splits.train = "train"
-    config.data.splits.validation = "train[45000:]"
-    config.data.splits.test = "test"
+    config = cifar10()
     config.process.schedule = "learned"
     config.process.steps = 0
     config.process.gamma_min = -13.3
