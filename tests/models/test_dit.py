@@ -1,4 +1,4 @@
-"""The diffusion transformer: equal to the published code, and the promises made to the rest of the package."""
+"""The diffusion transformer: equal to the published code, and what is its own among the networks."""
 
 import importlib.util
 from pathlib import Path
@@ -9,32 +9,12 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
-from ddpm_jax.errors import UserError
 from ddpm_jax.models import dit
 
 _spec = importlib.util.spec_from_file_location("make_dit_fixture", Path(__file__).parent / "make_dit_fixture.py")
 assert _spec and _spec.loader
 peer = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(peer)
-
-SMALL = {"channels": 12, "depth": 2, "heads": 2}
-
-
-def filled(network: models.Network, seed: int = 0):
-    """Parameters of scale 1 or so everywhere, unlike fresh ones, so that nothing is hidden by a zero."""
-    random = np.random.RandomState(seed)
-
-    def draw(shape):
-        fan_in = np.prod(shape.shape[:-1]) if len(shape.shape) > 1 else 1
-        return jnp.asarray(random.randn(*shape.shape) / np.sqrt(fan_in), jnp.float32)
-
-    return jax.tree.map(draw, jax.eval_shape(network.init, jax.random.key(0)))
-
-
-def inputs(batch: int, shape: tuple[int, ...], seed: int = 0):
-    x = np.random.RandomState(seed).randn(batch, *shape).astype(np.float32)
-    return jnp.asarray(x), jnp.linspace(0.0, 999.0, batch)
-
 
 # Equality with the published code
 
@@ -123,61 +103,22 @@ def test_positions_differ_along_every_axis_alike():
         np.testing.assert_allclose(part[:, 0, 0], np.hstack([np.sin(coordinates), np.cos(coordinates)]), atol=1e-6)
 
 
-# Promises
+# Promises of its own
 
 
-@pytest.mark.parametrize(("shape", "patch"), [((9, 2), 3), ((4, 8, 3), 2), ((4, 2, 6, 1), 2), ((3, 5, 1), 1)])
-def test_any_number_of_spatial_axes(shape, patch):
-    network = models.make("dit", shape, out_channels=5, patch=patch, **SMALL)
-    x, time = inputs(2, shape)
-    output = jax.jit(network.apply)(filled(network), x, time)
-    assert output.shape == (2, *shape[:-1], 5)
-    assert output.dtype == jnp.float32
-    assert 0.05 < output.std() < 50
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A small network with 3 labels, its parameters, and its compiled `apply`."""
-    network = models.make("dit", (4, 4, 1), out_channels=2, labels=3, dropout=0.3, **SMALL)
-    return network, filled(network), jax.jit(network.apply)
-
-
-def test_labels(small):
-    _, params, apply = small
-    x, time = (jnp.repeat(value[-1:], 4, axis=0) for value in inputs(2, (4, 4, 1)))
-    each = apply(params, x, time, jnp.arange(4))
-    differences = np.abs(each[:, None] - each).max((2, 3, 4)) + 10 * np.eye(4)
-    assert differences.min() > 0.01
-    np.testing.assert_allclose(apply(params, x, time, None), each[3:].repeat(4, axis=0), atol=1e-5)
-    assert np.isnan(apply(params, x, time, jnp.full(4, 4))).all()  # no such label: never in silence
-
-
-def test_training_follows_the_key_of_each_example(small):
-    _, params, apply = small
-    x, time = inputs(4, (4, 4, 1))
-    condition, keys = jnp.array([0, 1, 2, 3]), jax.random.split(jax.random.key(1), 4)
-    plain, training = apply(params, x, time, condition), apply(params, x, time, condition, keys)
-    assert (np.abs(training - plain).max((1, 2, 3)) > 0.05).all()
-    rows = np.array([2, 0])
-    part = apply(params, x[rows], time[rows], condition[rows], keys[rows])
-    np.testing.assert_allclose(part, training[rows], atol=2e-5)
-    np.testing.assert_allclose(apply(params, x[rows], time[rows], condition[rows]), plain[rows], atol=2e-5)
-
-
-def test_every_site_is_seen_from_every_site(small):
-    _, params, apply = small
-    x, time = inputs(1, (4, 4, 1))
+def test_every_site_is_seen_from_every_site(labelled, inputs):
+    _, params, apply = labelled("dit")
+    x, time = inputs("dit", 1, (4, 4, 1))
     changed = apply(params, x.at[0, 0, 0].add(1.0), time) - apply(params, x, time)
     assert np.abs(changed).max(-1).min() > 1e-4
 
 
-def test_fresh_network_answers_zero_and_starts_as_published():
+def test_fresh_network_answers_zero_and_starts_as_published(inputs):
     # Wide enough to measure deviations.
     network = models.make("dit", (4, 4, 1), 2, labels=3, channels=96, depth=1, heads=4)
     params = network.init(jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    x, time = inputs(2, (4, 4, 1))
+    x, time = inputs("dit", 2, (4, 4, 1))
     np.testing.assert_array_equal(jax.jit(network.apply)(params, x, time), np.zeros((2, 4, 4, 2)))
     block = params["block_0"]
     for layer in (block["modulation"], params["modulation"], params["last"]):
@@ -188,40 +129,10 @@ def test_fresh_network_answers_zero_and_starts_as_published():
         assert np.std(block[name]["kernel"]) == pytest.approx(np.sqrt(2 / (96 * fans)), rel=0.05)  # Xavier
 
 
-def test_bfloat16_computes_near_float32(small):
-    _, params, apply = small
-    half = models.make("dit", (4, 4, 1), 2, 3, dtype="bfloat16", **SMALL)
-    shapes = jax.eval_shape(half.init, jax.random.key(0))
-    assert jax.tree.map(lambda leaf: leaf.dtype, shapes) == jax.tree.map(lambda leaf: leaf.dtype, params)
-    (x, time), condition = inputs(4, (4, 4, 1)), jnp.arange(4)
-    output, exact = jax.jit(half.apply)(params, x, time, condition), apply(params, x, time, condition)
-    assert output.dtype == jnp.float32
-    error = np.linalg.norm(output - exact) / np.linalg.norm(exact)
-    assert 1e-5 < error < 0.1
-
-
-def test_gradient_reaches_every_parameter_and_remat_keeps_it(small):
-    network, params, _ = small
-    again = models.make("dit", (4, 4, 1), 2, 3, dropout=0.3, remat=True, **SMALL)
-    (x, time), keys = inputs(4, (4, 4, 1)), jax.random.split(jax.random.key(3), 4)
-
-    def loss(network, params):
-        return (network.apply(params, x, time, jnp.arange(4), keys) ** 2).mean()
-
-    plain, saved = (jax.value_and_grad(lambda params, n=n: loss(n, params)) for n in (network, again))
-    assert "remat" in str(jax.make_jaxpr(saved)(params))
-    (value, gradient), (same, same_gradient) = jax.jit(plain)(params), jax.jit(saved)(params)
-    np.testing.assert_allclose(value, same, rtol=1e-5)
-    for (path, leaf), other in zip(jax.tree.leaves_with_path(gradient), jax.tree.leaves(same_gradient), strict=True):
-        assert np.isfinite(leaf).all()
-        assert np.abs(leaf).max() > 1e-6, path
-        np.testing.assert_allclose(leaf, other, atol=1e-4 * np.abs(leaf).max())
-
-
-def test_has_derivatives_along_a_direction(small):
+def test_has_derivatives_along_a_direction(labelled, inputs):
     """The flow's likelihood differentiates forwards, distillation twice."""
-    _, params, apply = small
-    x, time = inputs(1, (4, 4, 1))
+    _, params, apply = labelled("dit")
+    x, time = inputs("dit", 1, (4, 4, 1))
 
     def output(scale):
         return apply(params, x * scale, time)
@@ -251,15 +162,8 @@ def test_has_derivatives_along_a_direction(small):
         ((32, 32, 3), {"path": 2}, "path: the transformer has no such option; did you mean 'patch'?"),
     ],
 )  # fmt: skip
-def test_a_mistake_names_what_to_change(shape, options, line):
-    with pytest.raises(UserError) as caught:
-        models.check("dit", shape, **options)
-    text = str(caught.value)
-    assert text.startswith("config.model.")
-    assert line in text
-    assert "\n" not in text
-    with pytest.raises(UserError):
-        models.make("dit", shape, 1, **options)
+def test_a_mistake_names_what_to_change(refused, shape, options, line):
+    refused("dit", shape, options, line)
 
 
 def test_right_options_pass():

@@ -1,4 +1,4 @@
-"""DDPM++ and NCSN++: equal to the published networks, and the promises made to the rest of the package."""
+"""DDPM++ and NCSN++: equal to the published networks, and what is their own among the networks."""
 
 import dataclasses
 import importlib.util
@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
-from ddpm_jax.errors import UserError
 
 _spec = importlib.util.spec_from_file_location(
     "make_song_unet_fixture", Path(__file__).parent / "make_song_unet_fixture.py"
@@ -21,25 +20,6 @@ peer = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(peer)
 
 NAMES = ("ddpmpp", "ncsnpp")
-SMALL = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention_resolutions": ()}
-
-
-def filled(network: models.Network, seed: int = 0):
-    """Parameters of scale 1 or so everywhere, unlike fresh ones, so that nothing is hidden by a zero."""
-    random = np.random.RandomState(seed)
-
-    def draw(shape):
-        fan_in = np.prod(shape.shape[:-1]) if len(shape.shape) > 1 else 1
-        return jnp.asarray(random.randn(*shape.shape) / np.sqrt(fan_in), jnp.float32)
-
-    return jax.tree.map(draw, jax.eval_shape(network.init, jax.random.key(0)))
-
-
-def inputs(batch: int, shape: tuple[int, ...], seed: int = 0):
-    x = np.random.RandomState(seed).randn(batch, *shape).astype(np.float32)
-    return jnp.asarray(x), jnp.linspace(-1.0, 1.0, batch)
-
-
 # Equality with the published networks
 
 PARTS = {
@@ -125,90 +105,25 @@ def test_the_defaults_are_the_published_cifar10_networks(name, count):
     assert models.parameter_count(jax.eval_shape(network.init, jax.random.key(0))) == count
 
 
-# Promises
+# Promises of their own
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("shape", [(8, 2), (4, 4, 2, 1)])
-def test_any_number_of_spatial_axes(name, shape):
-    network = models.make(name, shape, out_channels=5, **SMALL)
-    x, time = inputs(2, shape)
-    output = jax.jit(network.apply)(filled(network), x, time)
-    assert output.shape == (2, *shape[:-1], 5)
-    assert output.dtype == jnp.float32
-    assert 0.05 < output.std() < 50
-
-
-def test_spatial_axes_are_alike():
+def test_spatial_axes_are_alike(make_small, filled, inputs):
     """Exchanging two axes of an image, and of every window, exchanges them in the output."""
-    network = models.make("ncsnpp", (4, 8, 1), out_channels=1, **{**SMALL, "attention_resolutions": (4,)})
-    other = models.make("ncsnpp", (8, 4, 1), out_channels=1, **{**SMALL, "attention_resolutions": (8,)})
-    params, (x, time) = filled(network), inputs(2, (4, 8, 1))
+    network = make_small("ncsnpp", (4, 8, 1), 1, attention_resolutions=(4,))
+    other = make_small("ncsnpp", (8, 4, 1), 1, attention_resolutions=(8,))
+    params, (x, time) = filled(network), inputs("ncsnpp", 2, (4, 8, 1))
     turned = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1) if leaf.ndim == 4 else leaf, params)
     output = jax.jit(network.apply)(params, x, time)
     again = jax.jit(other.apply)(turned, x.swapaxes(1, 2), time).swapaxes(1, 2)
     np.testing.assert_allclose(again, output, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def small():
-    """A small NCSN++ with 3 labels and attention, its parameters, and its compiled `apply`."""
-    options = {**SMALL, "attention_resolutions": (4,), "dropout": 0.3}
-    network = models.make("ncsnpp", (4, 4, 1), out_channels=2, labels=3, **options)
-    return network, filled(network), jax.jit(network.apply)
-
-
-def test_labels(small):
-    _, params, apply = small
-    x, time = (jnp.repeat(value[-1:], 4, axis=0) for value in inputs(2, (4, 4, 1)))
-    each = apply(params, x, time, jnp.arange(4))
-    differences = np.abs(each[:, None] - each).max((2, 3, 4)) + 10 * np.eye(4)
-    assert differences.min() > 0.01
-    np.testing.assert_allclose(apply(params, x, time, None), jnp.repeat(each[3:], 4, axis=0), atol=1e-5)
-    for unknown in (-1, 4):  # no such label: never in silence
-        assert np.isnan(apply(params, x, time, jnp.full(4, unknown))).all()
-
-
-def test_dropout_belongs_to_the_example(small):
-    _, params, apply = small
-    x, time = inputs(4, (4, 4, 1))
-    condition, keys = jnp.arange(4), jax.random.split(jax.random.key(1), 4)
-    plain, training = apply(params, x, time, condition), apply(params, x, time, condition, keys)
-    other = apply(params, x, time, condition, keys[::-1])
-    assert (np.abs(training - plain).max((1, 2, 3)) > 0.02).all()
-    assert (np.abs(training - other).max((1, 2, 3)) > 0.02).all()
-    np.testing.assert_array_equal(training, apply(params, x, time, condition, keys))
-    for rows in ([3], [2, 1, 3, 0]):
-        i = np.array(rows)
-        part = apply(params, x[i], time[i], condition[i], keys[i])
-        np.testing.assert_allclose(part, training[i], atol=2e-5)
-
-
-def test_rematerialisation_changes_no_number(small):
-    network, params, _ = small
-    again = dataclasses.replace(network, module=network.module.clone(remat=True))
-    assert jax.tree.structure(jax.eval_shape(again.init, jax.random.key(0))) == jax.tree.structure(params)
-    x, time = inputs(2, (4, 4, 1))
-    keys = jax.random.split(jax.random.key(3), 2)
-
-    def loss(params, network):
-        output = network.apply(params, x, time, jnp.arange(2), keys)
-        return (output**2).mean(), output
-
-    run = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
-    plain, other = run(params, network), run(params, again)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5, rtol=1e-4), plain, other)
-    for path, leaf in jax.tree.leaves_with_path(plain[0]):
-        assert np.abs(leaf).max() > 1e-6, path  # the gradient reaches every parameter
-    jaxpr = str(jax.make_jaxpr(lambda p: loss(p, again)[0])(params))
-    assert "remat" in jaxpr or "checkpoint" in jaxpr
-
-
-def test_fresh_network_answers_nearly_zero_and_is_float32():
-    network = models.make("ncsnpp", (4, 1), 1, labels=2, **{**SMALL, "attention_resolutions": (4,)})
+def test_fresh_network_answers_nearly_zero_and_is_float32(make_small, inputs):
+    network = make_small("ncsnpp", (4, 1), 1, labels=2, attention_resolutions=(4,))
     params = network.init(jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    x, time = inputs(2, (4, 1))
+    x, time = inputs("ncsnpp", 2, (4, 1))
     assert 0 < np.abs(jax.jit(network.apply)(params, x, time)).max() < 1e-3
     block = params["middle_0"]
     bound = {name: np.abs(block[name]["kernel"]).max() for name in ("conv_1", "conv_2", "query_key_value")}
@@ -218,10 +133,10 @@ def test_fresh_network_answers_nearly_zero_and_is_float32():
     assert bound["query_key_value"] == pytest.approx(np.sqrt(0.2 * 6 / (16 + 48)), rel=0.02)
 
 
-def test_frequencies_are_fixed_and_no_parameters():
-    network = models.make("ncsnpp", (4, 1), 1, **SMALL)
-    params, (x, _) = filled(network), inputs(2, (4, 1))
-    plain = models.make("ddpmpp", (4, 1), 1, **SMALL)
+def test_frequencies_are_fixed_and_no_parameters(make_small, filled, inputs):
+    network = make_small("ncsnpp", (4, 1), 1)
+    params, (x, _) = filled(network), inputs("ncsnpp", 2, (4, 1))
+    plain = make_small("ddpmpp", (4, 1), 1)
     same = jax.eval_shape(plain.init, jax.random.key(0))
     assert set(params) - set(same) == {"down_1_input"}
     # One frequency f for every channel, 1/4: times apart by 4 are the same to the network, others are not.
@@ -232,21 +147,9 @@ def test_frequencies_are_fixed_and_no_parameters():
     assert np.abs(outputs[0] - outputs[2]).max() > 0.02
 
 
-def test_bfloat16_computes_near_float32(small):
-    network, params, apply = small
-    half = dataclasses.replace(network, module=network.module.clone(dtype="bfloat16"))
-    shapes = jax.eval_shape(half.init, jax.random.key(0))
-    assert jax.tree.map(lambda leaf: leaf.dtype, shapes) == jax.tree.map(lambda leaf: leaf.dtype, params)
-    (x, time), condition = inputs(4, (4, 4, 1)), jnp.arange(4)
-    output, exact = jax.jit(half.apply)(params, x, time, condition), apply(params, x, time, condition)
-    assert output.dtype == jnp.float32
-    error = np.linalg.norm(output - exact) / np.linalg.norm(exact)
-    assert 1e-5 < error < 0.1
-
-
-def test_bfloat16_is_the_type_of_activations(small):
-    network, params, _ = small
-    module, (x, time) = network.module.clone(dtype="bfloat16"), inputs(1, (4, 4, 1))
+def test_bfloat16_is_the_type_of_activations(labelled, inputs):
+    network, params, _ = labelled("ncsnpp")
+    module, (x, time) = network.module.clone(dtype="bfloat16"), inputs("ncsnpp", 1, (4, 4, 1))
 
     def activations(params):
         return module.apply({"params": params}, x, time, jnp.arange(1), None, capture_intermediates=True)[1]
@@ -281,12 +184,8 @@ def test_bfloat16_is_the_type_of_activations(small):
         ((32, 32, 3), {"taps": (1, 1)}, "taps: NCSN++ has no such option"),
     ],
 )  # fmt: skip
-def test_a_mistake_names_what_to_change(shape, options, line):
-    with pytest.raises(UserError) as caught:
-        models.make("ncsnpp", shape, 1, **options)
-    text = str(caught.value)
-    assert text.startswith(f"config.model.{line}")
-    assert "\n" not in text
+def test_a_mistake_names_what_to_change(refused, shape, options, line):
+    refused("ncsnpp", shape, options, line)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,118 @@
+"""The promises that every network makes to the rest of the package."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+UNETS = ("unet", "ddpmpp", "ncsnpp")
+every_network = pytest.mark.parametrize("name", (*UNETS, "dit"))
+CONDITION = jnp.arange(4)
+QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options"),
+    [
+        *((name, shape, {}) for name in UNETS for shape in ((8, 2), (4, 4, 2, 1))),
+        ("unet", (4, 8, 3), {}),
+        ("dit", (9, 2), {"patch": 3}),
+        ("dit", (4, 8, 3), {"patch": 2}),
+        ("dit", (4, 2, 6, 1), {"patch": 2}),
+        ("dit", (3, 5, 1), {"patch": 1}),
+    ],
+)
+def test_any_number_of_spatial_axes(make_small, filled, inputs, name, shape, options):
+    network = make_small(name, shape, 5, **options)
+    output = jax.jit(network.apply)(filled(network), *inputs(name, 2, shape))
+    assert output.shape == (2, *shape[:-1], 5)
+    assert output.dtype == jnp.float32
+    assert 0.05 < output.std() < 50
+
+
+@every_network
+def test_labels(labelled, inputs, name):
+    _, params, apply = labelled(name)
+    x, time = (jnp.repeat(value[-1:], 4, axis=0) for value in inputs(name, 2, (4, 4, 1)))
+    each = apply(params, x, time, CONDITION)
+    differences = np.abs(each[:, None] - each).max((2, 3, 4)) + 10 * np.eye(4)
+    assert differences.min() > 0.01
+    null = apply(params, x, time, jnp.full(4, 3))
+    np.testing.assert_allclose(null, each[3:].repeat(4, axis=0), atol=1e-5)
+    np.testing.assert_allclose(apply(params, x, time, None), null, atol=1e-5)
+    for unknown in (-1, 4) if name in ("ddpmpp", "ncsnpp") else (4,):  # no such label: never in silence
+        assert np.isnan(apply(params, x, time, jnp.full(4, unknown))).all()
+
+
+@every_network
+def test_evaluation_is_deterministic_and_training_follows_its_keys(labelled, inputs, name):
+    _, params, apply = labelled(name)
+    (x, time), keys = inputs(name, 4, (4, 4, 1)), jax.random.split(jax.random.key(1), 4)
+    plain = apply(params, x, time, CONDITION)
+    np.testing.assert_array_equal(plain, apply(params, x, time, CONDITION))
+    training = apply(params, x, time, CONDITION, keys)
+    np.testing.assert_array_equal(training, apply(params, x, time, CONDITION, keys))
+    other = apply(params, x, time, CONDITION, keys[::-1])
+    assert (np.abs(training - plain).max((1, 2, 3)) > 0.05).all()
+    assert (np.abs(training - other).max((1, 2, 3)) > 0.05).all()
+
+
+@every_network
+def test_a_row_does_not_depend_on_its_batch(labelled, inputs, name):
+    _, params, apply = labelled(name)
+    (x, time), keys = inputs(name, 4, (4, 4, 1)), jax.random.split(jax.random.key(2), 4)
+    whole, plain = apply(params, x, time, CONDITION, keys), apply(params, x, time, CONDITION)
+    for rows in ([3], [2, 1, 3, 0]):
+        i = np.array(rows)
+        part = apply(params, x[i], time[i], CONDITION[i], keys[i])
+        np.testing.assert_allclose(part, whole[i], atol=2e-5)
+        np.testing.assert_allclose(apply(params, x[i], time[i], CONDITION[i]), plain[i], atol=2e-5)
+
+
+@every_network
+def test_gradient_reaches_every_parameter_and_remat_keeps_it(labelled, inputs, name):
+    (network, params, _), (again, _, _) = labelled(name), labelled(name, remat=True)
+    assert jax.eval_shape(again.init, jax.random.key(0)) == jax.eval_shape(network.init, jax.random.key(0))
+    (x, time), keys = inputs(name, 4, (4, 4, 1)), jax.random.split(jax.random.key(3), 4)
+
+    def traced(network):
+        def loss(params):
+            output = network.apply(params, x, time, CONDITION, keys)
+            return (output**2).mean(), output
+
+        return jax.jit(jax.grad(loss, has_aux=True)).trace(params)
+
+    plain, saved = traced(network), traced(again)
+    assert "remat" in str(saved.jaxpr)
+    (gradient, output), (same_gradient, same) = (program.lower().compile(QUICK)(params) for program in (plain, saved))
+    np.testing.assert_allclose(same, output, rtol=0, atol=1e-5)
+    for (path, leaf), other in zip(jax.tree.leaves_with_path(gradient), jax.tree.leaves(same_gradient), strict=True):
+        assert np.isfinite(leaf).all()
+        if jax.tree_util.keystr(path).endswith("['key']['bias']"):
+            # A softmax does not change when a constant is added to its logits, so the key's bias has no effect.
+            assert max(np.abs(leaf).max(), np.abs(other).max()) < 1e-7
+        else:
+            assert np.abs(leaf).max() > 1e-6, path
+            np.testing.assert_allclose(other, leaf, rtol=0, atol=5e-5 * np.abs(leaf).max())
+
+
+@every_network
+def test_bfloat16_computes_near_float32(labelled, inputs, name):
+    (_, params, apply), (half, _, half_apply) = labelled(name), labelled(name, dtype="bfloat16")
+    shapes = jax.eval_shape(half.init, jax.random.key(0))
+    assert jax.tree.map(lambda leaf: leaf.dtype, shapes) == jax.tree.map(lambda leaf: leaf.dtype, params)
+    x, time = inputs(name, 4, (4, 4, 1))
+    output, exact = half_apply(params, x, time, CONDITION), apply(params, x, time, CONDITION)
+    assert output.dtype == jnp.float32
+    error = np.linalg.norm(output - exact) / np.linalg.norm(exact)
+    assert 1e-5 < error < 0.1
+
+
+@every_network
+def test_wrong_calls_raise(make_small, filled, inputs, name):
+    network = make_small(name, (4, 4, 1), 1)
+    params, (x, time) = filled(network), inputs(name, 2, (4, 4, 1))
+    with pytest.raises(ValueError, match="without labels"):
+        network.apply(params, x, time, jnp.array([0, 1]))
+    with pytest.raises(ValueError, match="shape"):
+        network.apply(params, x[:, :2], time)
