@@ -198,11 +198,14 @@ def test_tensorboard(tmp_path):
 
 
 def test_wandb_offline_needs_no_account(tmp_path, monkeypatch):
+    import wandb
+
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     log = Log(tmp_path, {"seed": 1}, wandb="offline")
     log.scalars(1, {"loss": 0.5})
     log.close()
+    wandb.teardown()  # its service writes in a process of its own; as at the end of a command, wait for that
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert b"loss" in file.read_bytes()
