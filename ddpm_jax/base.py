@@ -20,9 +20,13 @@ def base() -> ConfigDict:
     data.placement = "auto"  # where training data live: device, host, or auto by size
 
     config.process = process = ConfigDict()
-    process.name = "gaussian"
-    process.schedule = "ddpm_linear"
-    process.steps = 1000  # T, for training and the bound; 0: continuous time
+    process.name = "gaussian"  # noise on all sites at once; or ordered: sites are hidden one after another
+    process.schedule = "ddpm_linear"  # of noise; of an ordered process the share of visible sites: linear or cosine
+    process.steps = 1000  # T, for training and the bound; 0: continuous time, or as many as an order has chunks
+    process.order = "raster"  # of an ordered process
+    process.order_seed = 0  # of the order fixed
+    process.chunk = 1  # sites that are hidden or revealed at once; 0: all there are
+    process.sites = "pixels"  # what is hidden at once: pixels with their channels, or channels apart
     process.t_min = 0.0  # in continuous time, the least time a network sees; 0: the schedule's own
     process.beta_min = 0.0  # this and the following are options of schedules; 0: the schedule's own default
     process.beta_max = 0.0
@@ -36,8 +40,10 @@ def base() -> ConfigDict:
     config.model = model = ConfigDict()
     model.name = "unet"
     model.prediction = "epsilon"  # what the raw output means
+    model.components = 10  # logistics in the mixture of the prediction logistics
+    model.vocabulary = 0  # levels that are told apart; 0: as many as the data have
     model.variance = "fixed_large"  # of x given x_t: fixed_large (beta), fixed_small (beta tilde) or learned
-    model.time = "index"  # how the network is told the time (c_noise)
+    model.time = "index"  # how the network is told the time (c_noise); hidden: the share of hidden sites
     model.input = "none"  # scaling of x_t (c_in): none, or unit for unit variance
     model.sigma_data = 0.5  # the deviation of a pixel of the data, for unit inputs, F and the edm objective
     model.conditional = False  # tell the network the label
@@ -70,12 +76,16 @@ def base() -> ConfigDict:
 
     config.sampler = sampler = ConfigDict()
     sampler.name = "first_order"
-    sampler.steps = 1000  # intervals of the time grid
+    sampler.steps = 1000  # intervals of the time grid; 0: one for each chunk of an order
     sampler.spacing = "trailing"
     sampler.rho = 7.0  # of karras spacing
-    sampler.eta = 1.0  # 1: fresh noise as in the Markov process (DDPM); 0: none (DDIM, probability flow)
+    sampler.eta = 1.0  # 1: fresh noise (DDPM); 0: none (DDIM). Of hidden sites: how many are hidden again
     sampler.clip = True  # keep the estimate of the clean image in [-1, 1]
     sampler.threshold = 0.0  # dynamic thresholding at this quantile in place of clip, such as 0.995; 0: none
+    sampler.temperature = 1.0  # of an ordered process: of the logits of levels
+    sampler.top_k = 0  # the most likely levels to draw from; 0: all
+    sampler.nucleus = 1.0  # the least probability of the most likely levels to draw from
+    sampler.confidence_temperature = 0.0  # of the sampler confidence; 0: the surest sites first
     sampler.guidance = 1.0  # of a conditional network; 1: none
     sampler.churn = 0.0  # Karras et al. 2022: S_churn; 0: none
     sampler.churn_min = 0.0  # in sigma/alpha
@@ -121,6 +131,8 @@ def base() -> ConfigDict:
     evaluation.ode_draws = 1  # of the uniform dequantisation
     evaluation.ode_tolerance = 1e-3  # of the solver, in nats per dimension
     evaluation.ode_divergence = "hutchinson"  # or exact: as many Jacobian products as an image has values
+    evaluation.exact_images = 0  # of the test split, for the exact likelihood of a random order's model in one order
+    evaluation.order = "raster"  # that order
     evaluation.validation_images = 1000  # for the loss at each checkpoint
     evaluation.at_end = True  # evaluate when training ends, not only by the command
     evaluation.pictures = True  # draw a grid of samples and a film strip when training ends
@@ -173,6 +185,27 @@ def cifar10() -> ConfigDict:
     config.data.splits.train = "train"
     config.data.splits.validation = "train[45000:]"
     config.data.splits.test = "test"
+    return config
+
+
+def transformer(config: ConfigDict, size: str = "small") -> None:
+    """The transformer's size on images of MNIST: `full` for a GPU, `small` for two CPU cores."""
+    full = size == "full"
+    config.model.channels, config.model.depth, config.model.heads = (256, 8, 8) if full else (64, 4, 4)
+    config.model.dropout = 0.1
+    config.data.batch = 128 if full else 32
+    config.optimizer.learning_rate = 3e-4 if full else 2e-3
+
+
+def binarised_mnist(size: str = "full") -> ConfigDict:
+    """The base on MNIST with every pixel drawn once, black or white, with its intensity as the chance of white.
+
+    Our own draw: not the static set of the literature.
+    """
+    config = mnist(size)
+    config.data.name = "binarised_mnist"
+    config.model.sigma_data = 0.65
+    config.evaluation.likelihood_images = 10_000 if size == "full" else 2000
     return config
 
 

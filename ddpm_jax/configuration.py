@@ -101,6 +101,8 @@ def check_types(config: ConfigDict) -> None:
 SMALLEST_SIDE = 8
 """Of an image whose sample quality is measured: the classifier halves it twice."""
 
+SITES = ("pixels", "channels")
+
 PLACEMENTS = ("auto", "device", "host")
 
 BITS = {"seed": 32, "training.images": 63}
@@ -110,6 +112,8 @@ AT_LEAST: dict[str, float] = {
     "seed": 0,
     "data.batch": 1,
     "process.steps": 0,
+    "process.chunk": 0,
+    "process.order_seed": 0,
     "process.t_min": 0,
     "process.beta_min": 0,
     "process.beta_max": 0,
@@ -123,8 +127,12 @@ AT_LEAST: dict[str, float] = {
     "model.heads": 1,
     "model.patch": 1,
     "model.depth": 1,
+    "model.components": 1,
+    "model.vocabulary": 0,
     "objective.hybrid": 0,
-    "sampler.steps": 1,
+    "sampler.steps": 0,
+    "sampler.top_k": 0,
+    "sampler.confidence_temperature": 0,
     "sampler.guidance": 0,
     "sampler.churn": 0,
     "sampler.churn_min": 0,
@@ -150,6 +158,7 @@ AT_LEAST: dict[str, float] = {
     "evaluation.likelihood_groups": 0,
     "evaluation.decoder_noise": 0,
     "evaluation.ode_images": 0,
+    "evaluation.exact_images": 0,
     "evaluation.ode_draws": 1,
 }
 
@@ -159,6 +168,8 @@ ABOVE_ZERO = (
     "objective.logit_deviation",
     "objective.min_snr",
     "sampler.rho",
+    "sampler.temperature",
+    "sampler.nucleus",
     "sampler.snr",
     "sampler.langevin_step",
     "sampler.rtol",
@@ -186,20 +197,24 @@ def choices() -> dict[str, tuple[str, ...]]:
     from ddpm_jax.likelihood import DIVERGENCES
     from ddpm_jax.models import NETWORKS
     from ddpm_jax.processes import PROCESSES
+    from ddpm_jax.processes.orders import ORDERS, RANDOM
     from ddpm_jax.samplers import SAMPLERS
     from ddpm_jax.schedules import SCHEDULES
     from ddpm_jax.schedules.grids import SPACINGS
+    from ddpm_jax.schedules.keeping import KEEPS
     from ddpm_jax.schedules.times import TIMES
     from ddpm_jax.training import logging, optimizer
 
     tables = {
         "data.placement": PLACEMENTS,
         "process.name": PROCESSES,
-        "process.schedule": SCHEDULES,
+        "process.order": ORDERS,
+        "process.sites": SITES,
+        "process.schedule": dict.fromkeys([*SCHEDULES, *KEEPS]),
         "model.name": NETWORKS,
-        "model.prediction": (*denoisers.PREDICTIONS, denoisers.CATEGORICAL),
+        "model.prediction": dict.fromkeys([*denoisers.PREDICTIONS, *denoisers.HEADS]),
         "model.variance": denoisers.VARIANCES,
-        "model.time": denoisers.C_NOISE,
+        "model.time": (*denoisers.C_NOISE, "hidden"),
         "model.input": denoisers.C_IN,
         "objective.name": losses.OBJECTIVES,
         "objective.times": TIMES,
@@ -208,6 +223,7 @@ def choices() -> dict[str, tuple[str, ...]]:
         "optimizer.name": optimizer.OPTIMIZERS,
         "optimizer.schedule": optimizer.SCHEDULES,
         "evaluation.ode_divergence": DIVERGENCES,
+        "evaluation.order": [name for name in ORDERS if name not in RANDOM],
         "parallel.map": parallel.MAPS,
         "parallel.shard": parallel.SHARDS,
         "parallel.loop": parallel.LOOPS,
@@ -222,14 +238,14 @@ def check(config: ConfigDict) -> None:
     Raises:
         UserError: one line that starts with the key to change.
     """
-    from ddpm_jax import combinations
+    from ddpm_jax import experiment
 
     check_values(config)
     values = flatten(config)
     for key, names in choices().items():
         if values[key] not in names:
             fail(key, f"unknown name {values[key]!r}; {nearest(values[key], names)}")
-    combinations.check(config)
+    experiment.check(config)
 
 
 def check_values(config: ConfigDict) -> None:
@@ -247,6 +263,8 @@ def check_values(config: ConfigDict) -> None:
             fail(key, f"{values[key]} is not above 0")
     if not 0 <= config.sampler.eta <= 1:
         fail("sampler.eta", f"{config.sampler.eta} is not in [0, 1]")
+    if config.sampler.nucleus > 1:
+        fail("sampler.nucleus", f"{config.sampler.nucleus} is not in (0, 1]")
     for decay in config.optimizer.ema:
         if not 0 < decay < 1:
             fail("optimizer.ema", f"a decay of {decay} is not in (0, 1)")
@@ -274,10 +292,9 @@ def check_data(config: ConfigDict, description: Any, training_images: int) -> No
     Raises:
         UserError: as `check`.
     """
-    from ddpm_jax import models
-    from ddpm_jax.options import model_options
+    from ddpm_jax import experiment
 
-    models.check(config.model.name, description.shape, **model_options(config, description))
+    experiment.check_data(config, description)
     if config.model.conditional and not description.labels:
         fail("model.conditional", f"data set {description.name!r} has no labels")
     if description.levels is None:

@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from ddpm_jax import grids, pictures
 from ddpm_jax import keys as random
+from ddpm_jax import pictures
 from ddpm_jax.data import Dataset, Description, Source
-from ddpm_jax.experiment import SAMPLES, Experiment, purpose_key
-from ddpm_jax.likelihood import bits_per_dimension, floor_lines, interval_groups
+from ddpm_jax.experiment import SAMPLES, Experiment, Measure, purpose_key
+from ddpm_jax.likelihood import Likelihood, bits_per_dimension, floor_lines
 from ddpm_jax.parallel import Plan
 from ddpm_jax.runs import provenance
 
@@ -59,51 +59,52 @@ def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
 
 
 def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
-    """The bound in bits per dimension on the training and the test split, with its parts, and the exact floor lines."""
-    evaluation = experiment.config.evaluation
-    each = plan.each(experiment.bound, experiment.config.sampler.batch)
-    figures = {}
-    for split in ("train", "test"):
-        rows = rows_of(dataset.split(split), evaluation.likelihood_images)
-        terms = each(params, rows, bar(f"bits per dimension, {split}"))
-        dimensions = experiment.description.dimensions
-        figure = bits_per_dimension(terms.total, dimensions, "bound")
-        parts = {
-            part.name: bits_per_dimension(getattr(terms, part.name), dimensions, "bound").value
-            for part in dataclasses.fields(terms)
-        }
-        figures[split] = {**dataclasses.asdict(figure), "parts": parts}
-    if evaluation.ode_images:
-        figures["ode"] = _ode(experiment, plan, params, dataset, bar)
-    grid = grids.bound(experiment.config)
-    groups, intervals = evaluation.likelihood_groups, len(grid) - 1
+    """Bits per dimension on the training and the test split, of the model's kind, with its parts; exact floor lines.
+
+    A model that gives images no probability has floor lines only.
+    """
+    evaluation, kind = experiment.config.evaluation, experiment.likelihood_kind
+    figures: dict[str, Any] = {}
+    if kind:
+        each = plan.each(experiment.likelihood, experiment.config.sampler.batch)
+        for split in ("train", "test"):
+            rows = rows_of(dataset.split(split), evaluation.likelihood_images)
+            terms = each(params, rows, bar(f"bits per dimension, {split}"))
+            dimensions = experiment.description.dimensions
+            figure = bits_per_dimension(terms.total, dimensions, kind)
+            parts = {
+                part.name: bits_per_dimension(getattr(terms, part.name), dimensions, kind).value
+                for part in dataclasses.fields(terms)
+            }
+            figures[split] = {**_kept(figure), "parts": parts}
+        figures.update(experiment.likelihood_facts())
+    for name, measure in experiment.measures().items():
+        figures[name] = _measured(experiment, plan, params, dataset, measure, bar)
     train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
     levels = len(dataset.description.values)
     floors = floor_lines(train, test[: evaluation.likelihood_images], levels, progress=jax.process_index() == 0)
     return {
         **figures,
-        "floors": {name: dataclasses.asdict(line) for name, line in floors.items()},
+        "floors": {name: _kept(line) for name, line in floors.items()},
         "unit": "bits per dimension",
-        "network_evaluations": len(interval_groups(intervals, groups or intervals)) - 1,
-        "intervals": experiment.config.process.steps or "continuous time",
-        "decoder": "discrete",
-        "decoder_from": float(grid[-2]),
     }
 
 
-def _ode(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
-    """The likelihood of test images by the probability-flow ODE: of another kind than a bound, so reported apart."""
-    evaluation = experiment.config.evaluation
-    each = plan.each(experiment.ode, experiment.config.sampler.batch)
-    rows = rows_of(dataset.split("test"), evaluation.ode_images)
-    nats, evaluations = each(params, rows, bar("bits per dimension, ODE"))
+def _kept(figure: Likelihood) -> dict[str, Any]:
+    """A figure as data, in nats an image too: the unit in which binarised images are compared."""
+    return {**dataclasses.asdict(figure), "nats": figure.nats, "nats_standard_error": figure.nats_standard_error}
+
+
+def _measured(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, measure: Measure, bar: Bar
+) -> dict[str, Any]:
+    """A further likelihood of test images."""
+    each = plan.each(measure.nats, experiment.config.sampler.batch)
+    rows = rows_of(dataset.split("test"), measure.images)
+    nats, evaluations = each(params, rows, bar(f"bits per dimension, {measure.title}"))
     dimensions = experiment.description.dimensions
-    figure = bits_per_dimension(nats, dimensions, "ode", "uniform", evaluation.ode_draws)
-    return {
-        **dataclasses.asdict(figure),
-        "divergence": evaluation.ode_divergence,
-        "network_evaluations": float(np.mean(evaluations)),
-    }
+    figure = bits_per_dimension(nats, dimensions, measure.kind, measure.dequantisation, measure.draws)
+    return {**_kept(figure), **measure.facts, "network_evaluations": float(np.mean(evaluations))}
 
 
 def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dict[str, Any]:
@@ -150,16 +151,14 @@ def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, 
 
 def headline(result: dict[str, Any]) -> dict[str, float]:
     """The few figures that go to the trackers."""
-    ode = result["likelihood"].get("ode")
-    return {
-        **({"test/bits_per_dimension_ode": ode["value"]} if ode else {}),
-        "test/bits_per_dimension_bound": result["likelihood"]["test"]["value"],
-        "train/bits_per_dimension_bound": result["likelihood"]["train"]["value"],
-        "test/frechet_distance": result["quality"]["samples"]["frechet"],
-        "test/precision": result["quality"]["samples"]["precision"],
-        "test/recall": result["quality"]["samples"]["recall"],
-        "test/copies": result["quality"]["samples"]["copies"],
+    figures = {
+        f"{'train' if name == 'train' else 'test'}/bits_per_dimension_{figure['kind']}": figure["value"]
+        for name, figure in result["likelihood"].items()
+        if isinstance(figure, dict) and "kind" in figure
     }
+    samples = result["quality"]["samples"]
+    names = {"frechet": "frechet_distance", **{name: name for name in ("precision", "recall", "copies")}}
+    return {**figures, **{f"test/{shown}": samples[name] for name, shown in names.items()}}
 
 
 GRID, FILM, FRAMES = 64, 6, 10
@@ -172,7 +171,7 @@ def draw_pictures(experiment: Experiment, plan: Plan, params: Any, folder: Path,
     config = experiment.config
     images, _, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
     shown = np.asarray(experiment.description.encode(images))
-    steps = config.sampler.steps
+    steps = len(experiment.grid()) - 1
     late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
     frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
     _, film, _ = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))

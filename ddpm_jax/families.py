@@ -1,4 +1,4 @@
-"""What makes each published Gaussian diffusion what it is, whatever the data and the size of the network.
+"""What makes each published model what it is, whatever the data and the size of the network.
 
 A family is a function that sets the choices of its paper on a config: schedule, prediction, loss, times, sampler. The
 configs of digits and MNIST take them; those of CIFAR-10 spell out their papers' recipes instead.
@@ -109,6 +109,77 @@ def vdm(config: ConfigDict) -> None:
     config.objective.decoder = 0.125
 
 
-FAMILIES: dict[str, Callable[[ConfigDict], None]] = {
-    family.__name__: family for family in (ddpm, ddpm_cosine, improved_ddpm, ncsn, vp, ve, subvp, edm, flow, vdm)
-}
+def _ordered(config: ConfigDict) -> None:
+    config.process.name = "ordered"
+    config.process.schedule = "linear"
+    config.process.steps = 0
+    config.model.prediction = "categorical"
+    config.model.variance = "fixed_small"
+    config.model.time = "hidden"
+    config.objective.name = "bound"
+    config.objective.times = "stratified"
+    config.sampler.spacing = "uniform"
+    config.sampler.steps = 0
+    config.sampler.eta = 0.0
+    config.sampler.clip = False
+
+
+def _causal(config: ConfigDict, network: str) -> None:
+    _ordered(config)
+    config.model.name = network
+    config.objective.name = "likelihood"
+    config.objective.times = "clean"
+    config.sampler.name = "cached"
+
+
+def autoregressive(config: ConfigDict) -> None:
+    """A causal transformer, pixel by pixel in raster order (Parmar et al. 2018; Child et al. 2019)."""
+    _causal(config, "causal_transformer")
+
+
+def pixelcnn(config: ConfigDict) -> None:
+    """PixelCNN++ (Salimans et al. 2017): shifted convolutions, a mixture of logistics with coupled channels."""
+    _causal(config, "pixelcnn")
+    config.model.prediction = "logistics"
+    config.model.multipliers = (1, 1, 1)
+
+
+def spread(config: ConfigDict) -> None:
+    """Four pixels at once, far apart in the image: a coarse grid first, then what lies between."""
+    _causal(config, "causal_transformer")
+    config.process.order = "spread"
+    config.process.chunk = 4
+
+
+def chunked(config: ConfigDict) -> None:
+    """Four pixels at once, neighbours in raster order: as many evaluations as `spread`."""
+    _causal(config, "causal_transformer")
+    config.process.chunk = 4
+
+
+def random_order(config: ConfigDict) -> None:
+    """Any order: each image in an order of its own (Uria et al. 2014; Hoogeboom et al. 2022)."""
+    _ordered(config)
+    config.process.order = "random"
+
+
+def masked(config: ConfigDict) -> None:
+    """Masked diffusion: each pixel is hidden at its own time (Austin et al. 2021; Shi et al. 2024)."""
+    _ordered(config)
+    config.process.order = "independent"
+    config.process.schedule = "cosine"
+    config.sampler.steps = 64
+
+
+def one_shot(config: ConfigDict) -> None:
+    """A plain regressor: all pixels at once from nothing. It answers with the average of all images, a blur."""
+    _ordered(config)
+    config.process.chunk = 0
+    config.model.prediction = "x0"
+    config.objective.name = "regression"
+
+
+GAUSSIAN = (ddpm, ddpm_cosine, improved_ddpm, ncsn, vp, ve, subvp, edm, flow, vdm)
+ORDERED = (autoregressive, pixelcnn, random_order, spread, chunked, masked, one_shot)
+
+FAMILIES: dict[str, Callable[[ConfigDict], None]] = {family.__name__: family for family in (*GAUSSIAN, *ORDERED)}

@@ -60,3 +60,28 @@ def bernoulli(keys: Key[Array, "*batch"], probability: float, shape: Sequence[in
 def gumbel(keys: Key[Array, "*batch"], shape: Sequence[int]) -> Float[Array, "..."]:
     """Standard Gumbel draws of `shape`; the argmax of logits plus these is a draw of the categorical."""
     return _draw(jax.random.gumbel, keys, shape)
+
+
+def per_site(keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "*sites"]) -> Key[Array, "rows *sites"]:
+    """A key for each site of each example, `fold_in(key, number)`: `[batch, *sites]`.
+
+    What is drawn with it depends on the example and the site's number alone, not on which other sites are drawn.
+    """
+    numbers = jnp.asarray(numbers)
+    rows = per_example(keys, jnp.arange(batch)) if keys.ndim == 0 else keys
+    flat = jax.vmap(lambda key: jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.reshape(-1)))(rows)
+    return flat.reshape(batch, *numbers.shape)
+
+
+def uniform_at(keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "*sites"]) -> Float[Array, "rows *sites"]:
+    """A uniform draw in [0, 1) at each site of each example, by the sites' numbers."""
+    at = per_site(keys, batch, numbers)
+    return jax.vmap(jax.random.uniform)(at.reshape(-1)).reshape(at.shape)
+
+
+def gumbel_at(
+    keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "*sites"], count: int
+) -> Float[Array, "rows *sites count"]:
+    """`count` standard Gumbel draws at each site of each example, by the sites' numbers."""
+    at = per_site(keys, batch, numbers)
+    return jax.vmap(lambda key: jax.random.gumbel(key, (count,)))(at.reshape(-1)).reshape(*at.shape, count)

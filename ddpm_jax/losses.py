@@ -92,6 +92,32 @@ def bits(steps: int) -> Objective:
     return Objective(term, once=lambda process, x: process.prior_loss(x) / (x[0].size * math.log(2)))
 
 
+def likelihood() -> Objective:
+    """-log p(x) in bits per dimension from one look at the whole image, where t = s = 0 and x_t = x.
+
+    The posterior of a causal network at a site is one given the sites before it, so that their sum is the exact
+    likelihood (the chain rule). Of any other network, which sees the answer, it means nothing.
+    """
+
+    def term(process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
+        return _mean(posterior.loss(x)) / math.log(2)
+
+    return Objective(term)
+
+
+def regression(steps: int) -> Objective:
+    """Half the squared error of the sites revealed, its mean over intervals and sites, for a posterior that is a point.
+
+    One interval of `steps` stands for all of them. With one, t = 1 and s = 0, it is (x - x_hat)^2 / 2 of an image from
+    nothing but its condition. Where a process adds noise the error is weighed as in its bound.
+    """
+
+    def term(process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
+        return max(steps, 1) * process.elbo(posterior, x, z, t, s) / x[0].size
+
+    return Objective(term)
+
+
 def hybrid(steps: int, weight: float) -> Objective:
     """L_simple for the mean plus `weight` times the bound for the variance alone (Nichol and Dhariwal 2021, eq. 16)."""
     simple, bound = space("epsilon", 1.0), bits(steps).term
@@ -125,6 +151,8 @@ OBJECTIVES: dict[str, Callable[[Options], Objective]] = {
     "sigmoid": lambda o: Objective(sigmoid(o.sigmoid_bias), needs_rates=True),
     "bound": lambda o: bits(o.steps),
     "hybrid": lambda o: hybrid(o.steps, o.hybrid),
+    "likelihood": lambda o: likelihood(),
+    "regression": lambda o: regression(o.steps),
 }
 
 

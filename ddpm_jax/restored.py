@@ -6,7 +6,7 @@ from typing import Any
 
 from ddpm_jax import configuration, data, runs
 from ddpm_jax.errors import UserError
-from ddpm_jax.experiment import Experiment
+from ddpm_jax.experiment import Experiment, make
 from ddpm_jax.parallel import Plan, make_plan
 from ddpm_jax.training.state import weights
 
@@ -41,7 +41,7 @@ def restore(config: Any, folder: Path, best: bool = False) -> Restored:
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
     dataset = data.load(config.data.name, config.data.dir or None, configuration.splits(config))
     configuration.check_data(config, dataset.description, len(dataset.split("train")))
-    experiment = Experiment(config, dataset.description)
+    experiment = make(config, dataset.description)
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:
         step = checkpoints.best if best else None
         state = checkpoints.restore(abstract_state(experiment), step).state

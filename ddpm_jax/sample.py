@@ -14,7 +14,7 @@ from typing import Any
 from ddpm_jax import command
 from ddpm_jax.errors import UserError
 
-CHANGES = ("sampler", "spacing", "steps", "eta", "label", "guidance", "ema")
+CHANGES = ("sampler", "spacing", "steps", "eta", "temperature", "top_k", "nucleus", "label", "guidance", "ema")
 """Options that change what a seed gives; they are part of the default output's name."""
 
 
@@ -39,6 +39,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--spacing", metavar="NAME", help="of the time grid, such as uniform (default: the config's)")
     parser.add_argument("--steps", type=int, help="intervals of the time grid (default: the config's)")
     parser.add_argument("--eta", type=float, help="1 is ancestral sampling, 0 is DDIM (default: the config's)")
+    parser.add_argument("--temperature", type=float, help="of an ordered model's levels (default: the config's)")
+    parser.add_argument("--top_k", type=int, help="draw from this many likely levels (default: the config's)")
+    parser.add_argument("--nucleus", type=float, help="draw from the likely levels of this sum (default: the config's)")
     parser.add_argument("--label", type=int, help="of a conditional model (default: all in turn)")
     parser.add_argument("--guidance", type=float, help="weight of classifier-free guidance (default: the config's)")
     parser.add_argument(
@@ -59,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
 
     folder = Path(options.workdir)
     config = command.run_config(options)
-    for name in ("sampler", "spacing", "steps", "eta", "guidance", "ema"):
+    for name in ("sampler", "spacing", "steps", "eta", "temperature", "top_k", "nucleus", "guidance", "ema"):
         if (value := getattr(options, name)) is not None:
             config.sampler["name" if name == "sampler" else name] = value
     command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then

@@ -85,16 +85,29 @@ class Screen:
         self._bar.close()
 
 
+KINDS = {
+    "bound": "variational bound",
+    "exact": "exact, by the chain rule",
+    "ode": "probability-flow ODE, uniform dequantisation",
+}
+"""What a kind of likelihood is, in words."""
+
+
 def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
     """The closing words: the figures, each with its kind, and the files to look at."""
     lines = []
     if likelihood := result.get("likelihood"):
-        lines.append("bits per dimension (variational bound, discrete decoder; +- standard error)")
-        for split in ("test", "train"):
-            lines.append(_figure_line(split, likelihood[split]))
+        if figure := likelihood.get("test"):
+            lines.append(f"bits per dimension ({KINDS[figure['kind']]}; +- standard error)")
+            lines += [_figure_line(split, likelihood[split]) for split in ("test", "train")]
+        else:
+            lines.append("bits per dimension: none, for the model predicts a point and no probability")
         if ode := likelihood.get("ode"):
-            lines.append("bits per dimension (probability-flow ODE, uniform dequantisation)")
+            lines.append(f"bits per dimension ({KINDS['ode']})")
             lines.append(_figure_line("test", ode))
+        if exact := likelihood.get("in_order"):
+            lines.append(f"bits per dimension (exact, sites one by one in {exact['order']} order)")
+            lines.append(_figure_line("test", exact))
         if floors := likelihood.get("floors"):
             lines.append("what simple models score on the test images (exact)")
             lines += [_figure_line(name.replace("_", " "), floor) for name, floor in floors.items()]
@@ -104,11 +117,11 @@ def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
             f"against {quality['count']} test images, on {features['name']} features {features['hash']}"
             f" (copies among the test images themselves: {quality['test_copies']:.3f})"
         )
-        lines.append(f"  {'':<22}{'Frechet':>8}{'precision':>11}{'recall':>8}{'copies':>8}")
+        lines.append(f"  {'':<22}{'Frechet':>8}{'precision':>11}{'recall':>8}{'copies':>8}{'variance':>10}")
         for name, row in rows.items():
             lines.append(
                 f"  {name.replace('_', ' '):<22}{row['frechet']:8.2f}{row['precision']:11.3f}"
-                f"{row['recall']:8.3f}{row['copies']:8.3f}"
+                f"{row['recall']:8.3f}{row['copies']:8.3f}{row['variance']:10.3f}"
             )
     lines.append("look at")
     lines += [f"  {path}" for path in paths]
@@ -116,4 +129,5 @@ def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
 
 
 def _figure_line(name: str, figure: dict[str, Any]) -> str:
-    return f"  {name:<26}{figure['value']:8.3f} +- {figure['standard_error']:.3f}   ({figure['images']} images)"
+    nats = f", {figure['nats']:.2f} +- {figure['nats_standard_error']:.2f} nats" if "nats" in figure else ""
+    return f"  {name:<26}{figure['value']:8.3f} +- {figure['standard_error']:.3f}   ({figure['images']} images{nats})"

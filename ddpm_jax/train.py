@@ -46,7 +46,7 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
             that is not finite.
     """
     from ddpm_jax import configuration, data, evaluation, runs, screen
-    from ddpm_jax.experiment import Experiment
+    from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
     from ddpm_jax.training.checkpoints import Checkpoints
@@ -60,7 +60,7 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
     known = runs.check_folder(folder, config)
-    experiment = Experiment(config, dataset.description)
+    experiment = make(config, dataset.description)
     job = make_job(experiment, plan, dataset)
     if not known:
         runs.make_folder(folder, config)

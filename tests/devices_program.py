@@ -12,7 +12,7 @@ import numpy as np
 
 from ddpm_jax import data, evaluation
 from ddpm_jax.base import base
-from ddpm_jax.experiment import Experiment
+from ddpm_jax.experiment import make
 from ddpm_jax.job import make_job
 from ddpm_jax.parallel import Plan
 
@@ -46,7 +46,7 @@ def train(plan):
     """A short run: its losses, and what the rest is computed from."""
     config = tiny()
     dataset = data.load("digits")
-    experiment = Experiment(config, dataset.description)
+    experiment = make(config, dataset.description)
     job = make_job(experiment, plan, dataset)
     state, losses = job.fresh(), []
     with job.data(0) as feed:

@@ -9,7 +9,7 @@ import pytest
 
 from ddpm_jax import command
 from ddpm_jax.data import Description
-from ddpm_jax.experiment import Experiment
+from ddpm_jax.experiment import make
 from ddpm_jax.models import parameter_count
 
 CIFAR10 = Description(name="cifar10", shape=(32, 32, 3), levels=256, labels=10, version="3.0.2")
@@ -31,7 +31,7 @@ COUNTS = {
 
 def count(config):
     """Of the network alone: a learned schedule has parameters of its own."""
-    return parameter_count(jax.eval_shape(Experiment(config, CIFAR10).network.init, jax.random.key(0)))
+    return parameter_count(jax.eval_shape(make(config, CIFAR10).network.init, jax.random.key(0)))
 
 
 def test_every_config_is_here():

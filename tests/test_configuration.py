@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from ddpm_jax import configuration as c
 from ddpm_jax.data import Description
 from ddpm_jax.errors import UserError
-from ddpm_jax.options import model_options
+from ddpm_jax.experiment.options import model_options
 
 DIGITS = Description(name="digits", shape=(8, 8, 1), levels=17, labels=10, version="1.0.0")
 

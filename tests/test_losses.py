@@ -9,12 +9,13 @@ import pytest
 
 from ddpm_jax import keys as random
 from ddpm_jax import losses, schedules
-from ddpm_jax.denoisers import Normal, gaussian_denoiser
+from ddpm_jax.denoisers import Categorical, Normal, gaussian_denoiser
 from ddpm_jax.likelihood import bound
 from ddpm_jax.losses import OBJECTIVES, Options
-from ddpm_jax.processes import Gaussian
+from ddpm_jax.processes import Gaussian, Ordered, make_order
 from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, ddpm_cosine, ddpm_linear
 from ddpm_jax.schedules.grids import make_grid
+from ddpm_jax.schedules.keeping import linear
 from ddpm_jax.schedules.times import make_times
 
 DDPM = Gaussian(ddpm_linear(100), np.linspace(-1, 1, 17))
@@ -83,7 +84,7 @@ def test_the_denoiser_sees_a_draw_of_x_t_its_time_and_the_condition():
     assert condition == "condition"
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name not in ("likelihood", "regression")])
 def test_an_examples_loss_depends_on_its_own_key_and_time(name):
     process = Gaussian(VP(), DDPM.values)
     learned = name == "hybrid"
@@ -276,3 +277,94 @@ def test_the_shape_of_a_learned_schedule_is_trained_in_discrete_time():
 
     gradient = jax.grad(trained)(params)
     assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradient))
+
+
+HIDING = [("raster", 1), ("spread", 2), ("random", 2), ("fixed", 4)]
+
+
+def hidden(name, chunk, channels=1):
+    return Ordered(make_order(name, (2, 4 // channels), channels, False, chunk), linear, DDPM.values)
+
+
+def test_the_likelihood_of_a_causal_network_is_the_product_of_its_conditionals():
+    """A Markov chain over sites of three levels: -log2 of chances multiplied out, per site, whatever the images."""
+    rng = np.random.default_rng(4)
+    start, move = rng.dirichlet(np.ones(3)), rng.dirichlet(np.ones(3), 3)
+    levels = rng.integers(0, 3, (5, 6))
+    values = np.array([-1, 0, 1], np.float32)
+
+    def denoise(x_t, t, condition):
+        """Logits of a site from the site before it."""
+        np.testing.assert_array_equal(t, 0)
+        before = jnp.round(x_t[:, :-1, 0] + 1).astype(int)
+        first = jnp.broadcast_to(np.log(start), (len(x_t), 1, 3))
+        logits = jnp.concatenate([first, jnp.asarray(np.log(move))[before]], axis=1)
+        return Categorical(logits[:, :, None].astype(jnp.float32), jnp.asarray(values))
+
+    process = Ordered(make_order("raster", (6,)), linear, values)
+    times = make_times("clean", linear, 6, 0.1)
+    t, s, weight = times.draw(jax.random.key(0), 5, times.start())
+    x = jnp.asarray(values[levels])[..., None]
+    ours, term = losses.loss(process, denoise, objective("likelihood"), keys(5), x, None, t, s, weight)
+    chances = start[levels[:, 0]] * np.prod(move[levels[:, :-1], levels[:, 1:]], axis=1)
+    np.testing.assert_allclose(ours, -np.log2(chances) / 6, rtol=1e-5)
+    np.testing.assert_array_equal(ours, term)
+
+
+@pytest.mark.parametrize(("name", "chunk"), HIDING)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_regression_of_all_intervals_is_half_the_squared_error(name, chunk, channels):
+    """Each site is revealed in one interval, so that an error of the same 0.3 everywhere costs 0.045 on average."""
+    process = hidden(name, chunk, channels)
+    groups = process.order.groups
+    x = jnp.asarray(np.random.default_rng(1).integers(0, 17, (1, *process.order.space, channels)) / 8 - 1, jnp.float32)
+    tiled = jnp.tile(x, (groups, *[1] * (x.ndim - 1)))
+    index = jnp.arange(1, groups + 1)
+    same = jnp.broadcast_to(jax.random.key(3), (groups,))  # the same order in all intervals
+    each = loss(
+        process,
+        lambda x_t, t, condition: Normal(tiled + 0.3),
+        objective("regression", steps=groups),
+        same,
+        tiled,
+        None,
+        index / groups,
+        (index - 1) / groups,
+    )
+    assert float(each.mean()) == pytest.approx(0.045, rel=1e-5)
+    np.testing.assert_allclose(each, 0.045, rtol=1e-5)  # groups are of one size here
+
+
+def test_one_interval_is_one_shot_regression():
+    process = hidden("raster", 8)
+    x = jnp.asarray(np.random.default_rng(1).integers(0, 17, (3, 2, 4, 1)) / 8 - 1, jnp.float32)
+
+    def denoise(x_t, t, condition):
+        assert x_t.shape == x.shape
+        return Normal(jnp.where(process.visible(x_t), jnp.nan, condition[:, None, None, None]))
+
+    guess = jnp.array([0.1, -0.2, 0.5])
+    one, none = jnp.ones(3), jnp.zeros(3)
+    ours = loss(process, denoise, objective("regression", steps=1), keys(3), x, guess, one, none)
+    expected = ((np.asarray(x)[..., 0] - np.asarray(guess)[:, None, None]) ** 2).mean((1, 2)) / 2
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "chunk"), [*HIDING, ("independent", 1)])
+def test_the_bound_of_hidden_sites_in_bits(name, chunk):
+    """Chances of 1/8 for each level cost 3 bits a site, whatever the order and the times."""
+    process = hidden(name, chunk)
+    steps = process.order.groups or 0
+    rows = 4000
+    x = jnp.asarray(np.random.default_rng(1).integers(0, 8, (rows, 2, 4, 1)), jnp.float32)
+    times = make_times("stratified", linear, steps, 1e-3)
+    t, s, weight = times.draw(jax.random.key(0), rows, times.start())
+
+    def denoise(x_t, t, condition):
+        return Categorical(jnp.zeros((*x_t.shape, 8)), jnp.arange(8.0))
+
+    ours = jax.jit(lambda: loss(process, denoise, objective("bound", steps=steps), keys(rows), x, None, t, s, weight))()
+    error = float(np.std(ours)) / np.sqrt(rows)
+    assert float(np.mean(ours)) == pytest.approx(3, abs=4 * error + 3e-3)  # continuous times leave out t < 1e-3
+    if steps:
+        np.testing.assert_allclose(ours, 3, rtol=1e-5)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from ddpm_jax.data import digits, stored
+from ddpm_jax.data import binarised, digits, stored
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_bytes
@@ -124,7 +124,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
 
     Args:
         name: `digits` (embedded, whatever `data_dir`), or an image data set prepared for TFDS as array_record files:
-            `mnist`, `cifar10`, `name/config`, `name:version`.
+            `mnist`, `cifar10`, `name/config`, `name:version`; or `binarised_` and the name of one with grey images:
+            `binarised_mnist` (`data/binarised.py` says which draw that is).
         data_dir: the TFDS data directory; by default `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
         splits: what is in each split, in TFDS's words: `{"train": "train[:55000]", "validation": "train[55000:]"}`. By
             default train, validation and test are the set's own; where it has no validation split, that is the last
@@ -133,6 +134,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
 
     Raises UserError, within seconds, where the set is not there or cannot be read.
     """
+    if name.startswith(binarised.PREFIX):
+        return _binarised(load(name.removeprefix(binarised.PREFIX), data_dir, splits))
     if name == digits.NAME:
         try:
             folder = digits.prepare()
@@ -147,6 +150,20 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
         copy = stored.cached(name, folder, f"images of {words}", ".npz")
         sources[split] = Source(facts.description, size, read, copy)
     return Dataset(facts.description, sources)
+
+
+def _binarised(grey: Dataset) -> Dataset:
+    description = binarised.describe(grey.description)
+    sources = {}
+    for split, source in grey.sources.items():
+        copy = source.copy and source.copy.with_name(f"{binarised.PREFIX}{binarised.DRAW}-{source.copy.name}")
+        sources[split] = Source(description, len(source), functools.partial(_drawn, source.read), copy)
+    return Dataset(description, sources)
+
+
+def _drawn(read: Callable, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = read(indices)
+    return binarised.draw(images), labels
 
 
 def _plain_digits(splits: Mapping[str, str] | None) -> Dataset:

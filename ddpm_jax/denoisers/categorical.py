@@ -1,10 +1,12 @@
 """A categorical posterior: a probability for each level of each value, independent given x_t."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys
@@ -29,13 +31,19 @@ class Categorical:
         """E[x | x_t] at each site."""
         return jax.nn.softmax(self.logits) @ self.values
 
-    def sample(self, keys: Keys) -> Images:
-        """A draw of each site's level."""
-        return self.values[jnp.argmax(self.logits + random.gumbel(keys, self.logits.shape), axis=-1)]
+    def sample(self, keys: Keys, numbers: Int[Array, "*site"] | None = None) -> Images:
+        """A draw of each value's level, by the Gumbel-max trick.
+
+        `numbers` are the numbers of the values in their image, `[*site]`; left out, the site axes are a whole image.
+        A value's draw depends on its example's key and its number alone.
+        """
+        batch, *site, count = self.logits.shape
+        numbers = all_numbers(site) if numbers is None else numbers
+        return self.values[jnp.argmax(self.logits + random.gumbel_at(keys, batch, numbers, count), axis=-1)]
 
     def final(self, keys: Keys) -> Images:
-        """What to end a chain with: the mean."""
-        return self.mean
+        """What to end a chain with: a draw, so that it ends on a level."""
+        return self.sample(keys)
 
     def squared_error(self, x: Images, z: Images) -> Images:
         """(x - E[x | x_t])^2 at each site."""
@@ -57,6 +65,45 @@ class Categorical:
     def guide(self, unconditional: "Categorical", weight: float) -> "Categorical":
         """Proportional to p_u^(1 - w) p_c^w at each site (Ho and Salimans 2022)."""
         return Categorical(unconditional.logits + weight * (self.logits - unconditional.logits), self.values)
+
+    def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Categorical":
+        """Proportional to p^(1/temperature) at each site, then the likeliest levels only, renormalised.
+
+        First the `top_k` likeliest (0: all), then of these the smallest set whose probability reaches `nucleus`, which
+        always has one level at least (Holtzman et al. 2020, eq. 2). The others get the logit -inf. Of equally likely
+        levels the lower comes first.
+
+        Raises:
+            ValueError: temperature <= 0, top_k < 0 or a nucleus outside (0, 1].
+        """
+        check_tempering(temperature, top_k, nucleus)
+        logits = self.logits / temperature
+        if top_k or nucleus < 1:
+            falling = jnp.argsort(-logits, axis=-1)
+            rank = jnp.argsort(falling, axis=-1)
+            if top_k:
+                logits = jnp.where(rank < top_k, logits, -jnp.inf)
+            if nucleus < 1:
+                chances = jnp.take_along_axis(jax.nn.softmax(logits), falling, axis=-1)
+                before = jnp.cumsum(chances, axis=-1) - chances
+                needed = (before < nucleus).sum(axis=-1, keepdims=True)
+                logits = jnp.where(rank < jnp.maximum(needed, 1), logits, -jnp.inf)
+        return Categorical(logits, self.values)
+
+
+def all_numbers(site: Sequence[int]) -> Int[Array, "*site"]:
+    """The numbers of an image's values, in row-major order: 0 ... D - 1 in the shape `[*site]`."""
+    return jnp.arange(math.prod(site)).reshape(tuple(site))
+
+
+def check_tempering(temperature: float, top_k: int, nucleus: float) -> None:
+    """Raises ValueError unless there is such a tempering."""
+    if not temperature > 0:
+        raise ValueError(f"the temperature must be above 0, not {temperature}; for the likeliest level take top_k = 1")
+    if top_k < 0:
+        raise ValueError(f"top_k must be 0 (all levels) or more, not {top_k}")
+    if not 0 < nucleus <= 1:
+        raise ValueError(f"the nucleus must be above 0 and at most 1, not {nucleus}")
 
 
 def level_logits(

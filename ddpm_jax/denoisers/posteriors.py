@@ -2,7 +2,7 @@
 
 Every posterior has `mean`, `variance` (None: a Gaussian process takes the mean as a point), `sample` and `final` (a
 draw, and what to end a chain with), `squared_error` (of the mean), `loss`, `discretise` (to the levels), `rows` (some
-of the batch) and `guide`.
+of the batch), `guide` and `tempered`. `sample` takes the numbers of the values where these are a part of an image.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys
@@ -42,10 +42,16 @@ class Normal:
     variance: Array | None = None
     output: Output | None = None
 
-    def sample(self, keys: Keys) -> Images:
-        """A draw; the mean where there is no variance."""
+    def sample(self, keys: Keys, numbers: Int[Array, "*site"] | None = None) -> Images:
+        """A draw; the mean where there is no variance.
+
+        Raises:
+            ValueError: a variance and `numbers`: the noise is drawn for whole images only.
+        """
         if self.variance is None:
             return self.mean
+        if numbers is not None:
+            raise ValueError("a normal with a variance is drawn for whole images, not for numbered values")
         return self.mean + jnp.sqrt(self.variance) * random.normal(keys, self.mean.shape)
 
     def final(self, keys: Keys) -> Images:
@@ -87,6 +93,19 @@ class Normal:
         w = 1 is the conditional model (Ho and Salimans 2022, eq. 6, with w = 1 + their w).
         """
         return Normal(unconditional.mean + weight * (self.mean - unconditional.mean), self.variance)
+
+    def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Normal":
+        """Proportional to p^(1/temperature): the variance is multiplied, and a point stays as it is.
+
+        Raises:
+            ValueError: temperature <= 0, or `top_k` or `nucleus` is set: a normal has no levels to choose from.
+        """
+        if not temperature > 0:
+            raise ValueError(f"the temperature must be above 0, not {temperature}")
+        if top_k or nucleus != 1:
+            raise ValueError("top_k and nucleus need a posterior over levels, not a normal")
+        variance = None if self.variance is None else temperature * self.variance
+        return Normal(self.mean, variance, self.output)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,18 @@
-"""Wrappers: a denoiser in, a denoiser out. Order of use: parameterisation, guidance, clipping. Never in training."""
+"""Wrappers: a denoiser in, a denoiser out. Never in training.
+
+Order of use: parameterisation, guidance, clipping or temperature. Guidance and temperature serve a causal network's
+`start` and `advance` too.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
+from ddpm_jax.denoisers.categorical import check_tempering
 from ddpm_jax.denoisers.parameterisation import Denoise
 from ddpm_jax.denoisers.posteriors import Normal
 from ddpm_jax.processes.process import Images, Times
@@ -49,20 +56,82 @@ def as_point(denoise: Denoise) -> Denoise:
     return point
 
 
-def guide(denoise: Denoise, weight: float, null_condition: Any) -> Denoise:
+@dataclass(frozen=True, eq=False)
+class Guided:
+    """Classifier-free guidance of a denoiser; made by `guide`."""
+
+    denoise: Any
+    weight: float
+    null_condition: Any
+
+    def __call__(self, x_t: Images, t: Times, condition: Any) -> Any:
+        """The guided posterior: one call on a doubled batch."""
+        t = jnp.broadcast_to(t, x_t.shape[:1])
+        both = self.denoise(_stack(x_t, x_t), _stack(t, t), _stack(condition, self.null_condition))
+        return self._combined(both, x_t.shape[0])
+
+    def start(self, count: int) -> Any:
+        """Of a causal network: what it remembers of twice as many images."""
+        return self.denoise.start(2 * count)
+
+    def advance(self, cache: Any, x: Images, step: int | Int[Array, ""], condition: Any) -> tuple[Any, Any, Any]:
+        """Of a causal network: the guided posterior of the sites of one group."""
+        conditions = _stack(condition, self.null_condition)
+        both, numbers, cache = self.denoise.advance(cache, _stack(x, x), step, conditions)
+        return self._combined(both, x.shape[0]), numbers, cache
+
+    def _combined(self, both: Any, half: int) -> Any:
+        return both.rows(slice(None, half)).guide(both.rows(slice(half, None)), self.weight)
+
+
+def _stack(a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda *pair: jnp.concatenate(pair), a, b)
+
+
+def guide(denoise: Denoise, weight: float, null_condition: Any) -> Guided:
     """Classifier-free guidance (Ho and Salimans 2022): both predictions from one call on a doubled batch.
 
     `null_condition` has the shape of the condition, with the value that means "none" everywhere; weight = 1 is the
     conditional model as it is.
     """
+    return Guided(denoise, weight, null_condition)
 
-    def guided(x_t: Images, t: Times, condition: Any) -> Any:
-        def double(a: Any, b: Any) -> Any:
-            return jax.tree.map(lambda *pair: jnp.concatenate(pair), a, b)
 
-        t = jnp.broadcast_to(t, x_t.shape[:1])
-        both = denoise(double(x_t, x_t), double(t, t), double(condition, null_condition))
-        half = x_t.shape[0]
-        return both.rows(slice(None, half)).guide(both.rows(slice(half, None)), weight)
+@dataclass(frozen=True, eq=False)
+class Tempered:
+    """A denoiser whose posteriors are tempered; made by `temper`."""
 
-    return guided
+    denoise: Any
+    temperature: float
+    top_k: int
+    nucleus: float
+
+    def __call__(self, x_t: Images, t: Times, condition: Any) -> Any:
+        """The tempered posterior."""
+        return self._changed(self.denoise(x_t, t, condition))
+
+    def start(self, count: int) -> Any:
+        """Of a causal network: what it remembers before the first group."""
+        return self.denoise.start(count)
+
+    def advance(self, cache: Any, x: Images, step: int | Int[Array, ""], condition: Any) -> tuple[Any, Any, Any]:
+        """Of a causal network: the tempered posterior of the sites of one group."""
+        posterior, numbers, cache = self.denoise.advance(cache, x, step, condition)
+        return self._changed(posterior), numbers, cache
+
+    def _changed(self, posterior: Any) -> Any:
+        return posterior.tempered(self.temperature, self.top_k, self.nucleus)
+
+
+def temper(denoise: Denoise, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> Denoise:
+    """Posteriors proportional to p^(1/temperature), cut to the likeliest levels: see `Categorical.tempered`.
+
+    After guidance. The denoiser itself where nothing is to be changed.
+
+    Raises:
+        ValueError: temperature <= 0, top_k < 0 or a nucleus outside (0, 1].
+    """
+    check_tempering(temperature, top_k, nucleus)
+    if (temperature, top_k, nucleus) == (1, 0, 1):
+        return denoise
+    return Tempered(denoise, temperature, top_k, nucleus)

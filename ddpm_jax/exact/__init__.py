@@ -5,5 +5,6 @@ Imports `processes` and `denoisers`; nothing imports it but tests and experiment
 
 from ddpm_jax.exact.finite_data import FiniteData
 from ddpm_jax.exact.gaussian_mixture import GaussianMixture
+from ddpm_jax.exact.joint_table import JointTable
 
-__all__ = ["FiniteData", "GaussianMixture"]
+__all__ = ["FiniteData", "GaussianMixture", "JointTable"]

@@ -5,8 +5,18 @@ probability-flow ODE, `floors.py` what simple exact models score. Imports `files
 """
 
 from ddpm_jax.likelihood.bound import Terms, bound, interval_groups
-from ddpm_jax.likelihood.figures import Likelihood, bits_per_dimension
+from ddpm_jax.likelihood.figures import Kind, Likelihood, bits_per_dimension
 from ddpm_jax.likelihood.floors import floor_lines
 from ddpm_jax.likelihood.ode import DIVERGENCES, ode
 
-__all__ = ["DIVERGENCES", "Likelihood", "Terms", "bits_per_dimension", "bound", "floor_lines", "interval_groups", "ode"]
+__all__ = [
+    "DIVERGENCES",
+    "Kind",
+    "Likelihood",
+    "Terms",
+    "bits_per_dimension",
+    "bound",
+    "floor_lines",
+    "interval_groups",
+    "ode",
+]

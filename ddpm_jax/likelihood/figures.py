@@ -32,6 +32,16 @@ class Likelihood:
     dequantisation: str = "none"
     draws: int = 1
 
+    @property
+    def nats(self) -> float:
+        """The mean in nats an image: value D log 2."""
+        return self.value * self.dimensions * math.log(2)
+
+    @property
+    def nats_standard_error(self) -> float:
+        """The standard error in nats an image."""
+        return self.standard_error * self.dimensions * math.log(2)
+
 
 def bits_per_dimension(
     nats: Float[np.ndarray, " images"], dimensions: int, kind: Kind, dequantisation: str = "none", draws: int = 1

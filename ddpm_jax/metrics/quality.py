@@ -22,7 +22,7 @@ from ddpm_jax.metrics.frechet import frechet_distance
 from ddpm_jax.metrics.manifold import precision_recall
 from ddpm_jax.metrics.references import reference_samples
 
-VERSION = 1  # of the reference lines' recipe: part of the cache key
+VERSION = 2  # of the reference lines' recipe: part of the cache key
 LEAST = 4  # images a side
 
 
@@ -34,6 +34,7 @@ class Quality:
     precision: float
     recall: float
     copies: float  # fraction that copies a training image
+    variance: float  # of the images at each value, over that of the test images: 0 for one blurred average
     median_distance: float  # to the nearest training image, over all values in [-1, 1]
     count: int  # images on each side
     neighbours: int  # of precision and recall
@@ -69,6 +70,16 @@ def subset(images: UInt8[np.ndarray, "n *site"], count: int, seed: int) -> UInt8
     return images[np.sort(np.random.default_rng(seed).choice(len(images), count, replace=False))]
 
 
+def variance_ratio(samples: UInt8[np.ndarray, "n *site"], test: UInt8[np.ndarray, "m *site"]) -> float:
+    """The variance of samples over that of test images, each summed over the values of an image.
+
+    1 where samples vary as much as the data do. A model that answers with an average scores less, and 0 if it gives
+    the same image every time: how blurred it is, as a number.
+    """
+    ours, theirs = (np.asarray(images, np.float64).var(axis=0).sum() for images in (samples, test))
+    return float(ours / theirs)
+
+
 def quality(
     samples: UInt8[np.ndarray, "n *site"],
     train: UInt8[np.ndarray, "k *site"],
@@ -96,6 +107,7 @@ def quality(
         precision=manifold.precision,
         recall=manifold.recall,
         copies=copies.fraction,
+        variance=variance_ratio(samples, subset(test, count, seed)),
         median_distance=copies.median_distance,
         count=count,
         neighbours=neighbours,

@@ -11,26 +11,40 @@ from typing import Any
 
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.models.network import Network, parameter_count
+from ddpm_jax.models.sites import Sites
 
-__all__ = ["NETWORKS", "Network", "check", "make", "options", "parameter_count"]
+__all__ = ["CAUSAL", "NETWORKS", "SEQUENTIAL", "Network", "Sites", "check", "make", "options", "parameter_count"]
 
 NETWORKS = {
     "unet": "ddpm_jax.models.unet",
     "dit": "ddpm_jax.models.dit",
     "ddpmpp": "ddpm_jax.models.song_unet:DDPMPP",
     "ncsnpp": "ddpm_jax.models.song_unet:NCSNPP",
+    "transformer": "ddpm_jax.models.transformer:BIDIRECTIONAL",
+    "causal_transformer": "ddpm_jax.models.transformer:CAUSAL",
+    "pixelcnn": "ddpm_jax.models.pixelcnn",
 }
 """The networks a config may name, and where they are, imported when asked for because Flax is slow to import."""
 
+CAUSAL = ("causal_transformer", "pixelcnn")
+"""Networks whose output at a site depends on the sites before it in the order only."""
 
-def make(name: str, shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: Any) -> Network:
+SEQUENTIAL = (*CAUSAL, "transformer")
+"""Networks that read an image as a sequence of `Sites`; the others do not take them."""
+
+
+def make(
+    name: str, shape: tuple[int, ...], out_channels: int, labels: int = 0, sites: Sites | None = None, **options: Any
+) -> Network:
     """The network `name` for inputs of shape `(*space, channels)`. Raises UserError like `check`."""
-    return _module(name).make(shape, out_channels, labels, **options)
+    sequence = {"sites": sites} if name in SEQUENTIAL else {}
+    return _module(name).make(shape, out_channels, labels, **sequence, **options)
 
 
-def check(name: str, shape: tuple[int, ...], labels: int = 0, **options: Any) -> None:
+def check(name: str, shape: tuple[int, ...], labels: int = 0, sites: Sites | None = None, **options: Any) -> None:
     """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network."""
-    _module(name).check(shape, labels, **options)
+    sequence = {"sites": sites} if name in SEQUENTIAL else {}
+    _module(name).check(shape, labels, **sequence, **options)
 
 
 def options(name: str) -> dict[str, Any]:

@@ -14,8 +14,9 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def of_module(module: type) -> dict[str, Any]:
-    """The fields of a Linen module that have a default, and the default; `labels` is not for a config to choose."""
-    ours = (field for field in fields(module) if field.name not in ("labels", "parent", "name"))
+    """The fields of a Linen module that have a default, and the default; `labels`, `sites` and `causal` are not for a
+    config's model section to choose."""
+    ours = (field for field in fields(module) if field.name not in ("labels", "sites", "causal", "parent", "name"))
     return {field.name: field.default for field in ours if field.default is not MISSING}
 
 

@@ -15,12 +15,14 @@ class Network:
 
     `module` is a Linen module that is called with `(x, time, condition, dropout_keys)`; it is static and hashable.
     `shape` is one input without the batch, `(*space, channels)`. `labels` is the number of classes: 0 means that the
-    network takes no condition, otherwise the label `labels` is the null condition.
+    network takes no condition, otherwise the label `labels` is the null condition. The output of a `causal` network at
+    a site depends on the groups of sites before it only, so it can be computed group by group: `start`, `advance`.
     """
 
     module: Any
     shape: tuple[int, ...]
     labels: int = 0
+    causal: bool = False
 
     def init(self, key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
         """Fresh parameters: nested dicts of float32 arrays. They depend on `key` alone, not on a batch size."""
@@ -42,11 +44,35 @@ class Network:
         """
         if x.shape[1:] != self.shape:
             raise ValueError(f"the network was made for inputs of shape {self.shape}, not {x.shape[1:]}")
+        condition = self._condition(condition, x.shape[0])
+        return self.module.apply({"params": params}, x, time, condition, dropout_keys)
+
+    def start(self, count: int) -> PyTree[Array]:
+        """What a causal network remembers of `count` images before their first group: a pytree whose shapes stay."""
+        return self.module.start_cache(self.shape, count)
+
+    def advance(
+        self,
+        params: PyTree[Float[Array, "..."]],
+        cache: PyTree[Array],
+        x: Float[Array, "batch *space channels"],
+        step: Int[Array, ""],
+        condition: Int[Array, " batch"] | None = None,
+    ) -> tuple[Float[Array, "batch chunk out"], PyTree[Array]]:
+        """A causal network's output at the sites of group `step`, and what it remembers from then on.
+
+        `x` holds the groups before `step`; what it holds elsewhere does not matter. Steps are taken in turn from 0.
+        Equal to `apply` at these sites, without computing the others again.
+        """
+        condition = self._condition(condition, x.shape[0])
+        return self.module.apply({"params": params}, cache, x, step, condition, method="advance")
+
+    def _condition(self, condition: Array | None, count: int) -> Array | None:
         if condition is not None and not self.labels:
             raise ValueError("a condition was given to a network without labels")
         if condition is None and self.labels:
-            condition = jnp.full(x.shape[:1], self.labels, jnp.int32)
-        return self.module.apply({"params": params}, x, time, condition, dropout_keys)
+            return jnp.full((count,), self.labels, jnp.int32)
+        return condition
 
 
 @partial(jax.jit, static_argnums=0)  # the many small draws become one program, and the network itself is not run

@@ -1,12 +1,14 @@
 """Processes: what removes information from an image, and the law of putting it back.
 
-`process.py` says what every process answers; `gaussian.py` adds noise. Imports `schedules` and `keys`; denoisers,
-losses, samplers and likelihoods import it.
+`process.py` says what every process answers; `gaussian.py` adds noise; `ordered.py` hides sites, in one of the orders
+of `orders.py`. Imports `schedules` and `keys`; denoisers, losses, samplers and likelihoods import it.
 """
 
 from ddpm_jax.processes.gaussian import Gaussian
+from ddpm_jax.processes.ordered import MASK, Ordered
+from ddpm_jax.processes.orders import ORDERS, Order, make_order
 from ddpm_jax.processes.process import Process
 
-PROCESSES = {"gaussian": Gaussian}
+PROCESSES = {"gaussian": Gaussian, "ordered": Ordered}
 
-__all__ = ["PROCESSES", "Gaussian", "Process"]
+__all__ = ["MASK", "ORDERS", "PROCESSES", "Gaussian", "Order", "Ordered", "Process", "make_order"]

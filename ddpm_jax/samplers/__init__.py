@@ -2,10 +2,13 @@
 
 `loop.py` holds the one sampling loop and `steps.py` the steps it takes; most solvers are an estimate of the clean
 image (`estimates.py`) followed by the process's own reverse step. `langevin.py` has the moves that stay at one level,
-`adaptive.py` the solver without a grid, `named.py` all of them by name. Imports `processes` and `denoisers`.
+`adaptive.py` the solver without a grid, `cached.py` the step of a causal network that remembers, `confidence.py` the
+one that picks the sites to reveal, `named.py` all of them by name. Imports `processes` and `denoisers`.
 """
 
 from ddpm_jax.samplers.adaptive import tsit5
+from ddpm_jax.samplers.cached import cached, no_groups_yet
+from ddpm_jax.samplers.confidence import all_hidden, confidence
 from ddpm_jax.samplers.estimates import Estimate, dpm_2m, first_order, heun, nothing_yet
 from ddpm_jax.samplers.langevin import annealed_langevin, corrector
 from ddpm_jax.samplers.loop import After, Film, Step, sample
@@ -20,14 +23,18 @@ __all__ = [
     "Sampler",
     "SamplerOptions",
     "Step",
+    "all_hidden",
     "annealed_langevin",
+    "cached",
     "churn",
+    "confidence",
     "corrector",
     "dpm_2m",
     "euler",
     "first_order",
     "heun",
     "make",
+    "no_groups_yet",
     "nothing_yet",
     "posterior_step",
     "refusal",

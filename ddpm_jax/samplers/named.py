@@ -11,6 +11,8 @@ from jaxtyping import Array, Int
 from ddpm_jax.denoisers import Denoise, as_point
 from ddpm_jax.processes.process import Images, Keys
 from ddpm_jax.samplers.adaptive import tsit5
+from ddpm_jax.samplers.cached import cached, no_groups_yet
+from ddpm_jax.samplers.confidence import all_hidden, confidence
 from ddpm_jax.samplers.estimates import dpm_2m, first_order, heun, nothing_yet
 from ddpm_jax.samplers.langevin import annealed_langevin, corrector
 from ddpm_jax.samplers.loop import After, Film, Step, sample
@@ -33,6 +35,7 @@ class SamplerOptions:
             units of x^2. It diverges from 4 (sigma/alpha)^2 there.
         rtol: relative tolerance of the adaptive solver.
         atol: absolute tolerance of the adaptive solver.
+        confidence_temperature: how far chance, rather than confidence, decides which sites are revealed.
     """
 
     eta: float = 1.0
@@ -45,6 +48,7 @@ class SamplerOptions:
     langevin_step: float = 2e-5
     rtol: float = 1e-5
     atol: float = 1e-5
+    confidence_temperature: float = 0.0
 
 
 Run = Callable[..., tuple[Images, Film, Int[Array, " batch"]]]
@@ -63,9 +67,11 @@ class Sampler:
         etas: the least and the greatest eta it can do.
         churns: whether churn can go before its steps.
         corrects: whether it reads `corrector_steps`.
-        gaussian: whether it is for a Gaussian process only.
+        processes: the names of the processes it is for.
         derivatives: whether it needs the schedule's derivatives.
         signal: whether fresh noise needs alpha(1) > 0.
+        causal: whether it needs a causal network, and with it an order that is the same for every image.
+        exchangeable: whether it needs a network that was trained on orders in which all sites are alike.
     """
 
     parts: Callable[..., Parts] | None
@@ -73,9 +79,11 @@ class Sampler:
     etas: tuple[int, int]
     churns: bool = False
     corrects: bool = False
-    gaussian: bool = True
+    processes: tuple[str, ...] = ("gaussian",)
     derivatives: bool = False
     signal: bool = False
+    causal: bool = False
+    exchangeable: bool = False
 
 
 def _first_order(
@@ -123,6 +131,20 @@ def _annealed_langevin(
     return annealed_langevin(process, denoise, condition, size, options.corrector_steps), None, None
 
 
+def _cached(
+    process: Any, denoise: Denoise, condition: Any, options: SamplerOptions, grid: np.ndarray, x: Images
+) -> Parts:
+    if len(grid) - 1 != process.order.groups:
+        raise ValueError(f"cached sampling takes {process.order.groups} steps, a group each, not {len(grid) - 1}")
+    return cached(process, denoise, condition), no_groups_yet(denoise, x.shape[0]), None
+
+
+def _confidence(
+    process: Any, denoise: Denoise, condition: Any, options: SamplerOptions, grid: np.ndarray, x: Images
+) -> Parts:
+    return confidence(process, denoise, condition, options.confidence_temperature), all_hidden(process, x), None
+
+
 def _churned(process: Any, step: Step, options: SamplerOptions, grid: np.ndarray) -> Parts:
     if options.churn:
         low, high, noise = options.churn_min, options.churn_max, options.churn_noise
@@ -131,8 +153,8 @@ def _churned(process: Any, step: Step, options: SamplerOptions, grid: np.ndarray
 
 
 SAMPLERS = {
-    # eta = 1 is ancestral sampling, eta = 0 DDIM
-    "first_order": Sampler(_first_order, lambda n, _: n, (0, 1), churns=True, gaussian=False),
+    # eta = 1 is ancestral sampling, eta = 0 DDIM; where sites are hidden, eta > 0 hides some again
+    "first_order": Sampler(_first_order, lambda n, _: n, (0, 1), churns=True, processes=("gaussian", "ordered")),
     "heun": Sampler(_heun, lambda n, _: 2 * n - 1, (0, 0), churns=True),
     "dpm_2m": Sampler(_dpm_2m, lambda n, _: n, (0, 1)),
     # eta = 1 is Euler-Maruyama, eta = 0 the probability flow
@@ -143,6 +165,8 @@ SAMPLERS = {
     ),
     "annealed_langevin": Sampler(_annealed_langevin, lambda n, o: n * o.corrector_steps + 1, (1, 1), corrects=True),
     "tsit5": Sampler(None, lambda n, _: None, (0, 0), derivatives=True),
+    "cached": Sampler(_cached, lambda n, _: n, (0, 0), processes=("ordered",), causal=True),
+    "confidence": Sampler(_confidence, lambda n, _: n, (0, 0), processes=("ordered",), exchangeable=True),
 }
 """Each sampler by its name."""
 
@@ -177,16 +201,28 @@ def make(name: str, process: Any, denoise: Denoise, condition: Any, options: Sam
 
 
 def refusal(
-    name: str, options: SamplerOptions, *, gaussian: bool, continuous: bool, zero_terminal: bool
+    name: str,
+    options: SamplerOptions,
+    *,
+    process: str,
+    continuous: bool = True,
+    zero_terminal: bool = False,
+    causal: bool = False,
+    exchangeable: bool = False,
+    independent: bool = False,
 ) -> tuple[str, str] | None:
     """Why the sampler of this name cannot do this, as (what to change, one line), or None if it can.
 
     Args:
         name: a key of `SAMPLERS`.
         options: see `SamplerOptions`.
-        gaussian: whether the process adds Gaussian noise.
+        process: the name of the process.
         continuous: whether its schedule has derivatives.
         zero_terminal: whether alpha(1) = 0.
+        causal: whether the network's output at a site depends on the sites before it only.
+        exchangeable: whether all sites are alike in its order (random, independent), which is then not the same for
+            every image.
+        independent: whether its sites are hidden at times independent of one another.
     """
     sampler = SAMPLERS[name]
     low, high = sampler.etas
@@ -195,12 +231,27 @@ def refusal(
     else:
         eta = f"{name} {'adds all the noise there is' if low else 'adds no fresh noise'}; set it to {low}"
     churning = ", ".join(other for other, one in SAMPLERS.items() if one.churns)
-    tables = ", ".join(other for other, one in SAMPLERS.items() if not one.derivatives)
+    tables = ", ".join(other for other, one in SAMPLERS.items() if not one.derivatives and process in one.processes)
+    kind = {"gaussian": "Gaussian"}.get(sampler.processes[0], sampler.processes[0])
+    ordered = process == "ordered"
     checks = (
-        (sampler.gaussian and not gaussian, "name", f"{name} is for Gaussian processes; use first_order"),
+        (process not in sampler.processes, "name", f"{name} is for {kind} processes; use first_order"),
+        (sampler.causal and not causal, "name", f"{name} needs a causal network; use first_order"),
+        (sampler.causal and exchangeable, "name", f"{name} needs an order that is the same for every image"),
+        (
+            sampler.exchangeable and not exchangeable,
+            "name",
+            f"{name} needs a network that knows any set of sites: set config.process.order to random or independent, "
+            "or use first_order",
+        ),
         (not low <= options.eta <= high, "eta", eta),
+        (
+            ordered and options.eta > 0 and not independent,
+            "eta",
+            "only sites of independent times can be hidden again; set it to 0, or config.process.order=independent",
+        ),
         (options.churn and not sampler.churns, "churn", f"{name} takes no churn; set it to 0 or use one of {churning}"),
-        (options.churn and not gaussian, "churn", "churn is for Gaussian processes; set it to 0"),
+        (options.churn and process != "gaussian", "churn", "churn is for Gaussian processes; set it to 0"),
         (options.corrector_steps != 1 and not sampler.corrects, "corrector_steps", f"{name} has none; set it to 1"),
         (sampler.derivatives and not continuous, "name", f"{name} cannot use a table; use one of {tables}"),
         (

@@ -193,12 +193,21 @@ def probabilities(history: dict[str, Array]) -> Float[Array, " bins"]:
     return jnp.where(warm, (1 - UNIFORM_SHARE) * root / jnp.where(total > 0, total, 1) + UNIFORM_SHARE / bins, 1 / bins)
 
 
-TIMES = ("uniform", "stratified", "log_normal", "logit_normal", "importance")
+def clean() -> TimeDistribution:
+    """t = s = 0, the whole image: for objectives that need no removal (`losses.likelihood`)."""
+
+    def draw(key: Key[Array, ""], count: int, history: Any) -> Draws:
+        return jnp.zeros(count), jnp.zeros(count), jnp.ones(count)
+
+    return TimeDistribution(draw)
+
+
+TIMES = ("uniform", "stratified", "log_normal", "logit_normal", "importance", "clean")
 
 
 def make_times(
     name: str,
-    schedule: Schedule,
+    schedule: Callable[..., Any],
     steps: int,
     t_min: float,
     decoder: float = 0.0,
@@ -209,7 +218,7 @@ def make_times(
 
     Args:
         name: one of `TIMES`.
-        schedule: of `log_normal`, as it is at the start of training.
+        schedule: of `log_normal`, as it is at the start of training; the others ask of it only whether it is a table.
         steps: T; 0 is continuous time.
         t_min: the least time in continuous time.
         decoder: in continuous time, the share of draws of the last interval, (0, t_min].
@@ -240,5 +249,6 @@ def make_times(
         "log_normal": lambda: log_normal(place, schedule, mean, deviation),
         "logit_normal": lambda: logit_normal(place, mean, deviation),
         "importance": lambda: importance(place),
+        "clean": clean,
     }
     return makers[name]()

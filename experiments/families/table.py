@@ -11,6 +11,7 @@ where `python -m ddpm_jax.sample --workdir=RUN` puts them.
 """
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,16 +27,21 @@ from ddpm_jax.files import write_bytes, write_json
 HERE, SHOWN = Path(__file__).parent, 20
 COLUMNS = (
     "member",
-    "bits/dim, bound",
+    "bits/dim",
+    "kind",
     "bits/dim, ODE",
     "Frechet",
     "precision",
     "recall",
     "copies",
+    "variance",
     "evaluations",
     "steps",
     "parameters",
 )
+
+
+QUALITY = ("frechet", "precision", "recall", "copies", "variance")
 
 
 def members(folder: Path, only: str) -> dict[str, Path]:
@@ -81,10 +87,15 @@ def row(result: dict[str, Any]) -> dict[str, Any]:
     """What the table shows of a result, as data."""
     likelihood, samples = result["likelihood"], result["quality"]["samples"]
     kept = ("value", "standard_error", "kind", "images", "dequantisation", "draws")
+
+    def figure(name: str) -> dict[str, Any] | None:
+        return {key: likelihood[name][key] for key in kept} if name in likelihood else None
+
     return {
-        "likelihood": {name: likelihood["test"][name] for name in kept},
-        "ode": {name: likelihood["ode"][name] for name in kept} if "ode" in likelihood else None,
-        **{name: samples[name] for name in ("frechet", "precision", "recall", "copies")},
+        "likelihood": figure("test"),
+        "ode": figure("ode"),
+        "in_order": figure("in_order"),
+        **{name: samples[name] for name in QUALITY},
         "sampler": result["config"]["sampler"]["name"],
         "evaluations": result["sampling"]["network_evaluations_per_sample"],
         "weights": result["sampling"]["weights"],
@@ -98,7 +109,11 @@ def row(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def lines(rows: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The table's cells, best likelihood first."""
+    """The table's cells, best likelihood first; a model without one comes last.
+
+    Exact likelihoods and bounds are of the same discrete pixels in the same unit; a bound is at or above its own
+    model's exact value.
+    """
 
     def bits(figure: dict[str, Any] | None) -> str:
         return f"{figure['value']:.3f} +- {figure['standard_error']:.3f}" if figure else "-"
@@ -107,16 +122,15 @@ def lines(rows: dict[str, dict[str, Any]]) -> list[list[str]]:
         [
             name,
             bits(one["likelihood"]),
+            one["likelihood"]["kind"] if one["likelihood"] else "-",
             bits(one["ode"]),
             f"{one['frechet']:.2f}",
-            f"{one['precision']:.3f}",
-            f"{one['recall']:.3f}",
-            f"{one['copies']:.3f}",
+            *(f"{one[key]:.3f}" for key in QUALITY[1:]),
             f"{one['evaluations']:.4g}",
             f"{one['steps']:,}",
             f"{one['parameters']:,}",
         ]
-        for name, one in sorted(rows.items(), key=lambda item: item[1]["likelihood"]["value"])
+        for name, one in sorted(rows.items(), key=lambda item: (item[1]["likelihood"] or {"value": math.inf})["value"])
     ]
 
 
@@ -127,9 +141,9 @@ def references(result: dict[str, Any]) -> list[list[str]]:
     for name in [*floors, *(name for name in lines if name not in floors)]:
         cells = ["-"] * (len(COLUMNS) - 1)
         if floor := floors.get(name):
-            cells[0] = f"{floor['value']:.3f} +- {floor['standard_error']:.3f} (exact)"
+            cells[:2] = [f"{floor['value']:.3f} +- {floor['standard_error']:.3f}", "exact"]
         if line := lines.get(name):
-            cells[2:6] = [f"{line['frechet']:.2f}", *(f"{line[key]:.3f}" for key in ("precision", "recall", "copies"))]
+            cells[3:8] = [f"{line['frechet']:.2f}", *(f"{line[key]:.3f}" for key in QUALITY[1:])]
         table.append([f"*{name.replace('_', ' ')}*", *cells])
     return table
 

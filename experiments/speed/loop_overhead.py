@@ -70,7 +70,7 @@ def measure(config: Any, steps: int, pairs: int, tell: Callable[[str], None]) ->
         UserError: as `ddpm_jax.train.train`.
     """
     from ddpm_jax import configuration, data
-    from ddpm_jax.experiment import Experiment
+    from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
     from ddpm_jax.screen import Screen
@@ -83,7 +83,7 @@ def measure(config: Any, steps: int, pairs: int, tell: Callable[[str], None]) ->
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     dataset = data.load(config.data.name, config.data.dir or None)
     configuration.check_data(config, dataset.description, len(dataset.split("train")))
-    job = make_job(Experiment(config, dataset.description), plan, dataset)
+    job = make_job(make(config, dataset.description), plan, dataset)
     limits, logging = config.training, config.logging
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -57,3 +57,23 @@ def test_log_interval_against_scipy_in_both_tails():
     expected = above + np.log1p(-np.exp(below - above))
     got = jax.jit(log_interval)(jnp.asarray(lower, jnp.float32), jnp.asarray(upper, jnp.float32))
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_tempering_is_a_power_of_the_density_and_leaves_a_point():
+    u = np.linspace(-12, 12, 4001)
+    density = stats.norm(0.5, np.sqrt(0.3)).pdf(u) ** (1 / 0.7)
+    tempered = Normal(jnp.full((1, 1), 0.5), jnp.full((1, 1), 0.3)).tempered(0.7)
+    got = stats.norm(float(tempered.mean[0, 0]), np.sqrt(float(tempered.variance[0, 0]))).pdf(u)
+    np.testing.assert_allclose(got, density / np.trapezoid(density, u), atol=1e-5)
+    assert Normal(jnp.zeros((1, 1))).tempered(0.7).variance is None
+    with pytest.raises(ValueError, match="levels"):
+        tempered.tempered(top_k=2)
+    with pytest.raises(ValueError, match="temperature"):
+        tempered.tempered(0.0)
+
+
+def test_a_point_has_the_same_value_whatever_its_number():
+    mean = jnp.array([[0.3, -2.0]])
+    np.testing.assert_array_equal(Normal(mean).sample(jax.random.key(0), jnp.array([7, 3])), mean)
+    with pytest.raises(ValueError, match="whole images"):
+        Normal(mean, jnp.ones((1, 2))).sample(jax.random.key(0), jnp.array([7, 3]))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.denoisers import Normal, as_point, clip, guide, threshold
+from ddpm_jax.denoisers import Normal, as_point, clip, guide, temper, threshold
 from ddpm_jax.denoisers.posteriors import Output
 
 LABELS = jnp.array([2.0, -3.0, 5.0])
@@ -77,3 +77,15 @@ def test_dynamic_thresholding_is_clipping_for_small_images_and_shrinks_large_one
     posterior = denoise(x, jnp.full(2, 0.5), None)
     np.testing.assert_allclose(posterior.mean, [[0.1, -0.5, 0.2, 0.9, -1.0], [0.25, -0.5, 1.0, 1.0, 0.0]], rtol=1e-6)
     np.testing.assert_allclose(posterior.variance, 0.1)
+
+
+def test_temperature_changes_every_posterior_and_nothing_is_left_alone():
+    denoise = Told()
+    x = jnp.zeros((3, 2))
+    t = jnp.array([0.2, 0.4, 0.6])
+    posterior = temper(denoise, 0.5)(x, t, {"label": LABELS})
+    np.testing.assert_allclose(posterior.variance, 0.05 * t[:, None], rtol=1e-6)
+    assert temper(denoise) is denoise
+    for wrong in ({"temperature": -1.0}, {"top_k": -1}, {"nucleus": 2.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            temper(denoise, **wrong)

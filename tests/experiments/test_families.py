@@ -30,7 +30,7 @@ def figure(value, kind, **more):
 
 
 def result(bits, ode=None):
-    quality = {"frechet": 12.5, "precision": 0.7, "recall": 0.8, "copies": 0.0}
+    quality = {"frechet": 12.5, "precision": 0.7, "recall": 0.8, "copies": 0.0, "variance": 0.95}
     return {
         "config": {"sampler": {"name": "heun"}},
         "seed": 0,
@@ -71,7 +71,7 @@ def test_the_best_bound_comes_first_and_every_figure_is_there(runs, capsys):
     members = [line.split("|")[1].strip() for line in lines if line.startswith("|")]
     assert members == ["member", members[1], "a", "b", "*independent pixels*", "*train*"]
     cells = [cell.strip() for cell in lines[2].split("|")]
-    assert cells[2:4] == ["1.900 +- 0.010", "-"]
+    assert cells[2:5] == ["1.900 +- 0.010", "bound", "-"]
     for cell in ("3.100 +- 0.010", "4.200 +- 0.010", "12.50", "0.700", "0.800", "0.000", "35", "3,000", "252,545"):
         assert cell in lines[3]
     assert lines[-1] == "no figures yet: c"

@@ -1,6 +1,7 @@
 """What the tests of the networks share: small networks, parameters without zeros, inputs, and refusals."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +17,16 @@ _SMALL = {
     "ddpmpp": _SMALL_UNET,
     "ncsnpp": _SMALL_UNET,
     "dit": {"channels": 12, "depth": 2, "heads": 2},
+    "transformer": {"channels": 12, "depth": 2, "heads": 2},
+    "causal_transformer": {"channels": 12, "depth": 2, "heads": 2},
+    "pixelcnn": {"channels": 6, "blocks": 1, "multipliers": (1, 2)},
 }
-_TIMES = {"unet": (0.0, 999.0), "ddpmpp": (-1.0, 1.0), "ncsnpp": (-1.0, 1.0), "dit": (0.0, 999.0)}
+_TIMES = {"ddpmpp": (-1.0, 1.0), "ncsnpp": (-1.0, 1.0)}
 
 
 def _make_small(name: str, shape: tuple[int, ...], out_channels: int, labels: int = 0, **options) -> models.Network:
+    if name in models.CAUSAL:  # row by row, and of real inputs, as the others'
+        options.setdefault("sites", models.Sites(tuple(range(math.prod(shape[:-1])))))
     return models.make(name, shape, out_channels, labels, **{**_SMALL[name], **options})
 
 
@@ -36,7 +42,7 @@ def _filled(network: models.Network, seed: int = 0):
 
 def _inputs(name: str, batch: int, shape: tuple[int, ...], seed: int = 0):
     x = np.random.RandomState(seed).randn(batch, *shape).astype(np.float32)
-    return jnp.asarray(x), jnp.linspace(*_TIMES[name], batch)
+    return jnp.asarray(x), jnp.linspace(*_TIMES.get(name, (0.0, 999.0)), batch)
 
 
 def _refused(name: str, shape: tuple[int, ...], options: dict, line: str):

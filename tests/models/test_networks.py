@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 UNETS = ("unet", "ddpmpp", "ncsnpp")
-every_network = pytest.mark.parametrize("name", (*UNETS, "dit"))
+every_network = pytest.mark.parametrize("name", (*UNETS, "dit", "transformer", "causal_transformer", "pixelcnn"))
 CONDITION = jnp.arange(4)
 QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
 
@@ -20,6 +20,8 @@ QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than run
         ("dit", (4, 8, 3), {"patch": 2}),
         ("dit", (4, 2, 6, 1), {"patch": 2}),
         ("dit", (3, 5, 1), {"patch": 1}),
+        *((name, shape, {}) for name in ("transformer", "causal_transformer") for shape in ((9, 2), (4, 2, 3, 1))),
+        ("pixelcnn", (2, 6, 3), {}),
     ],
 )
 def test_any_number_of_spatial_axes(make_small, filled, inputs, name, shape, options):

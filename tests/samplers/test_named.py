@@ -44,8 +44,9 @@ def runner(name, heard=None, **options):
     return jax.jit(run, static_argnums=2)
 
 
+NOISY = [name for name, sampler in SAMPLERS.items() if "gaussian" in sampler.processes]
 CASES = [
-    *((name, {"corrector_steps": 3} if sampler.corrects else {}) for name, sampler in SAMPLERS.items()),
+    *((name, {"corrector_steps": 3} if SAMPLERS[name].corrects else {}) for name in NOISY),
     ("heun", {"churn": 2.0}),
 ]
 
@@ -92,7 +93,9 @@ def test_an_unfinished_solution_is_no_number(monkeypatch):
     assert np.all(np.isnan(runner("tsit5")(keys, jnp.zeros((2, 1)))[0]))
 
 
-FACTS = {"gaussian": True, "continuous": True, "zero_terminal": False}
+FACTS = {"process": "gaussian", "continuous": True, "zero_terminal": False}
+ORDER = {"process": "ordered"}
+RANDOM = {**ORDER, "exchangeable": True}
 
 
 @pytest.mark.parametrize(
@@ -103,9 +106,19 @@ FACTS = {"gaussian": True, "continuous": True, "zero_terminal": False}
         ("predictor_corrector", {"eta": 0.0}, {}, "eta"),
         ("first_order", {"eta": 1.5}, {}, "eta"),
         ("dpm_2m", {"churn": 1.0}, {}, "churn"),
-        ("first_order", {"churn": 1.0}, {"gaussian": False}, "churn"),
+        ("first_order", {"churn": 1.0}, ORDER, "churn"),
         ("heun", {"corrector_steps": 2}, {}, "corrector_steps"),
-        ("heun", {}, {"gaussian": False}, "name"),
+        ("heun", {}, ORDER, "name"),
+        ("tsit5", {}, RANDOM, "name"),
+        ("cached", {}, {}, "name"),
+        ("confidence", {}, {}, "name"),
+        ("cached", {}, ORDER, "name"),  # not causal
+        ("cached", {}, {**RANDOM, "causal": True}, "name"),
+        ("cached", {"eta": 1.0}, {**ORDER, "causal": True}, "eta"),
+        ("confidence", {}, ORDER, "name"),
+        ("confidence", {"eta": 0.5}, RANDOM, "eta"),
+        ("first_order", {"eta": 0.5}, ORDER, "eta"),
+        ("first_order", {"eta": 0.5}, RANDOM, "eta"),
         ("euler", {}, {"continuous": False}, "name"),
         ("tsit5", {}, {"continuous": False}, "name"),
         ("euler", {"eta": 1.0}, {"zero_terminal": True}, "name"),
@@ -123,9 +136,14 @@ def test_what_does_not_fit_is_refused_in_one_line(name, options, facts, key):
 @pytest.mark.parametrize(
     ("name", "options", "facts"),
     [
-        *((name, {}, {}) for name in SAMPLERS),
+        *((name, {}, {}) for name in NOISY),
         ("heun", {"churn": 5.0}, {"continuous": False}),
-        ("first_order", {"eta": 1.0}, {"gaussian": False, "continuous": False, "zero_terminal": True}),
+        ("first_order", {"eta": 1.0}, {**RANDOM, "independent": True}),
+        ("first_order", {}, ORDER),
+        ("first_order", {}, {**ORDER, "causal": True}),
+        ("cached", {}, {**ORDER, "causal": True}),
+        ("confidence", {}, RANDOM),
+        ("confidence", {"confidence_temperature": 4.5}, {**RANDOM, "independent": True}),
         ("euler", {}, {"zero_terminal": True}),
         ("dpm_2m", {"eta": 1.0}, {"zero_terminal": True}),
         ("annealed_langevin", {"corrector_steps": 100}, {"zero_terminal": True}),

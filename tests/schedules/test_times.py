@@ -13,6 +13,7 @@ from ddpm_jax.schedules import EDM, VP, Flow, ddpm_linear
 from ddpm_jax.schedules.times import TIMES, make_times, probabilities
 
 COUNT = 50_000
+DRAWN = [name for name in TIMES if name != "clean"]
 KEY = jax.random.key(0)
 
 
@@ -39,7 +40,7 @@ def experience(times, losses, batches=30, count=2000):
     )
 
 
-@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("schedule", [VP(), ddpm_linear(20, beta_max=10.0)], ids=["vp", "table"])
 def test_discrete_times_are_intervals_of_the_table(name, schedule):
     times = make_times(name, schedule, 20, 1 / 20)
@@ -61,7 +62,7 @@ def test_discrete_times_are_uniform_over_all_intervals(name, steps):
     assert stats.chisquare(counts).pvalue > 1e-3 if name != "stratified" else np.ptp(counts) <= 2
 
 
-@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("share", [0.0, 0.2])
 def test_continuous_times_have_no_width_and_the_last_interval_its_share(name, share):
     times = make_times(name, VP(), 0, 0.01, decoder=share)
@@ -223,6 +224,14 @@ def test_bins_that_a_batch_lacks_keep_their_history_and_the_last_interval_has_no
 def test_losses_of_nothing_leave_times_uniform():
     law = probabilities({"moment": jnp.zeros(10), "visits": jnp.full(10, 10)})
     np.testing.assert_allclose(law, 1 / 10, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [0, 20])
+def test_clean_times_are_none(steps):
+    """Of schedules that hide, too."""
+    t, s, weight = draw(make_times("clean", lambda t: 1 - t, steps, 0.05), 7)
+    for part, expected in ((t, 0), (s, 0), (weight, 1)):
+        np.testing.assert_array_equal(part, expected)
 
 
 def test_impossible_times_are_refused_in_one_line():

@@ -8,7 +8,7 @@ import pytest
 
 from ddpm_jax import runs, screen
 from ddpm_jax.base import base
-from ddpm_jax.experiment import Experiment
+from ddpm_jax.experiment import make
 from ddpm_jax.job import abstract_state
 from ddpm_jax.parallel import Plan
 from ddpm_jax.train import train
@@ -42,7 +42,7 @@ def tiny(placement):
 def final_state(config, folder):
     from ddpm_jax.data import load
 
-    experiment = Experiment(config, load("digits").description)
+    experiment = make(config, load("digits").description)
     with Checkpoints(folder / runs.CHECKPOINTS, Plan(), read_only=True) as checkpoints:
         return checkpoints.restore(abstract_state(experiment)).state
 

@@ -24,12 +24,10 @@ def times_options(config: ConfigDict) -> dict[str, float]:
     }.get(section.times, {})
 
 
-def objective_options(config: ConfigDict) -> losses.Options:
-    """What the objective may depend on."""
+def objective_options(config: ConfigDict, steps: int) -> losses.Options:
+    """What the objective may depend on; `steps` is T, 0 in continuous time."""
     section = config.objective
-    return losses.Options(
-        config.process.steps, config.model.sigma_data, section.min_snr, section.sigmoid_bias, section.hybrid
-    )
+    return losses.Options(steps, config.model.sigma_data, section.min_snr, section.sigmoid_bias, section.hybrid)
 
 
 def sampler_options(config: ConfigDict) -> samplers.SamplerOptions:

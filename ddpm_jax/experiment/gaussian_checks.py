@@ -1,4 +1,4 @@
-"""Values of a config that are each fine and cannot work together, refused with the reason before anything is built."""
+"""What cannot work together in an experiment with a Gaussian process, refused with the reason."""
 
 from typing import Any
 
@@ -6,9 +6,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ddpm_jax import denoisers, grids, losses, samplers, schedules
+from ddpm_jax import denoisers, losses, models, samplers, schedules
+from ddpm_jax.data import Description
 from ddpm_jax.errors import fail
-from ddpm_jax.options import SCHEDULE_OPTIONS, objective_options, sampler_options, schedule_options
+from ddpm_jax.experiment import gaussian_grids as grids
+from ddpm_jax.experiment.options import (
+    SCHEDULE_OPTIONS,
+    model_options,
+    objective_options,
+    sampler_options,
+    schedule_options,
+)
 
 
 def check(config: ConfigDict) -> None:
@@ -29,6 +37,10 @@ def check(config: ConfigDict) -> None:
 def _schedule(config: ConfigDict) -> tuple[float, float]:
     """alpha(1) and sigma(0) of the schedule, if its options and number of steps can be."""
     process, name, steps = config.process, config.process.schedule, config.process.steps
+    if name not in schedules.SCHEDULES:
+        fail("process.schedule", f"{name} is a share of visible sites, for an ordered process; use cosine or vp")
+    if process.chunk != 1:
+        fail("process.chunk", "is of an ordered process; noise goes to all sites at once: leave it 1")
     table = name in schedules.TABLES
     if table and not steps:
         fail("process.steps", f"{name} is a table of T steps; for continuous time take another schedule, such as vp")
@@ -50,6 +62,12 @@ def _schedule(config: ConfigDict) -> tuple[float, float]:
 
 def _prediction(config: ConfigDict, silent: bool, sigma_start: float) -> None:
     name, model = config.process.schedule, config.model
+    if model.prediction not in (*denoisers.PREDICTIONS, denoisers.CATEGORICAL):
+        fail("model.prediction", f"{model.prediction} predicts hidden sites, for an ordered process; use v or epsilon")
+    if model.time not in denoisers.C_NOISE:
+        fail("model.time", f"{model.time} is for an ordered process; use thousand or log_snr")
+    if model.name in models.CAUSAL:
+        fail("model.name", f"{model.name} is causal, and noise removes all sites at once; use unet or transformer")
     if model.prediction in denoisers.BLIND_AT_ZERO_ALPHA and silent:
         fail(
             "model.prediction",
@@ -78,7 +96,11 @@ def _prediction(config: ConfigDict, silent: bool, sigma_start: float) -> None:
 
 def _objective(config: ConfigDict, silent: bool, sigma_start: float) -> None:
     name, steps, section = config.process.schedule, config.process.steps, config.objective
-    objective = losses.OBJECTIVES[section.name](objective_options(config))
+    if section.name in ("likelihood", "regression"):
+        fail("objective.name", f"{section.name} is for an ordered process; use simple, v or bound")
+    if section.times == "clean":
+        fail("objective.times", "at t = 0 there is no noise to predict; use uniform")
+    objective = losses.OBJECTIVES[section.name](objective_options(config, steps))
     if objective.blind_at_zero_alpha and silent:
         fail("objective.name", f"{section.name} asks for nothing at t = 1, where {name} has alpha = 0; use v or x0")
     if objective.needs_rates and name in schedules.TABLES:
@@ -117,13 +139,17 @@ def _sampler(config: ConfigDict, silent: bool) -> None:
     refusal: Any = samplers.refusal(
         sampler.name,
         sampler_options(config),
-        gaussian=process.name == "gaussian",
+        process="gaussian",
         continuous=not table,
         zero_terminal=silent,
     )
     if refusal:
         key, reason = refusal
         fail(f"sampler.{key}", reason)
+    if not sampler.steps:
+        fail("sampler.steps", "a Gaussian process has no number of steps of its own; use 100")
+    if (sampler.temperature, sampler.top_k, sampler.nucleus) != (1, 0, 1):
+        fail("sampler.temperature", "temperature, top_k and nucleus are of an ordered process; leave them")
     if sampler.spacing in ("trailing", "leading") and not table:
         fail("sampler.spacing", f"{sampler.spacing} is for tables; with {process.schedule} use uniform or karras")
     if process.steps and sampler.steps > process.steps:
@@ -161,3 +187,12 @@ def _grids(config: ConfigDict) -> None:
         fail("evaluation.decoder_noise", f"no bound begins at this noise: {error}")
     if len(bound) < 3:
         fail("evaluation.decoder_noise", f"{evaluation.decoder_noise} is above all noise but the last; lower it")
+
+
+def check_data(config: ConfigDict, description: Description) -> None:
+    """The network on images of this shape.
+
+    Raises:
+        UserError: as `check`.
+    """
+    models.check(config.model.name, description.shape, **model_options(config, description))

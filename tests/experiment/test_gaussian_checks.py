@@ -10,7 +10,7 @@ from ddpm_jax.configuration import check
 from ddpm_jax.errors import UserError
 from ddpm_jax.families import FAMILIES
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*/*.py"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.py"))
 
 
 def of(family, **changes):
@@ -144,5 +144,6 @@ def test_langevin_is_for_gaussian_processes():
     from ddpm_jax.samplers import SAMPLERS, SamplerOptions, refusal
 
     for name in SAMPLERS:
-        told = refusal(name, SamplerOptions(eta=1.0), gaussian=False, continuous=True, zero_terminal=False)
+        facts = {"process": "ordered", "causal": True, "exchangeable": True, "independent": True}
+        told = refusal(name, SamplerOptions(eta=1.0), **facts)
         assert (told is None) == (name == "first_order")

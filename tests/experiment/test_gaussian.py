@@ -8,7 +8,7 @@ import pytest
 from ddpm_jax import keys as random
 from ddpm_jax.base import base
 from ddpm_jax.data import Description
-from ddpm_jax.experiment import Experiment, purpose_key
+from ddpm_jax.experiment import make, purpose_key
 
 DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
 
@@ -23,7 +23,7 @@ def experiment(**changes):
     config.model.conditional = True
     config.sampler.steps = 4
     config.update_from_flattened_dict(changes)
-    return Experiment(config, DIGITS)
+    return make(config, DIGITS)
 
 
 @pytest.fixture(scope="module")

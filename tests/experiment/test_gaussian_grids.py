@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax import grids
 from ddpm_jax.base import base
+from ddpm_jax.experiment import gaussian_grids as grids
 
 
 def changed(**changes):

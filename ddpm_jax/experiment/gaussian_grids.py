@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ddpm_jax import schedules
-from ddpm_jax.options import schedule_options
+from ddpm_jax.experiment.options import schedule_options
 from ddpm_jax.schedules.grids import make_grid
 
 

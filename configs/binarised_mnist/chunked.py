@@ -1,0 +1,17 @@
+"""A transformer, sixteen neighbours at once, in raster order, on MNIST drawn black and white.
+
+`--config=configs/binarised_mnist/chunked.py:small` is for two CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import binarised_mnist, transformer
+from ddpm_jax.families import chunked
+
+
+def get_config(size: str = "full") -> ConfigDict:
+    config = binarised_mnist(size)
+    chunked(config)
+    transformer(config, size)
+    config.process.chunk = 16
+    return config

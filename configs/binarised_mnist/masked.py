@@ -1,0 +1,16 @@
+"""Masked diffusion (Austin et al. 2021; Shi et al. 2024), on MNIST drawn black and white.
+
+`--config=configs/binarised_mnist/masked.py:small` is for two CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import binarised_mnist
+from ddpm_jax.families import masked
+
+
+def get_config(size: str = "full") -> ConfigDict:
+    config = binarised_mnist(size)
+    masked(config)
+    config.sampler.steps = 100
+    return config

@@ -1,0 +1,16 @@
+"""An autoregressive transformer, pixel by pixel, on the embedded 8x8 digits: two CPU cores, about ten minutes."""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import digits
+from ddpm_jax.families import autoregressive
+
+
+def get_config() -> ConfigDict:
+    config = digits()
+    autoregressive(config)
+    config.model.channels = 96
+    config.model.depth = 4
+    config.model.heads = 4
+    config.model.dropout = 0.2
+    return config

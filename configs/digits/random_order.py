@@ -1,0 +1,16 @@
+"""A transformer that knows the digits in any order: two CPU cores, about ten minutes."""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import digits
+from ddpm_jax.families import random_order
+
+
+def get_config() -> ConfigDict:
+    config = digits()
+    random_order(config)
+    config.model.channels = 96
+    config.model.depth = 4
+    config.model.heads = 4
+    config.model.dropout = 0.2
+    return config

@@ -1,0 +1,13 @@
+"""An autoregressive transformer, pixel by pixel, on MNIST. `:small` is for two CPU cores."""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import mnist, transformer
+from ddpm_jax.families import autoregressive
+
+
+def get_config(size: str = "full") -> ConfigDict:
+    config = mnist(size)
+    autoregressive(config)
+    transformer(config, size)
+    return config

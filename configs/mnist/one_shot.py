@@ -1,0 +1,16 @@
+"""A plain regressor that sees nothing and answers with the average of all images, on MNIST.
+
+`--config=configs/mnist/one_shot.py:small` is for two CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.base import mnist
+from ddpm_jax.families import one_shot
+
+
+def get_config(size: str = "full") -> ConfigDict:
+    config = mnist(size)
+    one_shot(config)
+    config.training.steps = 2000 if size == "full" else 500
+    return config

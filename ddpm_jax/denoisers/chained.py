@@ -1,0 +1,143 @@
+"""Posteriors whose channels depend on one another: one channel after another, by the chain rule.
+
+Given the channels before it, a channel is categorical. What is done to a categorical (temperature, guidance) is done to
+each of these conditionals in turn, so it needs no closed form for all channels together.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ddpm_jax.denoisers.categorical import Categorical, all_numbers, check_tempering
+from ddpm_jax.processes.process import Images, Keys
+
+
+class Chained:
+    """p(x) = product over the channels c of p(x_c | x_0 ... x_(c-1)) at each pixel; pixels are independent given x_t.
+
+    A subclass supplies `shape`, `given` and `rows`. All else follows from `given`.
+    """
+
+    variance = None  # a Gaussian bound's steps take it as a point: its mean
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of x: `(batch, *space, channels)`."""
+        raise NotImplementedError
+
+    def given(self, x: Images, channel: int) -> Categorical:
+        """One channel at each pixel, `[batch, *space]`, given the channels before it in x, which lie on levels."""
+        raise NotImplementedError
+
+    @property
+    def mean(self) -> Images:
+        """The mean of each channel, where those before it are at the levels nearest to their means.
+
+        Exact for the first channel; for the others the mean over the channels before would take levels^c terms.
+        """
+        x, means = jnp.zeros(self.shape), []
+        for channel in range(self.shape[-1]):
+            posterior = self.given(x, channel)
+            means.append(posterior.mean)
+            x = x.at[..., channel].set(nearest(posterior.mean, posterior.values))
+        return jnp.stack(means, axis=-1)
+
+    def sample(self, keys: Keys, numbers: Int[Array, "*site"] | None = None) -> Images:
+        """A draw: each channel given those drawn before it. `numbers` as for a categorical."""
+        numbers = all_numbers(self.shape[1:]) if numbers is None else numbers
+        x = jnp.zeros(self.shape)
+        for channel in range(self.shape[-1]):
+            x = x.at[..., channel].set(self.given(x, channel).sample(keys, numbers[..., channel]))
+        return x
+
+    def final(self, keys: Keys) -> Images:
+        """What to end a chain with: a draw, so that it ends on a level."""
+        return self.sample(keys)
+
+    def squared_error(self, x: Images, z: Images) -> Images:
+        """(x - mean)^2 at each site."""
+        return jnp.square(x - self.mean)
+
+    def loss(self, x: Images) -> Images:
+        """-log p(x_c | x_0 ... x_(c-1)) in nats for each value; the sum over a pixel is that of all its channels."""
+        terms = [self.given(x, channel).loss(x[..., channel]) for channel in range(self.shape[-1])]
+        return jnp.stack(terms, axis=-1)
+
+    def discretise(self, values: Float[Array, " levels"], variance: Array) -> "Chained":
+        """Itself: it is over the levels already."""
+        return self
+
+    def rows(self, part: slice) -> Any:
+        """Some of the batch."""
+        raise NotImplementedError
+
+    def guide(self, unconditional: "Chained", weight: float) -> "Guided":
+        """Each channel's conditional proportional to p_u^(1 - w) p_c^w, given the channels before it."""
+        return Guided(self, unconditional, weight)
+
+    def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Tempered":
+        """Each channel's conditional tempered as a categorical is, given the channels before it.
+
+        Temperature is not that of all channels together: p^(1/T) of a product is not the product of normalised ones.
+
+        Raises:
+            ValueError: temperature <= 0, top_k < 0 or a nucleus outside (0, 1].
+        """
+        check_tempering(temperature, top_k, nucleus)
+        return Tempered(self, temperature, top_k, nucleus)
+
+
+def nearest(x: Array, values: Float[Array, " levels"]) -> Array:
+    """The nearest of evenly spaced values, of two as near the even one's."""
+    spacing = values[1] - values[0]
+    return values[jnp.clip(jnp.round((x - values[0]) / spacing), 0, len(values) - 1).astype(jnp.int32)]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Tempered(Chained):
+    """`source` with each conditional tempered."""
+
+    source: Chained
+    temperature: float = field(metadata={"static": True})
+    top_k: int = field(metadata={"static": True})
+    nucleus: float = field(metadata={"static": True})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of x."""
+        return self.source.shape
+
+    def given(self, x: Images, channel: int) -> Categorical:
+        """One channel given the channels before it in x."""
+        return self.source.given(x, channel).tempered(self.temperature, self.top_k, self.nucleus)
+
+    def rows(self, part: slice) -> "Tempered":
+        """Some of the batch."""
+        return Tempered(self.source.rows(part), self.temperature, self.top_k, self.nucleus)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Guided(Chained):
+    """`source` led away from `unconditional`, in each conditional (Ho and Salimans 2022)."""
+
+    source: Chained
+    unconditional: Chained
+    weight: float = field(metadata={"static": True})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of x."""
+        return self.source.shape
+
+    def given(self, x: Images, channel: int) -> Categorical:
+        """One channel given the channels before it in x."""
+        return self.source.given(x, channel).guide(self.unconditional.given(x, channel), self.weight)
+
+    def rows(self, part: slice) -> "Guided":
+        """Some of the batch."""
+        return Guided(self.source.rows(part), self.unconditional.rows(part), self.weight)

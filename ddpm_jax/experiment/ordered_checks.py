@@ -1,0 +1,155 @@
+"""What cannot work together in an experiment with an ordered process, refused with the reason."""
+
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from ddpm_jax import models, samplers
+from ddpm_jax.data import Description
+from ddpm_jax.denoisers import HEADS, LIKELY
+from ddpm_jax.errors import fail
+from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, model_options, sampler_options
+from ddpm_jax.experiment.ordered import SPACINGS, order_of, sampling_grid, sites_of
+from ddpm_jax.processes.orders import INDEPENDENT, RANDOM
+from ddpm_jax.schedules.keeping import KEEPS
+
+OBJECTIVES = ("bound", "likelihood", "regression")
+TIMES = ("uniform", "stratified", "importance", "clean")
+
+
+def check(config: ConfigDict) -> None:
+    """Order, network, prediction, objective, times and sampler.
+
+    Raises:
+        UserError: one line that starts with the key to change.
+    """
+    _process(config)
+    _model(config)
+    _objective(config)
+    _sampler(config)
+
+
+def _process(config: ConfigDict) -> None:
+    process = config.process
+    if process.schedule not in KEEPS:
+        fail("process.schedule", f"{process.schedule} is of noise; a share of visible sites is {' or '.join(KEEPS)}")
+    for option in SCHEDULE_OPTIONS:
+        if process[option]:
+            fail(f"process.{option}", "is of noise, which an ordered process has none of; leave it 0")
+    if process.order == INDEPENDENT:
+        if process.chunk != 1:
+            fail("process.chunk", "independent times reveal sites one by one; use 1, and config.sampler.steps for more")
+    else:
+        if process.steps:
+            fail("process.steps", f"the order {process.order} has as many steps as chunks; use 0")
+        if process.t_min:
+            fail("process.t_min", f"the order {process.order} is in discrete time; leave it 0")
+        if process.schedule != "linear":
+            fail("process.schedule", f"ranks of the order {process.order} are evenly spaced; use linear")
+    if process.steps and process.t_min:
+        fail("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
+
+
+def _model(config: ConfigDict) -> None:
+    process, model = config.process, config.model
+    causal = model.name in models.CAUSAL
+    if causal and process.order in RANDOM:
+        fail(
+            "process.order",
+            f"{model.name} is causal: it predicts a site from those before it in one fixed order, which "
+            f"{process.order} has not; use raster, fixed or spread, or model.name=transformer",
+        )
+    if model.prediction not in HEADS:
+        fail("model.prediction", f"{model.prediction} is of noise; for hidden sites choose from {', '.join(HEADS)}")
+    if model.prediction != "categorical" and process.sites == "channels":
+        fail("model.prediction", f"{model.prediction} predicts a pixel with its channels; use categorical, or pixels")
+    if model.variance != "fixed_small":
+        fail("model.variance", f"{model.variance} is the variance of a Gaussian step; use fixed_small")
+    if model.time != "hidden":
+        fail("model.time", f"a network of hidden sites is told their share, not {model.time}; use hidden")
+    if model.input != "none":
+        fail("model.input", "visible sites are not scaled; use none")
+
+
+def _objective(config: ConfigDict) -> None:
+    section, model = config.objective, config.model
+    likely, causal = model.prediction in LIKELY, model.name in models.CAUSAL
+    if section.name not in OBJECTIVES:
+        fail("objective.name", f"{section.name} weighs noise levels; choose from {', '.join(OBJECTIVES)}")
+    if likely == (section.name == "regression"):
+        better = "bound or likelihood" if likely else "regression"
+        fail("objective.name", f"{section.name} does not train the prediction {model.prediction}; use {better}")
+    if section.name == "likelihood" and not causal:
+        fail(
+            "objective.name",
+            f"{model.name} would see the answers: only a causal network learns all at once; use bound",
+        )
+    if (section.name == "likelihood") != (section.times == "clean"):
+        better = "clean" if section.name == "likelihood" else "stratified"
+        fail("objective.times", f"{section.times} does not go with the objective {section.name}; use {better}")
+    if section.times not in TIMES:
+        fail("objective.times", f"{section.times} is of noise levels; choose from {', '.join(TIMES)}")
+    if section.decoder:
+        fail("objective.decoder", "hidden sites need no decoder; use 0")
+
+
+def _sampler(config: ConfigDict) -> None:
+    sampler, process = config.sampler, config.process
+    refusal: Any = samplers.refusal(
+        sampler.name,
+        sampler_options(config),
+        process="ordered",
+        independent=process.order == INDEPENDENT,
+        exchangeable=process.order in RANDOM,
+        causal=config.model.name in models.CAUSAL,
+    )
+    if refusal:
+        key, reason = refusal
+        fail(f"sampler.{key}", reason)
+    if sampler.spacing not in SPACINGS:
+        fail("sampler.spacing", f"{sampler.spacing} is of noise levels; choose from {', '.join(SPACINGS)}")
+    if sampler.clip or sampler.threshold:
+        fail(
+            "sampler.clip" if sampler.clip else "sampler.threshold",
+            "levels cannot leave their range; turn it off",
+        )
+    if config.model.prediction not in LIKELY and (sampler.temperature, sampler.top_k, sampler.nucleus) != (1, 0, 1):
+        fail("sampler.temperature", "a point is not drawn from; leave temperature, top_k and nucleus")
+
+
+def check_data(config: ConfigDict, description: Description) -> None:
+    """The order on these sites, the levels, the network, the number of steps.
+
+    Raises:
+        UserError: as `check`.
+    """
+    model = config.model
+    if description.levels is None:
+        fail("data.name", f"{description.name!r} has real values; hidden sites are predicted as levels")
+    if model.vocabulary not in (0, description.levels):
+        fail(
+            "model.vocabulary",
+            f"{model.vocabulary} does not fit {description.name!r} with its {description.levels} levels",
+        )
+    try:
+        order = order_of(config, description)
+        sites = sites_of(config, description)
+    except ValueError as error:
+        fail("process.chunk", str(error))
+    causal = model.name in models.CAUSAL
+    shape = description.shape if causal else (*description.space, 2 * description.channels)
+    models.check(model.name, shape, sites=sites, **model_options(config, description))
+    if order.groups and config.sampler.steps > order.groups:
+        fail(
+            "sampler.steps",
+            f"{config.sampler.steps} is more than the {order.groups} groups of {order.chunk} there are; 0 is one each",
+        )
+    grid = sampling_grid(config, order)
+    if not (np.diff(grid) < 0).all():
+        fail(
+            "sampler.steps",
+            f"{len(grid) - 1} {config.sampler.spacing} steps are finer than the groups; use fewer",
+        )
+    if config.sampler.name == "cached" and len(grid) - 1 != order.groups:
+        fail("sampler.steps", "the cached sampler takes one step a group; use 0")

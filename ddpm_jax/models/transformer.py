@@ -1,0 +1,368 @@
+"""A transformer over the sites of an image: one that sees the sites before each in an order only, and one that sees all.
+
+The blocks are those of GPT-2 (Radford et al. 2019): layer norm first, attention, then an MLP. Both networks have learned
+embeddings of the place along every axis, for any number of axes.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from ddpm_jax.models import checks
+from ddpm_jax.models.layers import Dropout, dense, sinusoids
+from ddpm_jax.models.network import Network
+from ddpm_jax.models.sites import Sites
+
+FREQUENCIES = 256
+"""How many sines and cosines of the time the bidirectional network is given."""
+
+PARTS = 8
+"""Into how many parts of the queries causal attention is cut at most."""
+
+Cache = tuple[tuple[Array, Array], ...]
+"""The keys and values of every block, [batch, heads, tokens, channels / heads]."""
+
+
+def rows(function: Callable[[Array], Array], h: Float[Array, "*batch channels"]) -> Float[Array, "*batch features"]:
+    """`function` of h as one matrix: XLA's gradients of a layer are nearly twice as fast on a CPU than with more axes."""
+    return function(h.reshape(-1, h.shape[-1])).reshape(*h.shape[:-1], -1)
+
+
+def attend_where(
+    query: Float[Array, "batch heads tokens features"],
+    key: Float[Array, "batch heads others features"],
+    value: Float[Array, "batch heads others features"],
+    visible: Bool[Array, "*#tokens others"] | None = None,
+) -> Float[Array, "batch heads tokens features"]:
+    """softmax(query key^T / sqrt(features)) value, over the others that are visible; each token sees one at least.
+
+    The logits and the softmax are float32. Plain XLA, so that it has derivatives of every order and kind. On a CPU it
+    is about twice as fast as `jax.nn.dot_product_attention`: heads stand before tokens, and it divides at the end.
+    """
+    query = query / math.sqrt(query.shape[-1])
+    logits = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
+    if visible is not None:
+        logits = jnp.where(visible, logits, -1e30)
+    # The largest may count as a constant, because a softmax does not change when one is added to its logits.
+    weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
+    total = weights.sum(-1, keepdims=True)
+    h = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
+    return (h / total).astype(query.dtype)
+
+
+def attend_before(
+    query: Float[Array, "batch heads tokens features"],
+    key: Float[Array, "batch heads tokens features"],
+    value: Float[Array, "batch heads tokens features"],
+    chunk: int,
+) -> Float[Array, "batch heads tokens features"]:
+    """`attend_where` the others are of the same or an earlier group of `chunk` tokens.
+
+    In up to `PARTS` parts of the queries, each with the keys that its last one may see: nearly half the work, and less
+    memory.
+    """
+    tokens = query.shape[2]
+    count = min(PARTS, max(1, tokens // 96))
+    size = -(-tokens // count // chunk) * chunk  # whole groups
+    groups, parts = np.arange(tokens) // chunk, []
+    for start in range(0, tokens, size):
+        stop = min(start + size, tokens)
+        visible = jnp.asarray(groups[start:stop, None] >= groups[:stop])
+        parts.append(attend_where(query[:, :, start:stop], key[:, :, :stop], value[:, :, :stop], visible))
+    return jnp.concatenate(parts, axis=2)
+
+
+class Block(nn.Module):
+    """h + attention(norm(h)), then h + mlp(norm(h)). The MLP is 4 times as wide, with GELU (the tanh approximation)."""
+
+    channels: int
+    heads: int
+    dropout: float
+    dtype: Any
+
+    def setup(self):
+        self.norm_1, self.norm_2 = (nn.LayerNorm(epsilon=1e-6, dtype=self.dtype) for _ in range(2))
+        self.query_key_value = dense(3 * self.channels, self.dtype)
+        self.projection = dense(self.channels, self.dtype, scale=0.0)
+        self.mlp_1 = dense(4 * self.channels, self.dtype)
+        self.mlp_2 = dense(self.channels, self.dtype, scale=0.0)
+        self.dropout_1, self.dropout_2 = Dropout(self.dropout), Dropout(self.dropout)
+
+    def __call__(
+        self,
+        h: Float[Array, "batch tokens channels"],
+        chunk: int,
+        dropout_keys: Key[Array, " batch"] | None,
+    ) -> Float[Array, "batch tokens channels"]:
+        """`chunk` as in `attend_before`; 0: every token attends to all."""
+        query, key, value = self._heads(h)
+        attended = attend_before(query, key, value, chunk) if chunk else attend_where(query, key, value)
+        return self._rest(h, attended, dropout_keys)
+
+    def advance(
+        self, h: Float[Array, "batch chunk channels"], cache: tuple[Array, Array], step: Int[Array, ""]
+    ) -> tuple[Float[Array, "batch chunk channels"], tuple[Array, Array]]:
+        """The same for the tokens of one group, given the keys and values of those before."""
+        chunk = h.shape[1]
+        query, *new = self._heads(h)
+        key, value = (
+            jax.lax.dynamic_update_slice_in_dim(a, b, step * chunk, 2) for a, b in zip(cache, new, strict=True)
+        )
+        visible = jnp.arange(key.shape[2]) < (step + 1) * chunk
+        return self._rest(h, attend_where(query, key, value, visible), None), (key, value)
+
+    def _heads(self, h: Array) -> list[Array]:
+        """Queries, keys and values, [batch, heads, tokens, channels / heads] each."""
+        three = rows(self.query_key_value, self.norm_1(h)).reshape(*h.shape[:2], 3, self.heads, -1)
+        return list(three.transpose(2, 0, 3, 1, 4))
+
+    def _rest(self, h: Array, attended: Array, dropout_keys: Array | None) -> Array:
+        attended = attended.transpose(0, 2, 1, 3).reshape(h.shape)
+        h = h + self.dropout_1(rows(self.projection, attended), dropout_keys)
+        return h + self.dropout_2(rows(self._mlp, self.norm_2(h)), dropout_keys)
+
+    def _mlp(self, h: Array) -> Array:
+        return self.mlp_2(nn.gelu(self.mlp_1(h), approximate=True))
+
+
+class Transformer(nn.Module):
+    """Both networks. See `Variant.make` for the options."""
+
+    out_channels: int
+    shape: tuple[int, ...]
+    labels: int = 0
+    sites: Sites | None = None
+    causal: bool = False
+    channels: int = 256
+    depth: int = 8
+    heads: int = 8
+    dropout: float = 0.0
+    dtype: str = "float32"
+    remat: bool = False
+
+    def setup(self):
+        dtype, small = checks.DTYPES[self.dtype], nn.initializers.normal(0.02)
+        block: Any = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        self.blocks = [
+            block(self.channels, self.heads, self.dropout, dtype, name=f"block_{i}") for i in range(self.depth)
+        ]
+        self.first = nn.Dense(self.channels, kernel_init=small)
+        if self.sites is not None and self.sites.levels:
+            self.level = nn.Embed(self._values * self.sites.levels, self.channels, embedding_init=small)
+        self.target = [self.param(f"target_{i}", small, (size, self.channels)) for i, size in enumerate(self.axes)]
+        if self.causal:
+            self.content = [self.param(f"content_{i}", small, (n, self.channels)) for i, n in enumerate(self.axes)]
+            self.start = self.param("start", small, (self.channels,))
+        else:
+            self.time_1, self.time_2 = (nn.Dense(self.channels, kernel_init=small) for _ in range(2))
+            if self.sites is not None:
+                self.hidden = self.param("hidden", small, (self._values, self.channels))
+        if self.labels:
+            self.label = nn.Embed(self.labels + 1, self.channels, embedding_init=small, name="labels")
+        self.embedding_dropout = Dropout(self.dropout)
+        self.last_norm = nn.LayerNorm(epsilon=1e-6)
+        self.last = dense(self.out_channels // self.parts, scale=0.0)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch *space in_channels"],
+        time: Float[Array, " batch"],
+        condition: Int[Array, " batch"] | None,
+        dropout_keys: Key[Array, " batch"] | None,
+    ) -> Float[Array, "batch *space out_channels"]:
+        if self.causal:
+            chunk = self._sites.chunk
+            h = self._tokens(x, np.arange(self._sites.groups * chunk), condition)
+        else:
+            h, chunk = self._everything(x, time, condition), 0
+        h = self.embedding_dropout(h, dropout_keys).astype(checks.DTYPES[self.dtype])
+        for block in self.blocks:
+            h = block(h, chunk, dropout_keys)
+        if self.causal:
+            h = h[:, np.argsort(self._sites.order)]
+        return self._out(h).reshape(*x.shape[:-1], self.out_channels)
+
+    @nn.nowrap
+    def start_cache(self, shape: tuple[int, ...], count: int) -> Cache:
+        """Empty keys and values for `count` images."""
+        tokens = self._sites.groups * self._sites.chunk
+        empty = jnp.zeros((count, self.heads, tokens, self.channels // self.heads), checks.DTYPES[self.dtype])
+        return ((empty, empty),) * self.depth
+
+    def advance(
+        self,
+        cache: Cache,
+        x: Float[Array, "batch *space channels"],
+        step: Int[Array, ""],
+        condition: Int[Array, " batch"] | None,
+    ) -> tuple[Float[Array, "batch chunk out"], Cache]:
+        """The output at the sites of group `step`. See `Network.advance`."""
+        chunk = self._sites.chunk
+        h = self._tokens(x, step * chunk + jnp.arange(chunk), condition).astype(checks.DTYPES[self.dtype])
+        kept = []
+        for block, before in zip(self.blocks, cache, strict=True):
+            h, after = block.advance(h, before, step)
+            kept.append(after)
+        return self._out(h), tuple(kept)
+
+    # What follows is written for the causal network's tokens and for all sites alike.
+
+    @property
+    def _sites(self) -> Sites:
+        assert self.sites is not None
+        return self.sites
+
+    @property
+    def _image_channels(self) -> int:
+        """The channels of the image; a bidirectional network with sites is given as many again, the visibility."""
+        return self.shape[-1] if self.causal or self.sites is None else self.shape[-1] // 2
+
+    @property
+    def parts(self) -> int:
+        """Sites a pixel."""
+        return self._image_channels if self.sites is not None and self.sites.apart else 1
+
+    @property
+    def _values(self) -> int:
+        """Values a site."""
+        return self._image_channels // self.parts
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes along which sites are numbered."""
+        return (*self.shape[:-1], self.parts) if self.parts > 1 else self.shape[:-1]
+
+    def _padded_order(self) -> np.ndarray:
+        """The order, its last site repeated until the last group is whole."""
+        order, whole = self._sites.order, self._sites.groups * self._sites.chunk
+        return np.asarray((*order, *(whole - len(order)) * order[-1:]))
+
+    def _tokens(self, x: Array, places: Array | np.ndarray, condition: Array | None) -> Array:
+        """The embeddings of the causal network's tokens at these places of the (padded) order.
+
+        Token k is to predict site order[k]. It holds the content of the site `chunk` places before, so that the tokens
+        of its group and of those before hold all sites of the groups before, each once, and no other.
+        """
+        order, chunk = self._padded_order(), self._sites.chunk
+        before = jnp.asarray(np.concatenate([order[:chunk], order[:-chunk]]))[places]
+        content = self._content(x.reshape(x.shape[0], -1, self._values)[:, before])
+        content += self._position(self.content, before)
+        h = jnp.where((jnp.asarray(places) < chunk)[:, None], self.start, content)
+        h += self._position(self.target, jnp.asarray(order)[places])
+        return h if condition is None else h + self.label(condition)[:, None]
+
+    def _everything(self, x: Array, time: Array, condition: Array | None) -> Array:
+        """The embeddings of all sites."""
+        if self.sites is None:
+            h = self.first(x.reshape(x.shape[0], -1, self._values))
+        else:
+            values, visible = jnp.split(x, 2, axis=-1)
+            values, visible = (a.reshape(a.shape[0], -1, self._values) for a in (values, visible))
+            h = self._content(values, visible) + (1 - visible) @ self.hidden
+        h += self._position(self.target, np.arange(math.prod(self.axes)))
+        embedding = sinusoids(time, FREQUENCIES, FREQUENCIES // 2)
+        embedding = self.time_2(nn.swish(self.time_1(embedding)))
+        if condition is not None:
+            embedding += self.label(condition)
+        return h + embedding[:, None]
+
+    def _content(self, values: Array, visible: Array | None = None) -> Array:
+        """An embedding of what sites hold, [batch, sites, values]: linear in the values, and for each its level's."""
+        weight = jnp.ones_like(values) if visible is None else visible
+        h = self.first(values * weight)
+        count = self._sites.levels
+        if count:
+            level = jnp.clip(jnp.round((values + 1) / 2 * (count - 1)), 0, count - 1).astype(jnp.int32)
+            embedded = self.level(level + count * np.arange(self._values))
+            h += (embedded * weight[..., None]).sum(-2)
+        return h
+
+    def _position(self, tables: Sequence[Array], numbers: Array | np.ndarray) -> Array:
+        """The sum of the tables' rows for sites of these numbers."""
+        coordinates = jnp.unravel_index(jnp.asarray(numbers), self.axes)
+        return sum((table[i] for table, i in zip(tables, coordinates, strict=True)), jnp.zeros(()))
+
+    def _out(self, h: Array) -> Array:
+        # The output is float32, and so is what makes it: bfloat16 would round it to three digits.
+        return rows(self.last, self.last_norm(h.astype(jnp.float32)))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the two networks, as the table of networks wants it: OPTIONS, check and make."""
+
+    title: str
+    module: partial[Transformer]
+
+    @property
+    def OPTIONS(self) -> dict[str, Any]:
+        """What a config may choose, with the defaults."""
+        return checks.of_module(Transformer)
+
+    @property
+    def _causal(self) -> bool:
+        return self.module.keywords["causal"]
+
+    def make(
+        self, shape: tuple[int, ...], out_channels: int, labels: int = 0, sites: Sites | None = None, **options: Any
+    ) -> Network:
+        """This network for inputs of shape `(*space, channels)`. Raises UserError for options that do not fit.
+
+        - channels: of every token.
+        - depth: blocks.
+        - heads: of every attention; each has channels / heads of its channels.
+        - dropout: the probability of dropping a value of the embedding, and of what attention or an MLP adds.
+        - dtype: of the computation, "float32" or "bfloat16". Parameters and output are float32.
+        - remat: keep the inputs of the blocks only, and compute what is within them again in the backward pass: less
+          memory, about a third more computation, the same numbers.
+
+        The causal network takes images, needs `sites`, and does not read the time. Attention costs tokens squared, and
+        there is a token for each site. The other network reads `sites` apart from their order and chunk: it takes the
+        values and then, in as many channels, whether they are visible (1 or 0); without sites it takes any real inputs,
+        a token a pixel. `labels` > 0 makes either class-conditional: an embedding of labels + 1 entries, whose last is
+        the null label. A fresh network answers nearly 0 everywhere.
+        """
+        self.check(shape, labels=labels, sites=sites, **options)
+        module = self.module(out_channels, tuple(shape), labels, sites, **options)
+        if "dropout" in options:
+            module = module.clone(dropout=float(options["dropout"]))  # 0 is as good as 0.0
+        if out_channels < 1 or out_channels % module.parts:
+            raise ValueError(f"out_channels is {out_channels}; it must be a multiple of {module.parts}")
+        return Network(module, tuple(shape), labels, self._causal)
+
+    def check(self, shape: tuple[int, ...], labels: int = 0, sites: Sites | None = None, **options: Any) -> None:
+        """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network.
+
+        ValueError: sites that are not those of the shape, or none for the causal network; no option can mend these.
+        """
+        values, require = checks.chosen(self.title, self.OPTIONS, shape, labels, options), checks.require
+        for name in ("channels", "depth", "heads"):
+            require(values[name] >= 1, name, f"{values[name]} is not a whole number of at least 1")
+        channels, heads = values["channels"], values["heads"]
+        require(channels % heads == 0, "heads", f"{channels} channels cannot be split into {heads} heads")
+        if sites is None:
+            if self._causal:
+                raise ValueError("a causal network needs the order of the sites")
+            return
+        if not self._causal and shape[-1] % 2:
+            raise ValueError(f"shape is {shape}; half of its channels are values, half their visibility")
+        count = math.prod(self.module(1, tuple(shape), labels, sites).axes)
+        if sorted(sites.order) != list(range(count)):
+            raise ValueError(f"the order of the sites must have each site once, 0 to {count - 1}")
+        if not 1 <= sites.chunk <= count:
+            raise ValueError(f"the chunk is {sites.chunk}; it must be 1 to {count} sites")
+
+
+CAUSAL = Variant("the causal transformer", partial(Transformer, causal=True))
+"""The answer at a site depends on the groups of sites before its own in the order only."""
+
+BIDIRECTIONAL = Variant("the transformer", partial(Transformer, causal=False))
+"""The answer at a site depends on all sites that are visible."""

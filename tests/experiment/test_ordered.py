@@ -1,0 +1,167 @@
+"""An ordered experiment from its config: likelihoods add up, images are drawn, and the film shows what is hidden."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddpm_jax import keys as random
+from ddpm_jax.base import digits
+from ddpm_jax.configuration import check, check_data
+from ddpm_jax.data import Description
+from ddpm_jax.experiment import make
+from ddpm_jax.families import FAMILIES
+
+TINY = Description("tiny", "1.0.0", (2, 2, 1), 3, 0)
+IMAGES = np.stack(np.meshgrid(*[np.arange(3)] * 4, indexing="ij"), -1).reshape(-1, 2, 2, 1).astype(np.uint8)
+
+
+def of(family, **changes):
+    config = digits()
+    FAMILIES[family](config)
+    config.process.chunk = 0 if family == "one_shot" else 2 if family in ("chunked", "spread") else 1
+    config.model.channels = 8
+    config.model.depth = 1
+    config.model.heads = 2
+    config.model.groups = 4
+    config.model.blocks = 1
+    config.model.multipliers = (1,)
+    config.model.attention_resolutions = ()
+    config.model.components = 2
+    config.sampler.steps = 4 if family == "masked" else 0
+    config.evaluation.likelihood_groups = 0
+    config.evaluation.at_end = False
+    config.update_from_flattened_dict(changes)
+    check(config)
+    check_data(config, TINY, 1)
+    return make(config, TINY)
+
+
+def weights(experiment, seed=0):
+    fresh = experiment.init(jax.random.key(seed))
+    leaves, tree = jax.tree.flatten(fresh)
+    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))  # a fresh network says nothing
+    noisy = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    return tree.unflatten(noisy)
+
+
+def rows(images):
+    numbers = jnp.arange(len(images), dtype=jnp.int32)
+    return {"image": jnp.asarray(images), "label": jnp.zeros_like(numbers), "row": numbers}
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("autoregressive", {}),
+        ("autoregressive", {"process.order": "fixed", "process.order_seed": 3}),
+        ("pixelcnn", {}),
+        ("spread", {}),
+        ("chunked", {}),
+        ("random_order", {"process.order": "raster", "process.chunk": 3}),
+    ],
+)
+def test_exact_likelihoods_sum_to_one_over_all_images(family, changes):
+    experiment = of(family, **changes)
+    assert experiment.likelihood_kind == "exact"
+    nats = experiment.likelihood(weights(experiment), rows(IMAGES)).total
+    assert float(np.exp(-np.asarray(nats, np.float64)).sum()) == pytest.approx(1, abs=1e-4)
+    assert float(nats.std()) > 0.05
+
+
+def test_a_model_of_any_order_is_exact_in_one_and_a_bound_over_all():
+    experiment = of("random_order", **{"evaluation.exact_images": 81})
+    params = weights(experiment)
+    assert experiment.likelihood_kind == "bound"
+    measure = experiment.measures()["in_order"]
+    nats, evaluations = measure.nats(params, rows(IMAGES))
+    assert measure.kind == "exact" and set(np.asarray(evaluations)) == {4}
+    assert float(np.exp(-np.asarray(nats, np.float64)).sum()) == pytest.approx(1, abs=1e-4)
+    repeated = np.repeat(IMAGES[40:41], 4000, axis=0)
+    bound = np.asarray(experiment.likelihood(params, rows(repeated)).total)
+    orders = {
+        seed: float(
+            of("random_order", **{"process.order": "fixed", "process.order_seed": seed})
+            .likelihood(params, rows(IMAGES[40:41]))
+            .total[0]
+        )
+        for seed in range(6)
+    }
+    # An average of -log p over orders, which lies within what single orders give and above the least of them.
+    assert min(orders.values()) < bound.mean() < max(orders.values()) + 4 * bound.std() / 60
+
+
+@pytest.mark.parametrize("family", ["autoregressive", "pixelcnn", "spread", "random_order", "masked", "one_shot"])
+def test_samples_are_levels_and_belong_to_their_keys(family):
+    experiment = of(family)
+    params, labels = weights(experiment), jnp.zeros(5, jnp.int32)
+    keys = random.per_example(jax.random.key(2), jnp.arange(5))
+    images, _, evaluations = experiment.sample(params, keys, labels)
+    assert images.shape == (5, 2, 2, 1) and int(images.max()) <= 2
+    some, _, _ = experiment.sample(params, keys[3:4], labels[:1])
+    np.testing.assert_array_equal(some[0], images[3])
+    steps = {"spread": 2, "one_shot": 1}.get(family, 4)
+    assert set(np.asarray(evaluations)) == {steps}
+
+
+def test_the_cached_sampler_draws_what_the_loop_draws():
+    for family in ("autoregressive", "pixelcnn", "chunked"):
+        experiment = of(family)
+        params, labels = weights(experiment), jnp.zeros(64, jnp.int32)
+        keys = random.per_example(jax.random.key(3), jnp.arange(64))
+        cached, _, _ = experiment.sample(params, keys, labels)
+        plain, _, _ = of(family, **{"sampler.name": "first_order"}).sample(params, keys, labels)
+        np.testing.assert_array_equal(cached, plain)
+        assert len(np.unique(np.asarray(cached).reshape(64, -1), axis=0)) > 10
+
+
+def test_sampled_frequencies_are_the_likelihoods():
+    experiment = of("autoregressive")
+    params, count = weights(experiment), 8100
+    keys = random.per_example(jax.random.key(4), jnp.arange(count))
+    images, _, _ = jax.jit(experiment.sample)(params, keys, jnp.zeros(count, jnp.int32))
+    numbers = np.asarray(images).reshape(count, 4).astype(int) @ np.array([27, 9, 3, 1])
+    expected = count * np.exp(-np.asarray(experiment.likelihood(params, rows(IMAGES)).total, np.float64))
+    observed = np.bincount(numbers, minlength=81)
+    enough = expected >= 5
+    statistic = ((observed - expected)[enough] ** 2 / expected[enough]).sum()
+    freedom = int(enough.sum())
+    assert statistic < freedom + 4 * np.sqrt(2 * freedom)
+
+
+def test_the_film_shows_hidden_sites_grey_and_the_mean_below():
+    experiment = of("autoregressive")
+    params, keys = weights(experiment), random.per_example(jax.random.key(5), jnp.arange(3))
+    images, (shown, means), _ = experiment.sample(params, keys, jnp.zeros(3, jnp.int32), frames=(0, 2))
+    assert not np.asarray(shown[0]).any()
+    x = np.asarray(TINY.encode(images)).reshape(3, 4)
+    np.testing.assert_allclose(np.asarray(shown[1]).reshape(3, 4)[:, :2], x[:, :2])
+    np.testing.assert_allclose(np.asarray(means[1]).reshape(3, 4)[:, :2], x[:, :2])
+    hidden = np.asarray(means[1]).reshape(3, 4)[:, 2]
+    assert (np.abs(hidden) < 1).all()
+
+
+def test_temperature_makes_samples_alike():
+    def spread(**changes):
+        experiment = of("autoregressive", **changes)
+        keys = random.per_example(jax.random.key(6), jnp.arange(200))
+        images, _, _ = experiment.sample(weights(experiment), keys, jnp.zeros(200, jnp.int32))
+        return len(np.unique(np.asarray(images).reshape(200, -1), axis=0))
+
+    assert spread(**{"sampler.top_k": 1}) == 1
+    assert spread(**{"sampler.temperature": 0.3}) < spread()
+    assert spread(**{"sampler.nucleus": 0.3}) < spread()
+
+
+def test_a_point_has_no_likelihood_and_one_answer():
+    experiment = of("one_shot")
+    assert experiment.likelihood_kind is None
+    keys = random.per_example(jax.random.key(7), jnp.arange(8))
+    images, _, _ = experiment.sample(weights(experiment), keys, jnp.zeros(8, jnp.int32))
+    assert len(np.unique(np.asarray(images).reshape(8, -1), axis=0)) == 1
+
+
+def test_more_steps_than_needed_are_refused_and_fewer_are_taken():
+    experiment = of("random_order")
+    np.testing.assert_allclose(experiment.grid(2), [1, 0.5, 0])
+    np.testing.assert_allclose(experiment.grid(), [1, 0.75, 0.5, 0.25, 0])

@@ -1,0 +1,123 @@
+"""What cannot work together with an ordered process is refused with its reason, before anything is built."""
+
+import pytest
+
+from ddpm_jax.base import base, digits
+from ddpm_jax.configuration import check, check_data
+from ddpm_jax.data import Description
+from ddpm_jax.errors import UserError
+from ddpm_jax.families import FAMILIES, ORDERED
+
+DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
+COLOUR = Description("colour", "1.0.0", (8, 8, 3), 256, 0)
+
+
+def of(family, changes):
+    config = digits()
+    config.model.channels = 16
+    FAMILIES[family](config)
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.mark.parametrize("family", [family.__name__ for family in ORDERED])
+def test_every_family_is_possible(family):
+    changes = {"model.multipliers": (1, 1)} if family == "pixelcnn" else {}
+    config = of(family, changes)
+    check(config)
+    check_data(config, DIGITS, 1000)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "key", "reason"),
+    [
+        ("autoregressive", {"process.order": "random"}, "process.order", "is causal"),
+        ("autoregressive", {"process.order": "independent"}, "process.order", "is causal"),
+        ("autoregressive", {"process.schedule": "cosine"}, "process.schedule", "evenly spaced"),
+        ("autoregressive", {"process.schedule": "vp"}, "process.schedule", "is of noise"),
+        ("autoregressive", {"process.steps": 64}, "process.steps", "as many steps as chunks"),
+        ("autoregressive", {"process.beta_max": 2.0}, "process.beta_max", "is of noise"),
+        ("autoregressive", {"model.prediction": "epsilon"}, "model.prediction", "is of noise"),
+        ("autoregressive", {"model.prediction": "x0"}, "objective.name", "does not train"),
+        ("autoregressive", {"objective.times": "uniform"}, "objective.times", "use clean"),
+        ("autoregressive", {"sampler.eta": 0.5}, "sampler.eta", ""),
+        ("autoregressive", {"sampler.name": "confidence"}, "sampler.name", "random or independent"),
+        ("autoregressive", {"sampler.name": "heun"}, "sampler.name", "Gaussian"),
+        ("autoregressive", {"sampler.spacing": "karras"}, "sampler.spacing", "noise levels"),
+        ("autoregressive", {"sampler.clip": True}, "sampler.clip", "range"),
+        ("autoregressive", {"sampler.nucleus": 1.5}, "sampler.nucleus", "not in (0, 1]"),
+        ("autoregressive", {"sampler.temperature": 0.0}, "sampler.temperature", "not above 0"),
+        ("pixelcnn", {"process.sites": "channels"}, "model.prediction", "pixel with its channels"),
+        ("random_order", {"model.name": "pixelcnn"}, "process.order", "is causal"),
+        ("random_order", {"objective.name": "likelihood", "objective.times": "clean"}, "objective.name", "the answers"),
+        ("random_order", {"sampler.name": "cached"}, "sampler.name", "causal"),
+        ("random_order", {"objective.name": "simple"}, "objective.name", "noise levels"),
+        ("random_order", {"objective.times": "log_normal"}, "objective.times", "noise levels"),
+        ("random_order", {"model.time": "thousand"}, "model.time", "use hidden"),
+        ("random_order", {"model.input": "unit"}, "model.input", "use none"),
+        ("random_order", {"model.variance": "learned"}, "model.variance", "fixed_small"),
+        ("masked", {"process.chunk": 2}, "process.chunk", "one by one"),
+        ("masked", {"process.steps": 8, "process.t_min": 0.1}, "process.t_min", "1/T"),
+        ("one_shot", {"objective.name": "bound"}, "objective.name", "does not train"),
+        ("one_shot", {"sampler.temperature": 0.5}, "sampler.temperature", "point"),
+        ("vdm", {"process.schedule": "linear"}, "process.schedule", "ordered"),
+        ("vdm", {"process.chunk": 2}, "process.chunk", "ordered"),
+        ("vdm", {"model.name": "causal_transformer"}, "model.name", "causal"),
+        ("vdm", {"model.prediction": "logistics"}, "model.prediction", "ordered"),
+        ("vdm", {"model.time": "hidden"}, "model.time", "ordered"),
+        ("ddpm", {"objective.name": "regression"}, "objective.name", "ordered"),
+        ("ddpm", {"objective.times": "clean"}, "objective.times", "no noise"),
+        ("ddpm", {"sampler.steps": 0}, "sampler.steps", "number of steps"),
+        ("ddpm", {"sampler.temperature": 0.5}, "sampler.temperature", "ordered"),
+    ],
+)
+def test_impossible_combinations(family, changes, key, reason):
+    with pytest.raises(UserError) as caught:
+        check(of(family, changes))
+    line = str(caught.value)
+    assert line.startswith(f"config.{key}: ") and reason in line and "\n" not in line, line
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "data", "key", "reason"),
+    [
+        ("autoregressive", {"model.vocabulary": 256}, DIGITS, "model.vocabulary", "17 levels"),
+        ("autoregressive", {"process.chunk": 65}, DIGITS, "process.chunk", "64"),
+        ("random_order", {"process.chunk": 3}, DIGITS, "process.chunk", "3"),
+        ("autoregressive", {"sampler.name": "first_order", "sampler.steps": 65}, DIGITS, "sampler.steps", "64 groups"),
+        ("autoregressive", {"sampler.steps": 32}, DIGITS, "sampler.steps", "one step a group"),
+        ("random_order", {"sampler.spacing": "quadratic"}, DIGITS, "sampler.steps", "finer"),
+        ("pixelcnn", {"process.order": "spread"}, DIGITS, "process.order", "raster"),
+        ("pixelcnn", {"process.chunk": 4}, DIGITS, "process.chunk", ""),
+    ],
+)
+def test_what_does_not_fit_the_data(family, changes, data, key, reason):
+    config = of(family, changes)
+    check(config)
+    with pytest.raises(UserError) as caught:
+        check_data(config, data, 1000)
+    line = str(caught.value)
+    assert line.startswith(f"config.{key}: ") and reason in line and "\n" not in line, line
+
+
+def test_a_chunk_that_does_not_divide_is_fine_where_it_does_not_matter():
+    config = of("chunked", {"process.chunk": 5})
+    check(config)
+    check_data(config, DIGITS, 1000)
+
+
+def test_channels_apart_go_with_a_transformer():
+    config = of("autoregressive", {"process.sites": "channels"})
+    check(config)
+    check_data(config, COLOUR, 1000)
+
+
+def test_real_values_are_refused():
+    with pytest.raises(UserError, match=r"config\.data\.name"):
+        check_data(of("masked", {}), Description("real", "1.0.0", (8, 8, 1), None, 0), 1000)
+
+
+def test_the_base_is_still_a_gaussian_one():
+    config = base()
+    config.sampler.steps = 100
+    check(config)

@@ -1,0 +1,211 @@
+"""Cached sampling: the tokens of the plain loop, the chain rule's law, one group of the network a step."""
+
+from functools import partial
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from ddpm_jax import keys as random
+from ddpm_jax import models
+from ddpm_jax.denoisers import ordered_denoiser, ordered_outputs, temper
+from ddpm_jax.processes import Ordered, make_order
+from ddpm_jax.samplers import SamplerOptions, cached, make
+from ddpm_jax.schedules.keeping import linear
+
+VALUES = np.array([-1, 0, 1], np.float32)
+
+
+def ordered(name, space, channels=1, apart=False, chunk=1):
+    return Ordered(make_order(name, space, channels, apart, chunk, seed=3), linear, VALUES, apart)
+
+
+class RunningSum:
+    """A causal network: logits of a site's own, plus a slope times a sum over the groups before, plus a label's.
+
+    All are multiples of an eighth, so that no sum is rounded and two ways to compute one agree in every bit.
+    """
+
+    def __init__(self, process, channels):
+        order = process.order
+        self.order, self.sites = order, np.asarray(order.sequence)
+        self.each = 1 if process.apart else channels
+        rng = np.random.default_rng(5)
+        shape = (order.count, self.each, len(VALUES))
+        self.own, self.slope = (rng.integers(-8, 9, shape).astype(np.float32) / 8 for _ in range(2))
+        self.weight = rng.integers(-2, 3, (order.count, self.each)).astype(np.float32)
+
+    def network(self, x, time, condition):
+        """All sites from the whole image, by one triangular sum."""
+        parts = (x.reshape(len(x), self.order.count, self.each) * self.weight).sum(-1)[:, self.sites]
+        group = np.arange(self.order.count) // self.order.chunk
+        before = parts @ (group[:, None] < group[None, :]).astype(np.float32)
+        logits = self.own + self.slope * before[:, np.argsort(self.sites), None, None]
+        return self._labelled(logits, condition).reshape(*x.shape[:-1], -1)
+
+    def start(self, count):
+        return jnp.zeros(count)
+
+    def advance(self, cache, x, step, condition):
+        """One group, from the sum so far and the group before."""
+        chunk, sites = self.order.chunk, jnp.asarray(self.sites)
+        last = jnp.where(step > 0, sites[(step - 1) * chunk + jnp.arange(chunk)], 0)
+        parts = x.reshape(len(x), self.order.count, self.each)[:, last] * jnp.asarray(self.weight)[last]
+        cache = cache + jnp.where(step > 0, parts.sum((1, 2)), 0)
+        now = sites[jnp.minimum(step * chunk + jnp.arange(chunk), self.order.count - 1)]
+        logits = jnp.asarray(self.own)[now] + jnp.asarray(self.slope)[now] * cache[:, None, None, None]
+        return self._labelled(logits, condition).reshape(len(x), chunk, -1), cache
+
+    def _labelled(self, logits, condition):
+        return logits if condition is None else logits + condition[:, None, None, None] * VALUES
+
+
+def denoiser(process, channels):
+    """The denoiser of a `RunningSum`; its whole-image call and its steps are computed in two ways."""
+    made = RunningSum(process, channels)
+    options = {"causal": True, "start": made.start, "advance": made.advance}
+    return ordered_denoiser(made.network, process, "categorical", VALUES, channels, **options)
+
+
+def run(name, process, denoise, shape, condition=None, start=None, frames=(), seed=0):
+    """Samples by a named sampler on the grid of one group a step."""
+    grid = np.arange(process.order.groups, -1, -1) / process.order.groups
+    keys = random.per_example(jax.random.key(seed), jnp.arange(shape[0]))
+
+    @jax.jit
+    def samples(keys, condition):
+        x = process.prior(keys, shape) if start is None else start
+        return make(name, process, denoise, condition, SamplerOptions(eta=0.0))(grid, keys, x, frames)
+
+    return samples(keys, condition)
+
+
+CASES = [
+    ("raster", (7,), 1, False, 1),
+    ("fixed", (2, 3), 2, False, 1),
+    ("fixed", (2, 3), 2, True, 1),
+    ("spread", (3, 3), 1, False, 2),  # the last group has one site
+    ("fixed", (7,), 2, True, 4),  # two of four
+    ("raster", (2, 2, 2), 2, False, 3),
+    ("raster", (5,), 1, False, 5),  # all at once
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_same_tokens_as_the_loop_that_runs_the_whole_network(case):
+    name, space, channels, apart, chunk = case
+    process = ordered(name, space, channels, apart, chunk)
+    denoise, shape = denoiser(process, channels), (32, *space, channels)
+    labels = jnp.arange(32) % 4 / 2
+    fast, _, evaluations = run("cached", process, denoise, shape, labels)
+    slow, _, _ = run("first_order", process, denoise, shape, labels)
+    np.testing.assert_array_equal(fast, slow)
+    np.testing.assert_array_equal(evaluations, process.order.groups)
+    assert np.isin(fast, VALUES).all()
+    assert len(np.unique(fast.reshape(32, -1), axis=0)) > 3
+    other, _, _ = run("cached", process, denoise, shape, None)
+    assert np.any(other != fast)  # the labels say something
+
+
+def test_the_same_tokens_for_a_tempered_denoiser_and_where_some_sites_are_known():
+    process = ordered("fixed", (2, 4), 1, False, 3)
+    denoise = temper(denoiser(process, 1), 0.5, 2, 1.0)
+    known = jnp.where(jnp.arange(8).reshape(2, 4, 1) % 3 == 0, 1.0, -2.0)
+    start = jnp.broadcast_to(known, (32, 2, 4, 1))
+    fast, slow = (run(name, process, denoise, start.shape, start=start)[0] for name in ("cached", "first_order"))
+    np.testing.assert_array_equal(fast, slow)
+    np.testing.assert_array_equal(fast.reshape(32, 8)[:, ::3], 1)
+
+
+def test_images_belong_to_their_keys_and_films_show_the_groups_coming():
+    process = ordered("fixed", (6,), 1, False, 2)
+    denoise = denoiser(process, 1)
+    many, (states, estimates), _ = run("cached", process, denoise, (5, 6, 1), frames=(2, 0, 1))
+    few, (none, _), _ = run("cached", process, denoise, (3, 6, 1))
+    np.testing.assert_array_equal(many[:3], few)
+    assert none.shape == (0, 3, 6, 1)
+    visible = np.asarray(process.visible(states.reshape(-1, 6, 1))).reshape(3, 5, 6)
+    np.testing.assert_array_equal(visible.sum(-1), np.repeat([[4], [0], [2]], 5, axis=1))
+    np.testing.assert_array_equal(estimates[0], many)
+    np.testing.assert_array_equal(states[2], estimates[1])
+
+
+def test_the_law_is_the_product_of_the_conditionals():
+    """Three sites of three levels in a mixed-up order, their chances multiplied out in NumPy."""
+    process = ordered("fixed", (3,))
+    made, sites = RunningSum(process, 1), np.asarray(process.order.sequence)
+    expected = {}
+    for image in product(range(3), repeat=3):
+        chance, total = 1.0, 0.0
+        for site in sites:
+            logits = (made.own[site, 0] + made.slope[site, 0] * total).astype(np.float64)
+            chance *= np.exp(logits[image[site]]) / np.exp(logits).sum()
+            total += made.weight[site, 0] * VALUES[image[site]]
+        expected[image] = chance
+    assert sum(expected.values()) == pytest.approx(1)
+    x, _, _ = run("cached", process, denoiser(process, 1), (20_000, 3, 1))
+    codes = np.ravel_multi_index(np.round(np.asarray(x)[..., 0].T + 1).astype(int), (3, 3, 3))
+    counts, chances = np.bincount(codes, minlength=27), np.array(list(expected.values()))
+    assert stats.chisquare(counts, 20_000 * chances / chances.sum()).pvalue > 1e-3
+
+
+def test_the_network_is_asked_for_each_group_once_and_never_for_the_image():
+    process = ordered("raster", (6,), 1, False, 2)
+    made, heard = RunningSum(process, 1), []
+
+    def advance(cache, x, step, condition):
+        jax.debug.callback(lambda step: heard.append(int(step)), step, ordered=True)
+        return made.advance(cache, x, step, condition)
+
+    def whole(*_):
+        raise AssertionError("the whole image was asked for")
+
+    denoise = ordered_denoiser(whole, process, "categorical", VALUES, 1, causal=True, start=made.start, advance=advance)
+    x, _, _ = run("cached", process, denoise, (2, 6, 1))
+    jax.block_until_ready(x)
+    jax.effects_barrier()
+    assert heard == [0, 1, 2]
+
+
+def test_orders_without_a_sequence_and_other_grids_are_refused():
+    with pytest.raises(ValueError, match="same for every image"):
+        cached(ordered("random", (4,)), None)
+    process = ordered("raster", (4,))
+    sampler = make("cached", process, denoiser(process, 1), None, SamplerOptions(eta=0.0))
+    with pytest.raises(ValueError, match="takes 4 steps, a group each, not 2"):
+        sampler(np.array([1, 0.5, 0]), jax.random.key(0), process.prior(jax.random.key(0), (1, 4, 1)))
+
+
+NETWORKS = [
+    ("causal_transformer", "spread", 3, True, "categorical", {"channels": 16, "depth": 2, "heads": 2}),
+    ("causal_transformer", "fixed", 2, False, "logistics", {"channels": 16, "depth": 1, "heads": 2}),
+    ("pixelcnn", "raster", 1, False, "logistics", {"channels": 8, "blocks": 1, "multipliers": (1,)}),
+]
+
+
+@pytest.mark.parametrize("case", NETWORKS, ids=lambda case: "-".join(map(str, case[:5])))
+def test_the_same_tokens_from_the_networks_of_the_house(case):
+    name, order, chunk, apart, prediction, options = case
+    process = ordered(order, (4, 4), 2, apart, chunk)
+    sites = models.Sites(tuple(int(site) for site in process.order.sequence), chunk, apart, len(VALUES))
+    network = models.make(name, (4, 4, 2), ordered_outputs(prediction, 2, 3, 2), sites=sites, **options)
+    weights = network.init(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    weights = jax.tree.map(lambda leaf: leaf + 0.2 * rng.normal(size=leaf.shape).astype(np.float32), weights)
+    denoise = ordered_denoiser(
+        partial(network.apply, weights),
+        process,
+        prediction,
+        VALUES,
+        2,
+        components=2,
+        causal=True,
+        start=network.start,
+        advance=partial(network.advance, weights),
+    )
+    fast, slow = (run(sampler, process, denoise, (8, 4, 4, 2))[0] for sampler in ("cached", "first_order"))
+    np.testing.assert_array_equal(fast, slow)
+    assert len(np.unique(fast.reshape(8, -1), axis=0)) == 8
