@@ -1,11 +1,11 @@
-"""A transformer over the sites of an image: one that sees the sites before each in an order only, and one that sees all.
+"""Transformers over the sites of an image: one sees at each site those before it in an order, the other sees all.
 
-The blocks are those of GPT-2 (Radford et al. 2019): layer norm first, attention, then an MLP. Both networks have learned
+The blocks are those of GPT-2 (Radford et al. 2019): layer norm first, attention, then an MLP. Both have learned
 embeddings of the place along every axis, for any number of axes.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.models import checks
+from ddpm_jax.models.attention import attend_before, attend_where, rows
 from ddpm_jax.models.layers import Dropout, dense, sinusoids
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.sites import Sites
@@ -24,60 +25,8 @@ from ddpm_jax.models.sites import Sites
 FREQUENCIES = 256
 """How many sines and cosines of the time the bidirectional network is given."""
 
-PARTS = 8
-"""Into how many parts of the queries causal attention is cut at most."""
-
 Cache = tuple[tuple[Array, Array], ...]
 """The keys and values of every block, [batch, heads, tokens, channels / heads]."""
-
-
-def rows(function: Callable[[Array], Array], h: Float[Array, "*batch channels"]) -> Float[Array, "*batch features"]:
-    """`function` of h as one matrix: XLA's gradients of a layer are nearly twice as fast on a CPU than with more axes."""
-    return function(h.reshape(-1, h.shape[-1])).reshape(*h.shape[:-1], -1)
-
-
-def attend_where(
-    query: Float[Array, "batch heads tokens features"],
-    key: Float[Array, "batch heads others features"],
-    value: Float[Array, "batch heads others features"],
-    visible: Bool[Array, "*#tokens others"] | None = None,
-) -> Float[Array, "batch heads tokens features"]:
-    """softmax(query key^T / sqrt(features)) value, over the others that are visible; each token sees one at least.
-
-    The logits and the softmax are float32. Plain XLA, so that it has derivatives of every order and kind. On a CPU it
-    is about twice as fast as `jax.nn.dot_product_attention`: heads stand before tokens, and it divides at the end.
-    """
-    query = query / math.sqrt(query.shape[-1])
-    logits = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
-    if visible is not None:
-        logits = jnp.where(visible, logits, -1e30)
-    # The largest may count as a constant, because a softmax does not change when one is added to its logits.
-    weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
-    total = weights.sum(-1, keepdims=True)
-    h = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
-    return (h / total).astype(query.dtype)
-
-
-def attend_before(
-    query: Float[Array, "batch heads tokens features"],
-    key: Float[Array, "batch heads tokens features"],
-    value: Float[Array, "batch heads tokens features"],
-    chunk: int,
-) -> Float[Array, "batch heads tokens features"]:
-    """`attend_where` the others are of the same or an earlier group of `chunk` tokens.
-
-    In up to `PARTS` parts of the queries, each with the keys that its last one may see: nearly half the work, and less
-    memory.
-    """
-    tokens = query.shape[2]
-    count = min(PARTS, max(1, tokens // 96))
-    size = -(-tokens // count // chunk) * chunk  # whole groups
-    groups, parts = np.arange(tokens) // chunk, []
-    for start in range(0, tokens, size):
-        stop = min(start + size, tokens)
-        visible = jnp.asarray(groups[start:stop, None] >= groups[:stop])
-        parts.append(attend_where(query[:, :, start:stop], key[:, :, :stop], value[:, :, :stop], visible))
-    return jnp.concatenate(parts, axis=2)
 
 
 class Block(nn.Module):

@@ -1,6 +1,7 @@
 """The transformers over sites: what each output may depend on, group by group as at once, and sites of every kind."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
-from ddpm_jax.models import Sites, transformer
+from ddpm_jax.models import Sites
 
-SMALL = {"channels": 8, "depth": 2, "heads": 2}
+SMALL: dict[str, Any] = {"channels": 8, "depth": 2, "heads": 2}
 CASES = [  # shape, chunk, apart, levels, labels
     ((7, 1), 1, False, 0, 0),
     ((7, 2), 3, False, 5, 3),
@@ -55,16 +56,17 @@ def test_an_output_depends_on_the_groups_before_and_on_each_of_their_values(fill
     jacobian = np.abs(np.asarray(jacobian)).reshape(count, -1, count, x.size // count)
     # The embedding of a level has no derivative, so every value is changed as well.
     others = x.reshape(1, -1) + (jnp.where(x.reshape(-1) > 0, -0.5, 0.5) * jnp.eye(x.size))
-    changed = apply(params, others.reshape(-1, *case[0]), jnp.zeros(x.size)) - apply(params, x, jnp.zeros(1))
-    changed = np.abs(by_site(changed, sites, x.size)).max(-1).reshape(count, -1, count)  # [input, value, output]
+    rows = jnp.concatenate([x, others.reshape(-1, *case[0])])
+    answers = by_site(apply(params, rows, jnp.zeros(len(rows))), sites, len(rows))
+    changed = np.abs(answers[1:] - answers[0]).max(-1).reshape(count, -1, count)  # [input, value, output]
 
     group = np.empty(count, int)
     group[list(sites.order)] = np.arange(count) // sites.chunk
     before = group[:, None] > group  # [output, input]
     assert not jacobian.max((1, 3))[~before].any()
-    assert not changed.max(1).T[~before].any()
-    assert jacobian.max(1)[before].min() > 1e-6
-    assert changed.min(1).T[before].min() > 1e-6
+    assert changed.max(1).T[~before].max() < 2e-6  # rounding: rows of a batch are not always added up alike
+    assert jacobian.max(1)[before].min() > 1e-4
+    assert changed.min(1).T[before].min() > 1e-4
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -91,26 +93,6 @@ def test_the_order_and_the_time_are_not_read_where_they_must_not_be(filled):
     output = apply(params, x, jnp.array([0.0, 999.0]))
     np.testing.assert_array_equal(output[0], output[1])  # one group of all: nothing is seen
     np.testing.assert_array_equal(apply(params, x, jnp.zeros(2)), output)
-
-
-@pytest.mark.parametrize(("tokens", "chunk"), [(300, 1), (300, 7), (400, 150), (5, 9)])
-def test_attention_in_parts_is_attention(tokens, chunk):
-    query, key, value = jax.random.normal(jax.random.key(0), (3, 1, 2, tokens, 4))
-    groups = np.arange(tokens) // chunk
-    last = (a.transpose(0, 2, 1, 3) for a in (query, key, value))
-    expected = jax.nn.dot_product_attention(*last, mask=jnp.asarray(groups[:, None] >= groups)[None, None])
-    got = transformer.attend_before(query, key, value, chunk)
-    np.testing.assert_allclose(got.transpose(0, 2, 1, 3), expected, atol=2e-6)
-
-
-def test_attention_keeps_float32_within_bfloat16():
-    query, key, value = jax.random.normal(jax.random.key(0), (3, 1, 2, 64, 8)).astype(jnp.bfloat16)
-    got = transformer.attend_where(query, key, value)
-    exact = transformer.attend_where(*(a.astype(jnp.float32) for a in (query, key, value)))
-    assert got.dtype == jnp.bfloat16
-    np.testing.assert_allclose(got.astype(jnp.float32), exact, atol=0.02)
-    huge = transformer.attend_where(query * 1e4, key, value)
-    assert np.isfinite(huge.astype(jnp.float32)).all()
 
 
 def test_levels_are_told_apart_beyond_their_value(filled):
@@ -153,7 +135,7 @@ def test_a_fresh_network_answers_nearly_nothing_and_learns():
     zeros = jax.tree.map(jnp.zeros_like, params)
     trained, _, _ = jax.lax.fori_loop(0, 200, step, (params, zeros, zeros))
     # Three sites of three levels: log 3 each in the first half, nothing in the second.
-    assert loss(trained) == pytest.approx(np.log(3) / 2, abs=0.06)
+    assert float(loss(trained)) == pytest.approx(np.log(3) / 2, abs=0.06)
 
 
 # The network that sees all
@@ -191,7 +173,7 @@ def test_real_inputs_have_derivatives_of_every_kind(filled):
         return network.apply(params, x * scale, jnp.ones(1)).sum()
 
     _, tangent = jax.jvp(output, (1.0,), (1.0,))
-    assert tangent == pytest.approx((output(1.01) - output(0.99)) / 0.02, rel=0.02, abs=1e-3)
+    assert float(tangent) == pytest.approx(float(output(1.01) - output(0.99)) / 0.02, rel=0.02, abs=1e-3)
     assert np.isfinite(jax.grad(jax.grad(output))(1.0))
 
 
