@@ -57,6 +57,7 @@ def base() -> ConfigDict:
     model.fourier_features = ()  # powers n of sin(2^n pi x) and cos(2^n pi x) beside the input
     model.patch = 2  # the transformer's: the side of a patch
     model.depth = 12  # the transformer's: blocks
+    model.context = 2  # the sequence transformers': a site is given its neighbours' values, this far along every axis
     model.dropout = 0.1
     model.dtype = "float32"  # of activations, or bfloat16; parameters are float32
     model.remat = False  # compute activations again in the backward pass and save their memory

@@ -127,6 +127,7 @@ AT_LEAST: dict[str, float] = {
     "model.heads": 1,
     "model.patch": 1,
     "model.depth": 1,
+    "model.context": 0,
     "model.components": 1,
     "model.vocabulary": 0,
     "objective.hybrid": 0,

@@ -13,4 +13,6 @@ def get_config() -> ConfigDict:
     config.model.depth = 4
     config.model.heads = 4
     config.model.dropout = 0.2
+    config.training.steps = 1000
+    config.training.save_every = 250
     return config

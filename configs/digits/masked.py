@@ -10,4 +10,5 @@ def get_config() -> ConfigDict:
     config = digits()
     masked(config)
     config.model.dropout = 0.1
+    config.evaluation.exact_images = 10_000
     return config

@@ -13,4 +13,7 @@ def get_config() -> ConfigDict:
     config.model.depth = 4
     config.model.heads = 4
     config.model.dropout = 0.2
+    config.training.steps = 1000
+    config.training.save_every = 250
+    config.evaluation.exact_images = 10_000
     return config

@@ -31,12 +31,12 @@ SPACINGS = {"uniform": lambda u: u, "quadratic": lambda u: u**2}
 """Time grids that need no noise level."""
 
 
-def order_of(config: ConfigDict, description: Description, name: str = "", chunk: int | None = None) -> Order:
+def order_of(config: ConfigDict, description: Description, name: str = "", chunk: int = 0) -> Order:
     """The config's order on images of this description, or another. Raises ValueError for a chunk that cannot be."""
     process = config.process
     apart = process.sites == "channels"
     count = description.dimensions if apart else description.dimensions // description.channels
-    chunk = (process.chunk or count) if chunk is None else chunk
+    chunk = chunk or process.chunk or count
     return make_order(name or process.order, description.space, description.channels, apart, chunk, process.order_seed)
 
 
@@ -53,7 +53,7 @@ class OrderedExperiment(Experiment):
     @cached_property
     def schedule(self) -> Parametrised:
         """The fraction of sites that is kept at a time; it has no parameters."""
-        keep = KEEPS[self.config.process.schedule]
+        keep: Any = KEEPS[self.config.process.schedule]
         return Parametrised(lambda key: {}, lambda params: keep)
 
     @cached_property

@@ -4,20 +4,20 @@ The blocks are those of GPT-2 (Radford et al. 2019): layer norm first, attention
 embeddings of the place along every axis, for any number of axes.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.models import checks
-from ddpm_jax.models.attention import attend_before, attend_where, rows
+from ddpm_jax.models.attention import Block, rows
 from ddpm_jax.models.layers import Dropout, dense, sinusoids
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.sites import Sites
@@ -29,57 +29,22 @@ Cache = tuple[tuple[Array, Array], ...]
 """The keys and values of every block, [batch, heads, tokens, channels / heads]."""
 
 
-class Block(nn.Module):
-    """h + attention(norm(h)), then h + mlp(norm(h)). The MLP is 4 times as wide, with GELU (the tanh approximation)."""
+def neighbours(axes: tuple[int, ...], distance: int, group: np.ndarray | None) -> Int[np.ndarray, "sites neighbours"]:
+    """The numbers of the sites up to `distance` places away along every axis; -1 where there is none.
 
-    channels: int
-    heads: int
-    dropout: float
-    dtype: Any
-
-    def setup(self):
-        self.norm_1, self.norm_2 = (nn.LayerNorm(epsilon=1e-6, dtype=self.dtype) for _ in range(2))
-        self.query_key_value = dense(3 * self.channels, self.dtype)
-        self.projection = dense(self.channels, self.dtype, scale=0.0)
-        self.mlp_1 = dense(4 * self.channels, self.dtype)
-        self.mlp_2 = dense(self.channels, self.dtype, scale=0.0)
-        self.dropout_1, self.dropout_2 = Dropout(self.dropout), Dropout(self.dropout)
-
-    def __call__(
-        self,
-        h: Float[Array, "batch tokens channels"],
-        chunk: int,
-        dropout_keys: Key[Array, " batch"] | None,
-    ) -> Float[Array, "batch tokens channels"]:
-        """`chunk` as in `attend_before`; 0: every token attends to all."""
-        query, key, value = self._heads(h)
-        attended = attend_before(query, key, value, chunk) if chunk else attend_where(query, key, value)
-        return self._rest(h, attended, dropout_keys)
-
-    def advance(
-        self, h: Float[Array, "batch chunk channels"], cache: tuple[Array, Array], step: Int[Array, ""]
-    ) -> tuple[Float[Array, "batch chunk channels"], tuple[Array, Array]]:
-        """The same for the tokens of one group, given the keys and values of those before."""
-        chunk = h.shape[1]
-        query, *new = self._heads(h)
-        key, value = (
-            jax.lax.dynamic_update_slice_in_dim(a, b, step * chunk, 2) for a, b in zip(cache, new, strict=True)
-        )
-        visible = jnp.arange(key.shape[2]) < (step + 1) * chunk
-        return self._rest(h, attend_where(query, key, value, visible), None), (key, value)
-
-    def _heads(self, h: Array) -> list[Array]:
-        """Queries, keys and values, [batch, heads, tokens, channels / heads] each."""
-        three = rows(self.query_key_value, self.norm_1(h)).reshape(*h.shape[:2], 3, self.heads, -1)
-        return list(three.transpose(2, 0, 3, 1, 4))
-
-    def _rest(self, h: Array, attended: Array, dropout_keys: Array | None) -> Array:
-        attended = attended.transpose(0, 2, 1, 3).reshape(h.shape)
-        h = h + self.dropout_1(rows(self.projection, attended), dropout_keys)
-        return h + self.dropout_2(rows(self._mlp, self.norm_2(h)), dropout_keys)
-
-    def _mlp(self, h: Array) -> Array:
-        return self.mlp_2(nn.gelu(self.mlp_1(h), approximate=True))
+    With the number of every site's `group`, only those of an earlier group than the site itself; directions in which
+    no site has such a neighbour are left out.
+    """
+    count, size = math.prod(axes), np.array(axes)[:, None]
+    own, columns = np.stack(np.unravel_index(np.arange(count), axes)), []
+    for offset in itertools.product(range(-distance, distance + 1), repeat=len(axes)):
+        other = own + np.array(offset)[:, None]
+        number = np.ravel_multi_index(tuple(np.clip(other, 0, size - 1)), axes)
+        there = ((other >= 0) & (other < size)).all(0)
+        there &= any(offset) if group is None else group[number] < group
+        if there.any():
+            columns.append(np.where(there, number, -1))
+    return np.stack(columns or [np.full(count, -1)], axis=-1)
 
 
 class Transformer(nn.Module):
@@ -93,6 +58,7 @@ class Transformer(nn.Module):
     channels: int = 256
     depth: int = 8
     heads: int = 8
+    context: int = 2
     dropout: float = 0.0
     dtype: str = "float32"
     remat: bool = False
@@ -104,6 +70,8 @@ class Transformer(nn.Module):
             block(self.channels, self.heads, self.dropout, dtype, name=f"block_{i}") for i in range(self.depth)
         ]
         self.first = nn.Dense(self.channels, kernel_init=small)
+        if self.context:
+            self.near = nn.Dense(self.channels, use_bias=False, kernel_init=small)
         if self.sites is not None and self.sites.levels:
             self.level = nn.Embed(self._values * self.sites.levels, self.channels, embedding_init=small)
         self.target = [self.param(f"target_{i}", small, (size, self.channels)) for i, size in enumerate(self.axes)]
@@ -202,21 +170,30 @@ class Transformer(nn.Module):
         """
         order, chunk = self._padded_order(), self._sites.chunk
         before = jnp.asarray(np.concatenate([order[:chunk], order[:-chunk]]))[places]
-        content = self._content(x.reshape(x.shape[0], -1, self._values)[:, before])
-        content += self._position(self.content, before)
+        values, now = x.reshape(x.shape[0], -1, self._values), jnp.asarray(order)[places]
+        content = self._content(values[:, before]) + self._position(self.content, before)
         h = jnp.where((jnp.asarray(places) < chunk)[:, None], self.start, content)
-        h += self._position(self.target, jnp.asarray(order)[places])
+        h += self._position(self.target, now)
+        if self.context:
+            group = np.empty(len(self._sites.order), int)
+            group[list(self._sites.order)] = np.arange(len(group)) // chunk
+            h += self._near(jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1), now, group)
         return h if condition is None else h + self.label(condition)[:, None]
 
     def _everything(self, x: Array, time: Array, condition: Array | None) -> Array:
         """The embeddings of all sites."""
+        numbers = np.arange(math.prod(self.axes))
         if self.sites is None:
-            h = self.first(x.reshape(x.shape[0], -1, self._values))
+            values = x.reshape(x.shape[0], -1, self._values)
+            h, seen = self.first(values), jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1)
         else:
             values, visible = jnp.split(x, 2, axis=-1)
             values, visible = (a.reshape(a.shape[0], -1, self._values) for a in (values, visible))
             h = self._content(values, visible) + (1 - visible) @ self.hidden
-        h += self._position(self.target, np.arange(math.prod(self.axes)))
+            seen = jnp.concatenate([values * visible, visible], -1)
+        h += self._position(self.target, numbers)
+        if self.context:
+            h += self._near(seen, jnp.asarray(numbers))
         embedding = sinusoids(time, FREQUENCIES, FREQUENCIES // 2)
         embedding = self.time_2(nn.swish(self.time_1(embedding)))
         if condition is not None:
@@ -233,6 +210,19 @@ class Transformer(nn.Module):
             embedded = self.level(level + count * np.arange(self._values))
             h += (embedded * weight[..., None]).sum(-2)
         return h
+
+    def _near(self, content: Array, sites: Array, group: np.ndarray | None = None) -> Array:
+        """Linear in the content [batch, sites, numbers] of the neighbours of these sites, [batch, *sites, channels].
+
+        Neighbours are up to `context` places away along every axis; those outside the image hold zeros, and with
+        groups so do those that are not of an earlier group.
+        """
+        count = content.shape[1]
+        padded = jnp.pad(content, ((0, 0), (0, 1), (0, 0)))
+        known = jnp.asarray(neighbours(self.axes, self.context, group))[sites]
+        return rows(
+            self.near, padded[:, jnp.where(known < 0, count, known)].reshape(*content.shape[:1], len(sites), -1)
+        )
 
     def _position(self, tables: Sequence[Array], numbers: Array | np.ndarray) -> Array:
         """The sum of the tables' rows for sites of these numbers."""
@@ -268,6 +258,8 @@ class Variant:
         - channels: of every token.
         - depth: blocks.
         - heads: of every attention; each has channels / heads of its channels.
+        - context: a token is also given the values within so many places along every axis, as far as they are known;
+          a layer of a few thousand parameters, with which a small network learns much faster. 0: attention alone.
         - dropout: the probability of dropping a value of the embedding, and of what attention or an MLP adds.
         - dtype: of the computation, "float32" or "bfloat16". Parameters and output are float32.
         - remat: keep the inputs of the blocks only, and compute what is within them again in the backward pass: less
@@ -295,7 +287,8 @@ class Variant:
         values, require = checks.chosen(self.title, self.OPTIONS, shape, labels, options), checks.require
         for name in ("channels", "depth", "heads"):
             require(values[name] >= 1, name, f"{values[name]} is not a whole number of at least 1")
-        channels, heads = values["channels"], values["heads"]
+        channels, heads, context = values["channels"], values["heads"], values["context"]
+        require(context >= 0, "context", f"{context} is not a whole number of at least 0")
         require(channels % heads == 0, "heads", f"{channels} channels cannot be split into {heads} heads")
         if sites is None:
             if self._causal:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
-from ddpm_jax.models import Sites
+from ddpm_jax.models import Sites, transformer
 
 SMALL: dict[str, Any] = {"channels": 8, "depth": 2, "heads": 2}
 CASES = [  # shape, chunk, apart, levels, labels
     ((7, 1), 1, False, 0, 0),
     ((7, 2), 3, False, 5, 3),
-    ((3, 4, 1), 1, False, 5, 3),
+    ((5, 4, 1), 1, False, 5, 3),
     ((3, 4, 2), 5, False, 5, 0),
     ((3, 2, 3), 1, True, 5, 0),
     ((3, 2, 3), 4, True, 0, 0),
@@ -99,7 +99,8 @@ def test_levels_are_told_apart_beyond_their_value(filled):
     """Of inputs on a grid of levels, the answer need not be smooth; a value off the grid counts as the nearest."""
     network, apply, _ = causal((7, 1), 1, False, 3, 0)
     params = filled(network)
-    params["first"]["kernel"] *= 0  # the value itself
+    for layer in ("first", "near"):
+        params[layer]["kernel"] *= 0  # the value itself
     x = jnp.broadcast_to(jnp.array([-1.0, -0.6, 0.0, 0.4, 1.0])[:, None, None], (5, 7, 1))
     output = np.asarray(apply(params, x, jnp.zeros(5)))
     np.testing.assert_array_equal(output[0], output[1])
@@ -136,6 +137,35 @@ def test_a_fresh_network_answers_nearly_nothing_and_learns():
     trained, _, _ = jax.lax.fori_loop(0, 200, step, (params, zeros, zeros))
     # Three sites of three levels: log 3 each in the first half, nothing in the second.
     assert float(loss(trained)) == pytest.approx(np.log(3) / 2, abs=0.06)
+
+
+def test_neighbours_are_those_of_earlier_groups():
+    """Against distances, on a grid whose sites are revealed two by two in a random order."""
+    axes, distance = (3, 5, 2), 1
+    places = np.array(list(np.ndindex(*axes)))
+    group = np.random.RandomState(0).permutation(len(places)) // 2
+    near = np.abs(places[:, None] - places).max(-1) <= distance
+    for groups, expected in ((group, near & (group < group[:, None])), (None, near & ~np.eye(len(places), dtype=bool))):
+        table = transformer.neighbours(axes, distance, groups)
+        assert table.shape[0] == len(places) and table.shape[1] <= 3**3 - 1
+        for found, wanted in zip(table, expected, strict=True):
+            assert sorted(found[found >= 0]) == list(np.flatnonzero(wanted))
+    # A direction is the same column at every site; in raster order half of them are known.
+    table = transformer.neighbours((4, 4), 1, np.arange(16))
+    assert [list(row) for row in table[[5, 10]]] == [[0, 1, 2, 4], [5, 6, 7, 9]]
+    assert list(table[0]) == [-1] * 4
+
+
+def test_without_context_the_answer_is_attention_alone(filled):
+    network, _, _ = causal((3, 4, 1), 1, False, 5, 0)
+    bare = models.make("causal_transformer", (3, 4, 1), 4, sites=network.module.sites, **SMALL, context=0)
+    params, x = filled(network), image((3, 4, 1), 2)
+    rest = {name: value for name, value in params.items() if name != "near"}
+    assert jax.tree.map(jnp.shape, rest) == jax.tree.map(jnp.shape, filled(bare))
+    silent = {**params, "near": {"kernel": 0 * params["near"]["kernel"]}}
+    np.testing.assert_allclose(
+        bare.apply(rest, x, jnp.zeros(2)), network.apply(silent, x, jnp.zeros(2)), rtol=0, atol=1e-6
+    )
 
 
 # The network that sees all
@@ -188,6 +218,7 @@ def test_real_inputs_have_derivatives_of_every_kind(filled):
         ({"depth": 0}, "depth: 0 is not"),
         ({"heads": 0}, "heads: 0 is not"),
         ({"channels": 100, "heads": 8}, "heads: 100 channels cannot be split into 8 heads"),
+        ({"context": -1}, "context: -1 is not a whole number of at least 0"),
         ({"dropout": 1.0}, "dropout: 1.0 is not a probability in [0, 1)"),
         ({"dtype": "half"}, "dtype: 'half' is unknown"),
         ({"patch": 2}, "patch: the "),
