@@ -8,14 +8,17 @@ import jax
 import pytest
 
 from ddpm_jax import command
+from ddpm_jax.configuration import check, check_data
 from ddpm_jax.data import Description
 from ddpm_jax.experiment import make
+from ddpm_jax.families import ORDERED
 from ddpm_jax.models import parameter_count
 
 CIFAR10 = Description(name="cifar10", shape=(32, 32, 3), levels=256, labels=10, version="3.0.2")
 FOLDER = Path(__file__).parents[1] / "configs" / "cifar10"
 
 COUNTS = {
+    "autoregressive": 101_256_192,
     "ddpm": 35_746_307,
     "ddpmpp_subvp": 61_804_419,  # the same as models/ncsnpp.py of yang-song/score_sde
     "ddpmpp_vp": 61_804_419,
@@ -25,6 +28,7 @@ COUNTS = {
     "improved_ddpm": 52_546_438,
     "ncsnpp_ve": 62_758_787,  # there 128 more: the frequencies, which are not trained
     "ncsnv2": 35_746_307,
+    "pixelcnn": 53_619_780,
     "vdm": 30_586_243,
 }
 
@@ -52,3 +56,35 @@ def test_labels_add_a_row_each_and_a_bias(name, features):
     config = command._load(str(FOLDER / f"{name}.py"))
     config.model.conditional = True
     assert count(config) == COUNTS[name] + (CIFAR10.labels + 1) * features
+
+
+DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
+MNIST = Description("mnist", "3.0.1", (28, 28, 1), 256, 10)
+BINARISED = Description("binarised_mnist", "3.0.1-draw1", (28, 28, 1), 2, 10)
+
+
+@pytest.mark.parametrize(
+    ("folder", "size", "description"),
+    [
+        ("digits", "", DIGITS),
+        ("mnist", "", MNIST),
+        ("mnist", ":small", MNIST),
+        ("binarised_mnist", "", BINARISED),
+        ("binarised_mnist", ":small", BINARISED),
+        ("cifar10", "", CIFAR10),
+    ],
+)
+def test_every_config_fits_its_data(folder, size, description):
+    paths = sorted((FOLDER.parent / folder).glob("*.py"))
+    assert paths
+    for path in paths:
+        config = command._load(f"{path}{size}")
+        assert config.data.name == description.name, path
+        check(config)
+        check_data(config, description, 1000)
+
+
+def test_the_ordered_members_are_there_for_each_small_data_set():
+    names = {family.__name__ for family in ORDERED}
+    for folder in ("digits", "mnist", "binarised_mnist"):
+        assert names <= {path.stem for path in (FOLDER.parent / folder).glob("*.py")}
