@@ -141,16 +141,22 @@ class OrderedExperiment(Experiment):
         return "first_order" if film and name == "cached" else name
 
     def shown(self, params: Any, film: Film, grid: np.ndarray, frames: tuple[int, ...], condition: Any) -> Film:
-        """Hidden sites are grey; below them is the mean of what the network expects there, before any draw."""
+        """Hidden sites are grey; below them is the mean of what the network expects there, before any draw.
+
+        A causal network expects something of the next sites only.
+        """
         process, denoise = self.process(params), self.denoiser(params)
-        times = jnp.asarray(grid, film[0].dtype)[np.asarray(frames)]
+        times, number = jnp.asarray(grid, film[0].dtype), np.asarray(frames)
 
         def frame(inputs: tuple) -> tuple[Array, Array]:
-            x_t, t = inputs
-            visible = process.visible(x_t)
-            return jnp.where(visible, x_t, 0), jnp.where(visible, x_t, denoise(x_t, t, condition).mean)
+            x_t, t, s = inputs
+            visible, mean = process.visible(x_t), denoise(x_t, t, condition).mean
+            if self.causal:
+                ranks = process.noise(jax.random.key(0), x_t.shape)  # its order is not random
+                mean = jnp.where(process.visible(process.corrupt(mean, ranks, s)), mean, 0)
+            return jnp.where(visible, x_t, 0), jnp.where(visible, x_t, mean)
 
-        return jax.lax.map(frame, (film[0], times))
+        return jax.lax.map(frame, (film[0], times[number], times[number + 1]))
 
     @property
     def likelihood_kind(self) -> Kind | None:

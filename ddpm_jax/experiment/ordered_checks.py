@@ -151,5 +151,5 @@ def check_data(config: ConfigDict, description: Description) -> None:
             "sampler.steps",
             f"{len(grid) - 1} {config.sampler.spacing} steps are finer than the groups; use fewer",
         )
-    if config.sampler.name == "cached" and len(grid) - 1 != order.groups:
-        fail("sampler.steps", "the cached sampler takes one step a group; use 0")
+    if causal and len(grid) - 1 != order.groups:
+        fail("sampler.steps", f"{model.name} is causal: it knows the next group of sites only, a step for each; use 0")

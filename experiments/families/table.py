@@ -95,7 +95,7 @@ def row(result: dict[str, Any]) -> dict[str, Any]:
         "likelihood": figure("test"),
         "ode": figure("ode"),
         "in_order": figure("in_order"),
-        **{name: samples[name] for name in QUALITY},
+        **{name: samples.get(name) for name in QUALITY},
         "sampler": result["config"]["sampler"]["name"],
         "evaluations": result["sampling"]["network_evaluations_per_sample"],
         "weights": result["sampling"]["weights"],
@@ -106,6 +106,13 @@ def row(result: dict[str, Any]) -> dict[str, Any]:
         "evaluated_at_commit": result["evaluated"].get("git_commit"),
         "device": result.get("device"),
     }
+
+
+def quality(figures: dict[str, Any]) -> list[str]:
+    """The cells of sample quality; a run of an older version may lack one."""
+    digits = [2, *(3 for _ in QUALITY[1:])]
+    values = [(figures.get(name), places) for name, places in zip(QUALITY, digits, strict=True)]
+    return ["-" if value is None else f"{value:.{places}f}" for value, places in values]
 
 
 def lines(rows: dict[str, dict[str, Any]]) -> list[list[str]]:
@@ -124,8 +131,7 @@ def lines(rows: dict[str, dict[str, Any]]) -> list[list[str]]:
             bits(one["likelihood"]),
             one["likelihood"]["kind"] if one["likelihood"] else "-",
             bits(one["ode"]),
-            f"{one['frechet']:.2f}",
-            *(f"{one[key]:.3f}" for key in QUALITY[1:]),
+            *quality(one),
             f"{one['evaluations']:.4g}",
             f"{one['steps']:,}",
             f"{one['parameters']:,}",
@@ -143,7 +149,7 @@ def references(result: dict[str, Any]) -> list[list[str]]:
         if floor := floors.get(name):
             cells[:2] = [f"{floor['value']:.3f} +- {floor['standard_error']:.3f}", "exact"]
         if line := lines.get(name):
-            cells[3:8] = [f"{line['frechet']:.2f}", *(f"{line[key]:.3f}" for key in QUALITY[1:])]
+            cells[3:8] = quality(line)
         table.append([f"*{name.replace('_', ' ')}*", *cells])
     return table
 

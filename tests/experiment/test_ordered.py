@@ -138,7 +138,8 @@ def test_the_film_shows_hidden_sites_grey_and_the_mean_below():
     np.testing.assert_allclose(np.asarray(shown[1]).reshape(3, 4)[:, :2], x[:, :2])
     np.testing.assert_allclose(np.asarray(means[1]).reshape(3, 4)[:, :2], x[:, :2])
     hidden = np.asarray(means[1]).reshape(3, 4)[:, 2]
-    assert (np.abs(hidden) < 1).all()
+    assert (np.abs(hidden) < 1).all() and hidden.all()
+    assert not np.asarray(means[1]).reshape(3, 4)[:, 3].any()  # a causal network does not know of it yet
 
 
 def test_temperature_makes_samples_alike():

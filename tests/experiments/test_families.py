@@ -103,3 +103,15 @@ def test_wrong_input_is_one_line(runs, words, line):
     with pytest.raises(UserError) as caught:
         run(runs, words)
     assert line in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_model_without_a_likelihood_comes_last(runs, capsys):
+    point = result(0.0)
+    del point["likelihood"]["test"]
+    del point["quality"]["samples"]["variance"]
+    (runs / "runs" / "digits_a" / "result.json").write_text(json.dumps(point))
+    run(runs)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert lines[2].split("|")[1].strip() == "b"
+    assert [cell.strip() for cell in lines[3].split("|")][1:5] == ["a", "-", "-", "-"]
+    assert [cell.strip() for cell in lines[3].split("|")][9] == "-"

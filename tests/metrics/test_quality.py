@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax.metrics.features import Features
-from ddpm_jax.metrics.quality import quality, reference_lines, subset
+from ddpm_jax.metrics.quality import quality, reference_lines, subset, variance_ratio
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +103,13 @@ def test_figures_go_into_json(digits, lines):
     assert json.loads(json.dumps(result.to_dict())) == dataclasses.asdict(result)
     content = json.loads(json.dumps(lines.to_dict()))
     assert content["lines"]["train"]["features"] == "trained-cnn"
+
+
+def test_variance_tells_how_far_samples_are_an_average(digits):
+    test = digits["test"][0]
+    average = np.broadcast_to(test.mean(axis=0).round().astype(np.uint8), test.shape)
+    assert variance_ratio(test, test) == 1
+    assert variance_ratio(average, test) == 0
+    half = np.random.default_rng(0).permutation(len(test))[: len(test) // 2 * 2].reshape(2, -1)
+    pairs = test[half].astype(float).mean(axis=0)  # of independent images: half the variance
+    assert variance_ratio(pairs.round().astype(np.uint8), test) == pytest.approx(0.5, abs=0.08)
