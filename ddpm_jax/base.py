@@ -26,7 +26,9 @@ def base() -> ConfigDict:
     process.order = "raster"  # of an ordered process
     process.order_seed = 0  # of the order fixed
     process.chunk = 1  # sites that are hidden or revealed at once; 0: all there are
-    process.sites = "pixels"  # what is hidden at once: pixels with their channels, or channels apart
+    process.sites = (
+        "pixels"  # what is hidden at once: pixels with their channels (which only logistics couple), or channels apart
+    )
     process.t_min = 0.0  # in continuous time, the least time a network sees; 0: the schedule's own
     process.beta_min = 0.0  # this and the following are options of schedules; 0: the schedule's own default
     process.beta_max = 0.0
@@ -41,7 +43,7 @@ def base() -> ConfigDict:
     model.name = "unet"
     model.prediction = "epsilon"  # what the raw output means
     model.components = 10  # logistics in the mixture of the prediction logistics
-    model.vocabulary = 0  # levels that are told apart; 0: as many as the data have
+    model.vocabulary = 0  # how many levels the data must have, to be refused where they have not; 0: any number
     model.variance = "fixed_large"  # of x given x_t: fixed_large (beta), fixed_small (beta tilde) or learned
     model.time = "index"  # how the network is told the time (c_noise); hidden: the share of hidden sites
     model.input = "none"  # scaling of x_t (c_in): none, or unit for unit variance
@@ -126,7 +128,7 @@ def base() -> ConfigDict:
     config.evaluation = evaluation = ConfigDict()
     evaluation.samples = 10_000  # for the distances; at most the size of the test split counts
     evaluation.likelihood_images = 10_000  # at most, of the training and of the test split
-    evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0: all T
+    evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0, and in a fixed order: all T
     evaluation.decoder_noise = 0.0  # sigma/alpha below which the bound's decoder takes over; 0: after the last step
     evaluation.ode_images = 0  # at most, of the test split, for the likelihood by the probability-flow ODE; 0: none
     evaluation.ode_draws = 1  # of the uniform dequantisation
@@ -189,8 +191,16 @@ def cifar10() -> ConfigDict:
     return config
 
 
+def digits_transformer(config: ConfigDict) -> None:
+    """The transformers' size and training on the digits, for two CPU cores and about ten minutes."""
+    config.model.channels, config.model.depth, config.model.heads = 96, 4, 4
+    config.model.dropout = 0.2
+    config.training.steps = 1000
+    config.training.save_every = 250
+
+
 def transformer(config: ConfigDict, size: str = "small") -> None:
-    """The transformer's size on images of MNIST: `full` for a GPU, `small` for two CPU cores."""
+    """The transformers' size on images of MNIST: `full` for a GPU, `small` for two CPU cores."""
     full = size == "full"
     config.model.channels, config.model.depth, config.model.heads = (256, 8, 8) if full else (64, 4, 4)
     config.model.dropout = 0.1

@@ -295,6 +295,11 @@ def check_data(config: ConfigDict, description: Any, training_images: int) -> No
     """
     from ddpm_jax import experiment
 
+    if config.model.vocabulary not in (0, description.levels):
+        fail(
+            "model.vocabulary",
+            f"{config.model.vocabulary} does not fit {description.name!r}: {description.levels} levels",
+        )
     experiment.check_data(config, description)
     if config.model.conditional and not description.labels:
         fail("model.conditional", f"data set {description.name!r} has no labels")

@@ -122,6 +122,8 @@ def _ordered(config: ConfigDict) -> None:
     config.sampler.steps = 0
     config.sampler.eta = 0.0
     config.sampler.clip = False
+    config.evaluation.decoder_noise = 0.0
+    config.evaluation.ode_images = 0
 
 
 def _causal(config: ConfigDict, network: str) -> None:
@@ -161,6 +163,7 @@ def random_order(config: ConfigDict) -> None:
     """Any order: each image in an order of its own (Uria et al. 2014; Hoogeboom et al. 2022)."""
     _ordered(config)
     config.process.order = "random"
+    config.model.name = "transformer"
 
 
 def masked(config: ConfigDict) -> None:

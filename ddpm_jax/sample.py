@@ -7,14 +7,27 @@ their labels where the model was told labels. Image
 i of a seed is the same whatever the count, the batch and the number of devices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ddpm_jax import command
 from ddpm_jax.errors import UserError
 
-CHANGES = ("sampler", "spacing", "steps", "eta", "temperature", "top_k", "nucleus", "label", "guidance", "ema")
+CHANGES = (
+    "sampler",
+    "spacing",
+    "steps",
+    "eta",
+    "temperature",
+    "top_k",
+    "nucleus",
+    "confidence_temperature",
+    "label",
+    "guidance",
+    "ema",
+)
 """Options that change what a seed gives; they are part of the default output's name."""
 
 
@@ -29,6 +42,17 @@ def forget_options(config: Any) -> None:
         config.sampler.churn = 0.0
 
 
+@contextmanager
+def options_named() -> Iterator[None]:
+    """An error about a key of the sampler names the option of this command."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(
+            str(error).replace("config.sampler.name", "--sampler").replace("config.sampler.", "--")
+        ) from error
+
+
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = command.Parser(prog="python -m ddpm_jax.sample", description=__doc__)
@@ -37,11 +61,16 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
     parser.add_argument("--sampler", metavar="NAME", help="such as first_order, heun or dpm_2m (default: the config's)")
     parser.add_argument("--spacing", metavar="NAME", help="of the time grid, such as uniform (default: the config's)")
-    parser.add_argument("--steps", type=int, help="intervals of the time grid (default: the config's)")
+    parser.add_argument(
+        "--steps", type=int, help="intervals of the time grid; 0: one a chunk of an order (default: the config's)"
+    )
     parser.add_argument("--eta", type=float, help="1 is ancestral sampling, 0 is DDIM (default: the config's)")
     parser.add_argument("--temperature", type=float, help="of an ordered model's levels (default: the config's)")
     parser.add_argument("--top_k", type=int, help="draw from this many likely levels (default: the config's)")
     parser.add_argument("--nucleus", type=float, help="draw from the likely levels of this sum (default: the config's)")
+    parser.add_argument(
+        "--confidence_temperature", type=float, help="of the sampler confidence (default: the config's)"
+    )
     parser.add_argument("--label", type=int, help="of a conditional model (default: all in turn)")
     parser.add_argument("--guidance", type=float, help="weight of classifier-free guidance (default: the config's)")
     parser.add_argument(
@@ -51,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
         "--output", metavar="PATH", help="where to write, without ending (default: in the run's folder)"
     )
     options = command.parse(parser, arguments)
-    for name, least, bits in (("count", 1, 31), ("seed", 0, 32), ("steps", 1, 31)):
+    for name, least, bits in (("count", 1, 31), ("seed", 0, 32), ("steps", 0, 31)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name}: {value} is less than {least}")
@@ -62,18 +91,25 @@ def main(arguments: Sequence[str]) -> None:
 
     folder = Path(options.workdir)
     config = command.run_config(options)
-    for name in ("sampler", "spacing", "steps", "eta", "temperature", "top_k", "nucleus", "guidance", "ema"):
+    for name in (
+        "sampler",
+        "spacing",
+        "steps",
+        "eta",
+        "temperature",
+        "top_k",
+        "nucleus",
+        "confidence_temperature",
+        "guidance",
+        "ema",
+    ):
         if (value := getattr(options, name)) is not None:
             config.sampler["name" if name == "sampler" else name] = value
     command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then
     if options.sampler:
         forget_options(config)
-    try:
+    with options_named():
         configuration.check(config)
-    except UserError as error:
-        raise UserError(
-            str(error).replace("config.sampler.name", "--sampler").replace("config.sampler.", "--")
-        ) from error
     changed = [f"{name}{getattr(options, name)}" for name in CHANGES if getattr(options, name) is not None]
     name = "_".join([f"seed{options.seed}", *changed, *(["best"] if options.best else [])])
     output = Path(options.output or folder / "samples" / name)
@@ -93,7 +129,8 @@ def main(arguments: Sequence[str]) -> None:
     from ddpm_jax import evaluation, pictures, screen
     from ddpm_jax.restored import restore
 
-    run = restore(config, folder, options.best)
+    with options_named():
+        run = restore(config, folder, options.best)
     description = run.experiment.description
     if options.label is not None and not 0 <= options.label < description.labels:
         raise UserError(f"--label: {options.label} is not one of 0 ... {description.labels - 1}")

@@ -106,7 +106,7 @@ def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
             lines.append(f"bits per dimension ({KINDS['ode']})")
             lines.append(_figure_line("test", ode))
         if exact := likelihood.get("in_order"):
-            lines.append(f"bits per dimension (exact, sites one by one in {exact['order']} order)")
+            lines.append(f"bits per dimension (exact, {exact['chunk']} at once in {exact['order']} order)")
             lines.append(_figure_line("test", exact))
         if floors := likelihood.get("floors"):
             lines.append("what simple models score on the test images (exact)")

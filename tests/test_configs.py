@@ -88,3 +88,23 @@ def test_the_ordered_members_are_there_for_each_small_data_set():
     names = {family.__name__ for family in ORDERED}
     for folder in ("digits", "mnist", "binarised_mnist"):
         assert names <= {path.stem for path in (FOLDER.parent / folder).glob("*.py")}
+
+
+NETWORKS = {
+    "autoregressive": "causal_transformer",
+    "chunked": "causal_transformer",
+    "masked": "unet",
+    "one_shot": "unet",
+    "pixelcnn": "pixelcnn",
+    "random_order": "transformer",
+    "spread": "causal_transformer",
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_small_members_are_of_their_network_and_small(name):
+    for folder, size, description in (("digits", "", DIGITS), ("binarised_mnist", ":small", BINARISED)):
+        config = command._load(f"{FOLDER.parent / folder / name}.py{size}")
+        assert config.model.name == NETWORKS[name]
+        experiment = make(config, description)
+        assert parameter_count(jax.eval_shape(experiment.network.init, jax.random.key(0))) < 800_000

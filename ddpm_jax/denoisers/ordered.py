@@ -85,7 +85,7 @@ class OrderedDenoiser:
         if self.causal:
             raw = self.network(filled, jnp.zeros(x_t.shape[0], x_t.dtype), condition)
             return head.posterior(raw, self.channels, self.values)
-        hidden = 1 - visible.reshape(x_t.shape[0], -1).astype(x_t.dtype).mean(axis=1)
+        hidden = self.process.hidden_share(x_t)
         raw = self.network(jnp.concatenate([filled, visible.astype(x_t.dtype)], axis=-1), 999 * hidden, condition)
         if self.prediction == "x0":
             raw = jnp.where(visible, x_t, raw)

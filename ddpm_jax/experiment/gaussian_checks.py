@@ -39,8 +39,9 @@ def _schedule(config: ConfigDict) -> tuple[float, float]:
     process, name, steps = config.process, config.process.schedule, config.process.steps
     if name not in schedules.SCHEDULES:
         fail("process.schedule", f"{name} is a share of visible sites, for an ordered process; use cosine or vp")
-    if process.chunk != 1:
-        fail("process.chunk", "is of an ordered process; noise goes to all sites at once: leave it 1")
+    for option, plain in (("order", "raster"), ("chunk", 1), ("sites", "pixels"), ("order_seed", 0)):
+        if process[option] != plain:
+            fail(f"process.{option}", f"is of an ordered process; noise goes to all sites at once: leave it {plain}")
     table = name in schedules.TABLES
     if table and not steps:
         fail("process.steps", f"{name} is a table of T steps; for continuous time take another schedule, such as vp")
@@ -148,8 +149,9 @@ def _sampler(config: ConfigDict, silent: bool) -> None:
         fail(f"sampler.{key}", reason)
     if not sampler.steps:
         fail("sampler.steps", "a Gaussian process has no number of steps of its own; use 100")
-    if (sampler.temperature, sampler.top_k, sampler.nucleus) != (1, 0, 1):
-        fail("sampler.temperature", "temperature, top_k and nucleus are of an ordered process; leave them")
+    for option, plain in (("temperature", 1), ("top_k", 0), ("nucleus", 1), ("confidence_temperature", 0)):
+        if sampler[option] != plain:
+            fail(f"sampler.{option}", f"is of an ordered process; leave it {plain}")
     if sampler.spacing in ("trailing", "leading") and not table:
         fail("sampler.spacing", f"{sampler.spacing} is for tables; with {process.schedule} use uniform or karras")
     if process.steps and sampler.steps > process.steps:
@@ -163,6 +165,8 @@ def _sampler(config: ConfigDict, silent: bool) -> None:
 def _grids(config: ConfigDict) -> None:
     """The grids of sampling and of the bound can be made, and Langevin moves on the first do not diverge."""
     sampler, evaluation = config.sampler, config.evaluation
+    if evaluation.exact_images:
+        fail("evaluation.exact_images", "is of an ordered process; leave it 0")
     if not config.process.steps and evaluation.likelihood_groups == 1:
         fail("evaluation.likelihood_groups", "one stratum leaves no time between the prior and the decoder; use 100")
     try:

@@ -31,13 +31,19 @@ SPACINGS = {"uniform": lambda u: u, "quadratic": lambda u: u**2}
 """Time grids that need no noise level."""
 
 
-def order_of(config: ConfigDict, description: Description, name: str = "", chunk: int = 0) -> Order:
+def order_of(config: ConfigDict, description: Description, name: str = "") -> Order:
     """The config's order on images of this description, or another. Raises ValueError for a chunk that cannot be."""
     process = config.process
     apart = process.sites == "channels"
     count = description.dimensions if apart else description.dimensions // description.channels
-    chunk = chunk or process.chunk or count
-    return make_order(name or process.order, description.space, description.channels, apart, chunk, process.order_seed)
+    return make_order(
+        name or process.order,
+        description.space,
+        description.channels,
+        apart,
+        process.chunk or count,
+        process.order_seed,
+    )
 
 
 def sampling_grid(config: ConfigDict, order: Order, steps: int | None = None) -> np.ndarray:
@@ -136,14 +142,14 @@ class OrderedExperiment(Experiment):
         return temper(denoise, sampler.temperature, sampler.top_k, sampler.nucleus)
 
     def sampler_name(self, film: bool) -> str:
-        """A cached sampler predicts no site but the next, which makes no film; the same images come without it."""
+        """For a film the state of all sites is needed: the loop without a cache, whose draws are the same."""
         name = self.config.sampler.name
         return "first_order" if film and name == "cached" else name
 
     def shown(self, params: Any, film: Film, grid: np.ndarray, frames: tuple[int, ...], condition: Any) -> Film:
         """Hidden sites are grey; below them is the mean of what the network expects there, before any draw.
 
-        A causal network expects something of the next sites only.
+        In a fixed order only the next sites are learned, so the others stay grey. Without guidance and temperature.
         """
         process, denoise = self.process(params), self.denoiser(params)
         times, number = jnp.asarray(grid, film[0].dtype), np.asarray(frames)
@@ -151,7 +157,7 @@ class OrderedExperiment(Experiment):
         def frame(inputs: tuple) -> tuple[Array, Array]:
             x_t, t, s = inputs
             visible, mean = process.visible(x_t), denoise(x_t, t, condition).mean
-            if self.causal:
+            if self.order.sequence is not None:
                 ranks = process.noise(jax.random.key(0), x_t.shape)  # its order is not random
                 mean = jnp.where(process.visible(process.corrupt(mean, ranks, s)), mean, 0)
             return jnp.where(visible, x_t, 0), jnp.where(visible, x_t, mean)
@@ -202,18 +208,19 @@ class OrderedExperiment(Experiment):
         evaluation, name = self.config.evaluation, self.config.evaluation.order
         if not evaluation.exact_images or self.likelihood_kind != "bound":
             return {}
-        title = f"exact in {name} order"
-        return {"in_order": Measure(title, self.in_order, evaluation.exact_images, "exact", facts={"order": name})}
+        title, facts = f"exact in {name} order", {"order": name, "chunk": self.order.chunk}
+        return {"in_order": Measure(title, self.in_order, evaluation.exact_images, "exact", facts=facts)}
 
     def in_order(self, params: Any, rows: dict[str, Array]) -> tuple[Float[Array, " batch"], Int[Array, " batch"]]:
-        """-log p of stored images, site by site in the order `evaluation.order`, in nats, and network evaluations."""
-        order = order_of(self.config, self.description, self.config.evaluation.order, chunk=1)
+        """-log p of stored images, chunk by chunk in the order `evaluation.order`, in nats, and network evaluations."""
+        order = order_of(self.config, self.description, self.config.evaluation.order)
+        groups = order.groups or order.count
         x, condition = self.description.encode(rows["image"]), self.condition(rows["label"])
-        grid = np.arange(order.count, -1, -1) / order.count
+        grid = np.arange(groups, -1, -1) / groups
         keys = random.per_example(purpose_key(1, LIKELIHOOD), rows["row"])
-        process = self._ordered(order, "linear")  # the grid is to reveal one site an interval
+        process = self._ordered(order, "linear")  # the grid is to reveal one chunk an interval
         terms = likelihood.bound(process, self.denoiser(params), grid, keys, x, condition)
-        return terms.total, jnp.full(x.shape[0], order.count, jnp.int32)
+        return terms.total, jnp.full(x.shape[0], groups, jnp.int32)
 
 
 def sites_of(config: ConfigDict, description: Description) -> Sites:

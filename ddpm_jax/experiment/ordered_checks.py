@@ -15,6 +15,7 @@ from ddpm_jax.processes.orders import INDEPENDENT, RANDOM
 from ddpm_jax.schedules.keeping import KEEPS
 
 OBJECTIVES = ("bound", "likelihood", "regression")
+LEAST_TIME = 1e-5
 TIMES = ("uniform", "stratified", "importance", "clean")
 
 
@@ -28,12 +29,17 @@ def check(config: ConfigDict) -> None:
     _model(config)
     _objective(config)
     _sampler(config)
+    _evaluation(config)
 
 
 def _process(config: ConfigDict) -> None:
     process = config.process
     if process.schedule not in KEEPS:
-        fail("process.schedule", f"{process.schedule} is of noise; a share of visible sites is {' or '.join(KEEPS)}")
+        fail(
+            "process.schedule",
+            f"{process.schedule} is of noise; for hidden sites use {' or '.join(KEEPS)}, or start from a config of the "
+            "ordered family, such as configs/digits/masked.py",
+        )
     for option in SCHEDULE_OPTIONS:
         if process[option]:
             fail(f"process.{option}", "is of noise, which an ordered process has none of; leave it 0")
@@ -47,6 +53,8 @@ def _process(config: ConfigDict) -> None:
             fail("process.t_min", f"the order {process.order} is in discrete time; leave it 0")
         if process.schedule != "linear":
             fail("process.schedule", f"ranks of the order {process.order} are evenly spaced; use linear")
+    if 0 < process.t_min < LEAST_TIME:
+        fail("process.t_min", f"{process.t_min} is below {LEAST_TIME}, where float32 loses the share of hidden sites")
     if process.steps and process.t_min:
         fail("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
 
@@ -68,6 +76,8 @@ def _model(config: ConfigDict) -> None:
         fail("model.variance", f"{model.variance} is the variance of a Gaussian step; use fixed_small")
     if model.time != "hidden":
         fail("model.time", f"a network of hidden sites is told their share, not {model.time}; use hidden")
+    if model.name == "ncsnpp":
+        fail("model.name", "ncsnpp has Fourier features too fast for a share of hidden sites; use ddpmpp or unet")
     if model.input != "none":
         fail("model.input", "visible sites are not scaled; use none")
 
@@ -89,7 +99,7 @@ def _objective(config: ConfigDict) -> None:
         better = "clean" if section.name == "likelihood" else "stratified"
         fail("objective.times", f"{section.times} does not go with the objective {section.name}; use {better}")
     if section.times not in TIMES:
-        fail("objective.times", f"{section.times} is of noise levels; choose from {', '.join(TIMES)}")
+        fail("objective.times", f"{section.times} is of noise levels; choose from {', '.join(TIMES[:3])}")
     if section.decoder:
         fail("objective.decoder", "hidden sites need no decoder; use 0")
 
@@ -114,8 +124,26 @@ def _sampler(config: ConfigDict) -> None:
             "sampler.clip" if sampler.clip else "sampler.threshold",
             "levels cannot leave their range; turn it off",
         )
-    if config.model.prediction not in LIKELY and (sampler.temperature, sampler.top_k, sampler.nucleus) != (1, 0, 1):
-        fail("sampler.temperature", "a point is not drawn from; leave temperature, top_k and nucleus")
+    if config.model.prediction not in LIKELY:
+        for name, value in (("temperature", 1), ("top_k", 0), ("nucleus", 1)):
+            if sampler[name] != value:
+                fail(f"sampler.{name}", f"a point is not drawn from; leave it {value}")
+        if sampler.name == "confidence":
+            fail("sampler.name", "a point is as sure of one site as of another; use first_order")
+    if sampler.confidence_temperature and sampler.name != "confidence":
+        fail("sampler.confidence_temperature", f"{sampler.name} has none; leave it 0, or use confidence")
+
+
+def _evaluation(config: ConfigDict) -> None:
+    evaluation, process = config.evaluation, config.process
+    for name in ("ode_images", "decoder_noise"):
+        if evaluation[name]:
+            fail(f"evaluation.{name}", "is of noise; leave it 0")
+    exact = process.order not in RANDOM or config.model.prediction not in LIKELY
+    if evaluation.exact_images and exact:
+        fail("evaluation.exact_images", f"the order {process.order} has no bound to set it beside; leave it 0")
+    if process.order == INDEPENDENT and not process.steps and evaluation.likelihood_groups == 1:
+        fail("evaluation.likelihood_groups", "one stratum of continuous time is one step; use 100")
 
 
 def check_data(config: ConfigDict, description: Description) -> None:
@@ -127,11 +155,6 @@ def check_data(config: ConfigDict, description: Description) -> None:
     model = config.model
     if description.levels is None:
         fail("data.name", f"{description.name!r} has real values; hidden sites are predicted as levels")
-    if model.vocabulary not in (0, description.levels):
-        fail(
-            "model.vocabulary",
-            f"{model.vocabulary} does not fit {description.name!r} with its {description.levels} levels",
-        )
     try:
         order = order_of(config, description)
         sites = sites_of(config, description)
@@ -151,5 +174,8 @@ def check_data(config: ConfigDict, description: Description) -> None:
             "sampler.steps",
             f"{len(grid) - 1} {config.sampler.spacing} steps are finer than the groups; use fewer",
         )
-    if causal and len(grid) - 1 != order.groups:
-        fail("sampler.steps", f"{model.name} is causal: it knows the next group of sites only, a step for each; use 0")
+    if order.sequence is not None and len(grid) - 1 != order.groups:
+        fail(
+            "sampler.steps",
+            f"in the order {config.process.order} only the next group of sites is learned, so each takes a step; use 0",
+        )

@@ -82,7 +82,7 @@ def bound(
         ValueError: `continuous`, and the process's schedule is a table.
     """
     if continuous and not getattr(process, "continuous", True):
-        raise ValueError("a table schedule has no bound in continuous time: sum over its intervals instead")
+        raise ValueError("this process has no bound in continuous time: sum over its intervals instead")
     edges = interval_groups(len(grid) - 1, groups or len(grid) - 1)
     rising = jnp.asarray(grid, x.dtype)[::-1]  # rising[j], rising[j + 1] are the ends of interval j
     if continuous:
