@@ -142,6 +142,22 @@ def test_the_film_shows_hidden_sites_grey_and_the_mean_below():
     assert not np.asarray(means[1]).reshape(3, 4)[:, 3].any()  # a causal network does not know of it yet
 
 
+def test_what_a_fixed_order_has_not_learned_is_not_shown():
+    experiment = of("random_order", **{"process.order": "raster"})
+    keys = random.per_example(jax.random.key(5), jnp.arange(2))
+    _, (_, means), _ = experiment.sample(weights(experiment), keys, jnp.zeros(2, jnp.int32), frames=(1,))
+    flat = np.asarray(means[0]).reshape(2, 4)
+    assert flat[:, 1].all() and not flat[:, 2:].any()
+
+
+def test_the_exact_likelihood_in_one_order_takes_the_same_chunks():
+    experiment = of("random_order", **{"process.chunk": 2, "evaluation.exact_images": 81})
+    measure = experiment.measures()["in_order"]
+    nats, evaluations = measure.nats(weights(experiment), rows(IMAGES))
+    assert measure.facts == {"order": "raster", "chunk": 2} and set(np.asarray(evaluations)) == {2}
+    assert float(np.exp(-np.asarray(nats, np.float64)).sum()) == pytest.approx(1, abs=1e-4)
+
+
 def test_temperature_makes_samples_alike():
     def spread(**changes):
         experiment = of("autoregressive", **changes)
