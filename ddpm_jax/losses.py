@@ -80,16 +80,24 @@ def sigmoid(bias: float) -> Term:
     return term
 
 
+def _interval(steps: int, unit: float) -> Term:
+    """The process's own term of one interval that stands for `steps`, a value of x, in `unit` nats."""
+
+    def term(process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
+        return max(steps, 1) * process.elbo(posterior, x, z, t, s) / (x[0].size * unit)
+
+    return term
+
+
 def bits(steps: int) -> Objective:
     """The variational bound in bits per dimension (Ho et al. 2020, eq. 5; Kingma et al. 2021, eq. 11 and 15).
 
     One interval of `steps` stands for all of them; `steps` = 0 is continuous time, where the term is a density.
     """
 
-    def term(process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
-        return max(steps, 1) * process.elbo(posterior, x, z, t, s) / (x[0].size * math.log(2))
-
-    return Objective(term, once=lambda process, x: process.prior_loss(x) / (x[0].size * math.log(2)))
+    return Objective(
+        _interval(steps, math.log(2)), once=lambda process, x: process.prior_loss(x) / (x[0].size * math.log(2))
+    )
 
 
 def likelihood() -> Objective:
@@ -112,10 +120,7 @@ def regression(steps: int) -> Objective:
     nothing but its condition. Where a process adds noise the error is weighed as in its bound.
     """
 
-    def term(process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
-        return max(steps, 1) * process.elbo(posterior, x, z, t, s) / x[0].size
-
-    return Objective(term)
+    return Objective(_interval(steps, 1.0))
 
 
 def hybrid(steps: int, weight: float) -> Objective:

@@ -91,19 +91,8 @@ def main(arguments: Sequence[str]) -> None:
 
     folder = Path(options.workdir)
     config = command.run_config(options)
-    for name in (
-        "sampler",
-        "spacing",
-        "steps",
-        "eta",
-        "temperature",
-        "top_k",
-        "nucleus",
-        "confidence_temperature",
-        "guidance",
-        "ema",
-    ):
-        if (value := getattr(options, name)) is not None:
+    for name in CHANGES:
+        if name != "label" and (value := getattr(options, name)) is not None:
             config.sampler["name" if name == "sampler" else name] = value
     command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then
     if options.sampler:

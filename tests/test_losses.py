@@ -283,7 +283,7 @@ HIDING = [("raster", 1), ("spread", 2), ("random", 2), ("fixed", 4)]
 
 
 def hidden(name, chunk, channels=1):
-    return Ordered(make_order(name, (2, 4 // channels), channels, False, chunk), linear, DDPM.values)
+    return Ordered(make_order(name, (2, 4 // channels), channels, False, chunk), linear)
 
 
 def test_the_likelihood_of_a_causal_network_is_the_product_of_its_conditionals():
@@ -301,7 +301,7 @@ def test_the_likelihood_of_a_causal_network_is_the_product_of_its_conditionals()
         logits = jnp.concatenate([first, jnp.asarray(np.log(move))[before]], axis=1)
         return Categorical(logits[:, :, None].astype(jnp.float32), jnp.asarray(values))
 
-    process = Ordered(make_order("raster", (6,)), linear, values)
+    process = Ordered(make_order("raster", (6,)), linear)
     times = make_times("clean", linear, 6, 0.1)
     t, s, weight = times.draw(jax.random.key(0), 5, times.start())
     x = jnp.asarray(values[levels])[..., None]

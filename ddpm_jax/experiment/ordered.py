@@ -53,6 +53,12 @@ def sampling_grid(config: ConfigDict, order: Order, steps: int | None = None) ->
     return np.round(grid * order.groups) / order.groups if order.groups else grid
 
 
+def input_shape(config: ConfigDict, description: Description) -> tuple[int, ...]:
+    """What the network is given: the values, and unless it is causal as many channels that say which are visible."""
+    causal = config.model.name in models.CAUSAL
+    return description.shape if causal else (*description.space, 2 * description.channels)
+
+
 class OrderedExperiment(Experiment):
     """Information is removed by hiding sites, one after another."""
 
@@ -72,7 +78,7 @@ class OrderedExperiment(Experiment):
         return self._ordered(self.order, self.config.process.schedule)
 
     def _ordered(self, order: Order, schedule: str) -> Ordered:
-        return Ordered(order, KEEPS[schedule], self.description.values, self.config.process.sites == "channels")
+        return Ordered(order, KEEPS[schedule], self.config.process.sites == "channels")
 
     @property
     def causal(self) -> bool:
@@ -84,7 +90,7 @@ class OrderedExperiment(Experiment):
         """The network; one that is not causal is told which sites are visible, beside their values."""
         model, description = self.config.model, self.description
         count = ordered_outputs(model.prediction, description.channels, description.levels, model.components)
-        shape = description.shape if self.causal else (*description.space, 2 * description.channels)
+        shape = input_shape(self.config, description)
         return models.make(
             model.name,
             shape,

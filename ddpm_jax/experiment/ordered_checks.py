@@ -10,7 +10,7 @@ from ddpm_jax.data import Description
 from ddpm_jax.denoisers import HEADS, LIKELY
 from ddpm_jax.errors import fail
 from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, model_options, sampler_options
-from ddpm_jax.experiment.ordered import SPACINGS, order_of, sampling_grid, sites_of
+from ddpm_jax.experiment.ordered import SPACINGS, input_shape, order_of, sampling_grid, sites_of
 from ddpm_jax.processes.orders import INDEPENDENT, RANDOM
 from ddpm_jax.schedules.keeping import KEEPS
 
@@ -160,9 +160,7 @@ def check_data(config: ConfigDict, description: Description) -> None:
         sites = sites_of(config, description)
     except ValueError as error:
         fail("process.chunk", str(error))
-    causal = model.name in models.CAUSAL
-    shape = description.shape if causal else (*description.space, 2 * description.channels)
-    models.check(model.name, shape, sites=sites, **model_options(config, description))
+    models.check(model.name, input_shape(config, description), sites=sites, **model_options(config, description))
     if order.groups and config.sampler.steps > order.groups:
         fail(
             "sampler.steps",

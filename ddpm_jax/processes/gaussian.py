@@ -9,18 +9,7 @@ from jaxtyping import Array, Float
 
 from ddpm_jax import keys as random
 from ddpm_jax import schedules
-from ddpm_jax.processes.process import Images, Keys, Times
-
-
-def expand(t: Times, like: Images) -> Array:
-    """Times with axes of length one at the end, so that they broadcast to `[batch, *site]`."""
-    t = jnp.asarray(t)
-    return t.reshape(t.shape + (1,) * (like.ndim - t.ndim)) if t.ndim else t
-
-
-def sum_sites(values: Images) -> Float[Array, " batch"]:
-    """The sum over every axis but the first."""
-    return values.reshape(values.shape[0], -1).sum(axis=1)
+from ddpm_jax.processes.process import Images, Keys, Times, expand, sum_sites
 
 
 @dataclass(frozen=True, eq=False)

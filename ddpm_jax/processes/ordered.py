@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
-from ddpm_jax.processes.gaussian import expand, sum_sites
 from ddpm_jax.processes.orders import Order
-from ddpm_jax.processes.process import Images, Keys, Times
+from ddpm_jax.processes.process import Images, Keys, Times, expand, sum_sites
 from ddpm_jax.schedules.keeping import Keep, keep_rate
 
 MASK = -2.0
@@ -25,13 +23,11 @@ class Ordered:
     Attributes:
         order: the law of the ranks; it knows the image's space.
         keep: `t -> share kept`, 1 at t = 0 and 0 at t = 1.
-        values: `[levels]`, the values that x can take; None where it is not known to have levels.
         apart: whether a site is one value; else it is a pixel with its channels.
     """
 
     order: Order
     keep: Keep
-    values: np.ndarray | None = None
     apart: bool = False
 
     @property

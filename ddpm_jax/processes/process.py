@@ -1,7 +1,8 @@
-"""What every process answers. Losses, samplers and bounds are written against this and nothing else."""
+"""What every process answers, and what processes share. Losses, samplers and bounds are written against this alone."""
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 Images = Float[Array, "batch *site"]
@@ -43,3 +44,14 @@ class Process(Protocol):
     def prior_loss(self, x: Images) -> Float[Array, " batch"]:
         """KL(q(x_1 | x) || prior) in nats."""
         ...
+
+
+def expand(t: Times, like: Images) -> Array:
+    """Times with axes of length one at the end, so that they broadcast to `[batch, *site]`."""
+    t = jnp.asarray(t)
+    return t.reshape(t.shape + (1,) * (like.ndim - t.ndim)) if t.ndim else t
+
+
+def sum_sites(values: Images) -> Float[Array, " batch"]:
+    """The sum over every axis but the first."""
+    return values.reshape(values.shape[0], -1).sum(axis=1)

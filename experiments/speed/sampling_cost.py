@@ -68,7 +68,7 @@ class Case:
         self.name, self.sampler, self.side, self.batch = network, SAMPLERS[sampler], side, batch
         self.values = np.linspace(-1, 1, LEVELS).astype(np.float32)
         order = make_order("raster", (side, side))
-        self.process = Ordered(order, linear, self.values)
+        self.process = Ordered(order, linear)
         sites = models.Sites(tuple(range(order.count)), levels=LEVELS)
         outputs = ordered_outputs("categorical", 1, LEVELS, 0)
         self.network = models.make(network, (side, side, 1), outputs, sites=sites, **NETWORKS[network])

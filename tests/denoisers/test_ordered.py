@@ -18,7 +18,7 @@ X = jnp.asarray(VALUES[np.random.default_rng(0).integers(0, LEVELS, (3, *SPACE, 
 
 def process_of(order="fixed", apart=False, chunk=1):
     order = make_order(order, SPACE, CHANNELS, apart, chunk, 1)
-    return Ordered(order, lambda t: 1 - t, VALUES, apart)
+    return Ordered(order, lambda t: 1 - t, apart)
 
 
 def hidden_at(process, t):

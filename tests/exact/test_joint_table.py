@@ -17,7 +17,7 @@ RANDOM = np.random.default_rng(0).dirichlet(np.full(81, 0.4)).reshape(3, 3, 3, 3
 
 
 def made(name, space=(2, 2), channels=1, apart=False, chunk=1):
-    return Ordered(make_order(name, space, channels, apart, chunk), KEEPS["linear"], VALUES, apart)
+    return Ordered(make_order(name, space, channels, apart, chunk), KEEPS["linear"], apart)
 
 
 def test_denoiser_by_sums_over_all_images():

@@ -54,7 +54,7 @@ class Enumerated(Ordered):
 
 
 def made(name, chunk=1, kind=Ordered, keep="linear", **more):
-    return kind(make_order(name, (2, 2), chunk=chunk, seed=3), KEEPS[keep], VALUES, **more)
+    return kind(make_order(name, (2, 2), chunk=chunk, seed=3), KEEPS[keep], **more)
 
 
 def equal_grid(steps):

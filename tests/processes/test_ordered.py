@@ -23,7 +23,7 @@ def images(shape, seed=0):
 
 
 def made(name, space=(2, 2), channels=1, apart=False, chunk=1, keep=LINEAR):
-    return Ordered(make_order(name, space, channels, apart, chunk), keep, None, apart)
+    return Ordered(make_order(name, space, channels, apart, chunk), keep, apart)
 
 
 def numbers_of(process, x_t):

@@ -20,7 +20,7 @@ VALUES = np.array([-1, 0, 1], np.float32)
 
 
 def ordered(name, space, channels=1, apart=False, chunk=1):
-    return Ordered(make_order(name, space, channels, apart, chunk, seed=3), linear, VALUES, apart)
+    return Ordered(make_order(name, space, channels, apart, chunk, seed=3), linear, apart)
 
 
 class RunningSum:

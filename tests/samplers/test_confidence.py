@@ -18,7 +18,7 @@ VALUES = np.linspace(-1, 1, 4).astype(np.float32)
 
 
 def ordered(space=(6,), name="independent", chunk=1, keep=linear, channels=1, apart=False):
-    return Ordered(make_order(name, space, channels, apart, chunk), keep, VALUES, apart)
+    return Ordered(make_order(name, space, channels, apart, chunk), keep, apart)
 
 
 def fixed_logits(logits):
