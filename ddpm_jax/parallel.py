@@ -41,12 +41,8 @@ class Plan:
 
     @property
     def loops_on_device(self) -> bool:
-        """Whether the steps of a dispatch are a loop inside one program.
-
-        Not on the CPU: XLA's gradients of convolutions with respect to the weights ran some 15 times slower inside a
-        compiled loop than outside (8x8x64, jax 0.10), and starting a program costs the CPU next to nothing.
-        """
-        return self.loop == "device" or (self.loop == "auto" and self.mesh.devices.flat[0].platform != "cpu")
+        """Whether the steps of a dispatch are a loop inside one program, which no host interrupts."""
+        return self.loop != "host"
 
     @cached_property
     def mesh(self) -> Mesh:

@@ -1,7 +1,6 @@
 """A transformer's block, and attention over all tokens or those of earlier groups, in forms that XLA does well."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,15 +9,11 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from ddpm_jax.models.affine import LayerNorm
 from ddpm_jax.models.layers import Dropout, dense
 
 PARTS = 8
 """Into how many parts of the queries causal attention is cut at most."""
-
-
-def rows(function: Callable[[Array], Array], h: Float[Array, "*batch channels"]) -> Float[Array, "*batch features"]:
-    """`function` of h as one matrix: on a CPU, XLA's gradients of dense layers are faster than with more axes."""
-    return function(h.reshape(-1, h.shape[-1])).reshape(*h.shape[:-1], -1)
 
 
 def attend_where(
@@ -74,7 +69,7 @@ class Block(nn.Module):
     dtype: Any
 
     def setup(self):
-        self.norm_1, self.norm_2 = (nn.LayerNorm(epsilon=1e-6, dtype=self.dtype) for _ in range(2))
+        self.norm_1, self.norm_2 = (LayerNorm(dtype=self.dtype) for _ in range(2))
         self.query_key_value = dense(3 * self.channels, self.dtype)
         self.projection = dense(self.channels, self.dtype, scale=0.0)
         self.mlp_1 = dense(4 * self.channels, self.dtype)
@@ -106,13 +101,13 @@ class Block(nn.Module):
 
     def _heads(self, h: Array) -> list[Array]:
         """Queries, keys and values, [batch, heads, tokens, channels / heads] each."""
-        three = rows(self.query_key_value, self.norm_1(h)).reshape(*h.shape[:2], 3, self.heads, -1)
+        three = self.query_key_value(self.norm_1(h)).reshape(*h.shape[:2], 3, self.heads, -1)
         return list(three.transpose(2, 0, 3, 1, 4))
 
     def _rest(self, h: Array, attended: Array, dropout_keys: Array | None) -> Array:
         attended = attended.transpose(0, 2, 1, 3).reshape(h.shape)
-        h = h + self.dropout_1(rows(self.projection, attended), dropout_keys)
-        return h + self.dropout_2(rows(self._mlp, self.norm_2(h)), dropout_keys)
+        h = h + self.dropout_1(self.projection(attended), dropout_keys)
+        return h + self.dropout_2(self._mlp(self.norm_2(h)), dropout_keys)
 
     def _mlp(self, h: Array) -> Array:
         return self.mlp_2(nn.gelu(self.mlp_1(h), approximate=True))

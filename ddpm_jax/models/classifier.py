@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
+from ddpm_jax.models.affine import Convolution, Dense
+
 
 class _Classifier(nn.Module):
     classes: int
@@ -20,13 +22,15 @@ class _Classifier(nn.Module):
     def __call__(self, x):
         space = x.ndim - 2
         width = 32
-        x = nn.relu(nn.Conv(width, (3,) * space)(x))
+        x = nn.relu(Convolution(width, (3,) * space, name="Conv_0")(x))
+        count = 1
         while min(x.shape[1:-1]) >= 8:
             x = nn.max_pool(x, (2,) * space, (2,) * space)
             width = min(2 * width, 128)
-            x = nn.relu(nn.Conv(width, (3,) * space)(x))
-        features = nn.Dense(self.dimension)(x.reshape(x.shape[0], -1))
-        return features, nn.Dense(self.classes)(nn.relu(features))
+            x = nn.relu(Convolution(width, (3,) * space, name=f"Conv_{count}")(x))
+            count += 1
+        features = Dense(self.dimension)(x.reshape(x.shape[0], -1))
+        return features, Dense(self.classes)(nn.relu(features))
 
 
 def init(key: Key[Array, ""], shape: Sequence[int], classes: int, dimension: int = 64) -> PyTree:

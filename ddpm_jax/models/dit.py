@@ -8,6 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.models import checks
+from ddpm_jax.models.affine import Dense, LayerNorm, repeat
 from ddpm_jax.models.layers import Dropout, attend, dense, sinusoids
 from ddpm_jax.models.network import Network
 
@@ -49,15 +50,15 @@ def position_embedding(grid: tuple[int, ...], features: int) -> Float[Array, "po
     return jnp.pad(jnp.concatenate(parts, axis=-1), ((0, 0), (0, features - each * len(grid))))
 
 
-def _modulation(embedding: Array, count: int, dtype: Any) -> list[Array]:
-    """`count` vectors [batch, 1, channels] from the embedding; all 0 in a fresh network."""
-    layer = nn.Dense(count * embedding.shape[-1], dtype=dtype, kernel_init=nn.initializers.zeros, name="modulation")
-    return jnp.split(layer(nn.swish(embedding))[:, None], count, axis=-1)
+def _modulation(embedding: Array, count: int, positions: int, dtype: Any) -> list[Array]:
+    """`count` vectors from the embedding, for all positions; all 0 in a fresh network."""
+    layer = Dense(count * embedding.shape[-1], dtype=dtype, kernel_init=nn.initializers.zeros, name="modulation")
+    return [repeat(part, positions) for part in jnp.split(layer(nn.swish(embedding)), count, axis=-1)]
 
 
 def _normalised(h: Array, shift: Array, scale: Array, dtype: Any) -> Array:
     """Layer normalisation (epsilon 1e-6, moments in float32), whose scale and shift come from the embedding."""
-    norm = nn.LayerNorm(epsilon=1e-6, use_bias=False, use_scale=False, dtype=dtype)
+    norm = LayerNorm(affine=False, dtype=dtype)
     return norm(h) * (1 + scale) + shift
 
 
@@ -80,7 +81,7 @@ class Block(nn.Module):
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch positions channels"]:
         channels, dtype = h.shape[-1], self.dtype
-        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = _modulation(embedding, 6, dtype)
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = _modulation(embedding, 6, h.shape[1], dtype)
 
         branch = dense(3 * channels, dtype, name="query_key_value")(_normalised(h, shift_1, scale_1, dtype))
         query, key, value = jnp.split(branch, 3, axis=-1)
@@ -119,8 +120,8 @@ class DiT(nn.Module):
 
         # The embedding is small and its angles are large: it stays in float32.
         embedding = sinusoids(time, FREQUENCIES, FREQUENCIES // 2)
-        embedding = nn.swish(nn.Dense(self.channels, kernel_init=small, name="time_1")(embedding))
-        embedding = nn.Dense(self.channels, kernel_init=small, name="time_2")(embedding)
+        embedding = nn.swish(Dense(self.channels, kernel_init=small, name="time_1")(embedding))
+        embedding = Dense(self.channels, kernel_init=small, name="time_2")(embedding)
         if self.labels:
             embedding += nn.Embed(self.labels + 1, self.channels, embedding_init=small, name="labels")(condition)
 
@@ -130,10 +131,10 @@ class DiT(nn.Module):
             h = block(self.heads, self.dropout, dtype, name=f"block_{i}")(h, embedding, dropout_keys)
 
         # The output is float32, and so is what makes it: bfloat16 would round it to three digits.
-        shift, scale = _modulation(embedding, 2, jnp.float32)
+        shift, scale = _modulation(embedding, 2, h.shape[1], jnp.float32)
         h = _normalised(h.astype(jnp.float32), shift, scale, jnp.float32)
         values = self.patch ** len(space) * self.out_channels
-        h = nn.Dense(values, kernel_init=nn.initializers.zeros, name="last")(h)
+        h = Dense(values, kernel_init=nn.initializers.zeros, name="last")(h)
         return from_patches(h, self.patch, space)
 
 

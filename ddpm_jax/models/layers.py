@@ -11,6 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
 from ddpm_jax import keys as keys_
+from ddpm_jax.models.affine import Convolution, Dense, GroupNorm
 
 
 def initialiser(scale: float = 1.0) -> nn.initializers.Initializer:
@@ -19,23 +20,21 @@ def initialiser(scale: float = 1.0) -> nn.initializers.Initializer:
     return nn.initializers.variance_scaling(scale or 1e-10, "fan_avg", "uniform")
 
 
-def dense(features: int, dtype: Any = jnp.float32, scale: float = 1.0, name: str | None = None) -> nn.Dense:
+def dense(features: int, dtype: Any = jnp.float32, scale: float = 1.0, name: str | None = None) -> Dense:
     """A dense layer over the last axis with DDPM's initialiser; on images it is a 1x1 convolution."""
-    return nn.Dense(features, dtype=dtype, kernel_init=initialiser(scale), name=name)
+    return Dense(features, dtype=dtype, kernel_init=initialiser(scale), name=name)
 
 
 def convolution(
     features: int, axes: int, dtype: Any = jnp.float32, stride: int = 1, scale: float = 1.0, name: str | None = None
-) -> nn.Conv:
+) -> Convolution:
     """A convolution of width 3 over `axes` spatial axes. At stride 2 an even size is padded at its end only."""
-    return nn.Conv(
-        features, (3,) * axes, strides=(stride,) * axes, dtype=dtype, kernel_init=initialiser(scale), name=name
-    )
+    return Convolution(features, (3,) * axes, stride, dtype=dtype, kernel_init=initialiser(scale), name=name)
 
 
-def group_norm(groups: int, dtype: Any = jnp.float32, name: str | None = None) -> nn.GroupNorm:
+def group_norm(groups: int, dtype: Any = jnp.float32, name: str | None = None) -> GroupNorm:
     """Group normalisation with epsilon 1e-6; its moments are float32 whatever `dtype` is."""
-    return nn.GroupNorm(num_groups=groups, epsilon=1e-6, dtype=dtype, name=name)
+    return GroupNorm(groups, dtype, name=name)
 
 
 def sinusoids(numbers: Float[Array, "*shape"], features: int, steps: int) -> Float[Array, "*shape features"]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from ddpm_jax.models.affine import Convolution
 from ddpm_jax.models.layers import Dropout, dense
 
 UNIT_VARIANCE = 1.55
@@ -43,7 +44,7 @@ class ShiftedConvolution(nn.Module):
     """A convolution whose output at (i, j) sees rows i - 1 and i; columns j - 1 to j + 1 (down) or j - 1 and j (right).
 
     With stride 2 the output at (i, j) sees what the output of stride 1 at (2i, 2j) does. Beyond the image there are
-    zeros. On CPUs XLA's own convolution is faster at these sizes than shifted inputs and matrix products.
+    zeros.
     """
 
     features: int
@@ -53,10 +54,10 @@ class ShiftedConvolution(nn.Module):
     scale: float = 1.0
 
     def setup(self):
-        self.convolution = nn.Conv(
+        self.convolution = Convolution(
             self.features,
             (2, 2 if self.right else 3),
-            strides=(self.stride, self.stride),
+            self.stride,
             padding="VALID",
             dtype=self.dtype,
             kernel_init=nn.initializers.variance_scaling(UNIT_VARIANCE * self.scale, "fan_in", "truncated_normal"),

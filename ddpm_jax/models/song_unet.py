@@ -18,6 +18,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.models import checks, fir
+from ddpm_jax.models.affine import Convolution, everywhere
 from ddpm_jax.models.layers import Dropout, attend, convolution, dense, group_norm, initialiser, time_embedding
 from ddpm_jax.models.network import Network
 
@@ -63,7 +64,7 @@ class Block(nn.Module):
             h, x = change(h, self.taps), change(x, self.taps)
         h = convolution(self.features, axes, dtype, name="conv_1")(h)
         shift = dense(self.features, dtype, name="embedding")(embedding)
-        h = h + shift.reshape(shift.shape[0], *(1,) * axes, self.features)
+        h = h + everywhere(shift, h)
         h = nn.swish(norm(h, dtype, "norm_2"))
         h = Dropout(self.dropout, name="dropout")(h, dropout_keys)
         h = convolution(self.features, axes, dtype, scale=0.0, name="conv_2")(h)
@@ -94,7 +95,7 @@ class InputAgain(nn.Module):
     ) -> Float[Array, "batch *half features"]:
         axes = x.ndim - 2
         reach = len(self.taps) // 2  # the filter's len / 2 - 1 and the convolution's 1
-        conv = nn.Conv(
+        conv = Convolution(
             h.shape[-1],
             (3,) * axes,
             padding=((reach, reach),) * axes,

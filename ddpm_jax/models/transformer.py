@@ -17,7 +17,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.models import checks
-from ddpm_jax.models.attention import Block, rows
+from ddpm_jax.models.affine import Dense, LayerNorm
+from ddpm_jax.models.attention import Block
 from ddpm_jax.models.layers import Dropout, dense, sinusoids
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.sites import Sites
@@ -69,9 +70,9 @@ class Transformer(nn.Module):
         self.blocks = [
             block(self.channels, self.heads, self.dropout, dtype, name=f"block_{i}") for i in range(self.depth)
         ]
-        self.first = nn.Dense(self.channels, kernel_init=small)
+        self.first = Dense(self.channels, kernel_init=small)
         if self.context:
-            self.near = nn.Dense(self.channels, use_bias=False, kernel_init=small)
+            self.near = Dense(self.channels, use_bias=False, kernel_init=small)
         if self.sites is not None and self.sites.levels:
             self.level = nn.Embed(self._values * self.sites.levels, self.channels, embedding_init=small)
         self.target = [self.param(f"target_{i}", small, (size, self.channels)) for i, size in enumerate(self.axes)]
@@ -79,13 +80,13 @@ class Transformer(nn.Module):
             self.content = [self.param(f"content_{i}", small, (n, self.channels)) for i, n in enumerate(self.axes)]
             self.start = self.param("start", small, (self.channels,))
         else:
-            self.time_1, self.time_2 = (nn.Dense(self.channels, kernel_init=small) for _ in range(2))
+            self.time_1, self.time_2 = (Dense(self.channels, kernel_init=small) for _ in range(2))
             if self.sites is not None:
                 self.hidden = self.param("hidden", small, (self._values, self.channels))
         if self.labels:
             self.label = nn.Embed(self.labels + 1, self.channels, embedding_init=small, name="labels")
         self.embedding_dropout = Dropout(self.dropout)
-        self.last_norm = nn.LayerNorm(epsilon=1e-6)
+        self.last_norm = LayerNorm()
         self.last = dense(self.out_channels // self.parts, scale=0.0)
 
     def __call__(
@@ -220,9 +221,8 @@ class Transformer(nn.Module):
         count = content.shape[1]
         padded = jnp.pad(content, ((0, 0), (0, 1), (0, 0)))
         known = jnp.asarray(neighbours(self.axes, self.context, group))[sites]
-        return rows(
-            self.near, padded[:, jnp.where(known < 0, count, known)].reshape(*content.shape[:1], len(sites), -1)
-        )
+        near = padded[:, jnp.where(known < 0, count, known)]
+        return self.near(near.reshape(content.shape[0], len(sites), -1))
 
     def _position(self, tables: Sequence[Array], numbers: Array | np.ndarray) -> Array:
         """The sum of the tables' rows for sites of these numbers."""
@@ -231,7 +231,7 @@ class Transformer(nn.Module):
 
     def _out(self, h: Array) -> Array:
         # The output is float32, and so is what makes it: bfloat16 would round it to three digits.
-        return rows(self.last, self.last_norm(h.astype(jnp.float32)))
+        return self.last(self.last_norm(h.astype(jnp.float32)))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.models import checks
+from ddpm_jax.models.affine import everywhere
 from ddpm_jax.models.layers import (
     Attention,
     Dropout,
@@ -44,7 +45,7 @@ class ResidualBlock(nn.Module):
         h = nn.swish(group_norm(self.groups, self.dtype, name="norm_1")(x))
         h = convolution(self.features, axes, self.dtype, name="conv_1")(h)
         from_embedding = dense((1 + self.scale_shift) * self.features, self.dtype, name="embedding")
-        shift = from_embedding(nn.swish(embedding)).reshape(x.shape[0], *(1,) * axes, -1)
+        shift = everywhere(from_embedding(nn.swish(embedding)), h)
         norm = group_norm(self.groups, self.dtype, name="norm_2")
         if self.scale_shift:
             scale, shift = jnp.split(shift, 2, axis=-1)
