@@ -143,7 +143,7 @@ def base() -> ConfigDict:
     config.parallel = parallel = ConfigDict()
     parallel.map = "jit"
     parallel.shard = "replicated"
-    parallel.loop = "auto"  # who repeats the steps of a dispatch: device, host, or auto by what is faster
+    parallel.loop = "auto"  # who repeats the steps of a dispatch: device (auto), in one program, or host
     parallel.distributed = False  # several processes: call jax.distributed.initialize() first
 
     config.logging = logging = ConfigDict()

@@ -30,7 +30,7 @@ LOOPS = ("auto", "device", "host")
 class Plan:
     """How to use the devices: `map` is "jit" or "pmap", `shard` is "replicated" or "fsdp".
 
-    `loop` says who repeats the steps of a dispatch: "device", "host", or "auto" by what is faster.
+    `loop` says who repeats the steps of a dispatch: "device", "host", or "auto", which is the device: one program.
     """
 
     map: str = "jit"
@@ -120,12 +120,12 @@ class Plan:
 
     def train(
         self, advance: Callable[..., tuple[Any, Any]], start: Callable[[], Any], batch: int, resident: bool
-    ) -> Any:
+    ) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
         """Compile a dispatch of several steps: `(state, data, count, clock) -> (state, metrics)`, donating the state.
 
         The count is an argument and not a shape: a shorter dispatch runs the very same program, which is what makes a
-        stopped and resumed run equal to an uninterrupted one bit for bit. With `loop` "device" the steps are a loop
-        inside one program, with "host" calls of a program of one step, none of which waits for the one before.
+        stopped and resumed run equal to an uninterrupted one bit for bit. The steps are a loop inside one program, a
+        `Dispatch`; with `loop` "host" they are calls of a program of one step, none of which waits for the one before.
 
         Args:
             advance: `(state, metrics, data, rows, clock) -> (state, metrics)`, one step. It sees the rows of its
@@ -162,8 +162,7 @@ class Plan:
                 return jax.jit(pinned, donate_argnums=donate)
 
         if self.loops_on_device:
-            program = compile(looped, (None, data_axis, 0, None, None), (0,))
-            return lambda state, data, count, clock: program(state, data, rows, count, clock)
+            return Dispatch(compile(looped, (None, data_axis, 0, None, None), (0,)), rows)
         one = compile(advance, (None, None, data_axis, 0, None), (0, 1))
         fresh = jax.jit(start, out_shardings=self.sharding())
 
@@ -219,6 +218,22 @@ class Plan:
             return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
 
         return apply
+
+
+@dataclass(frozen=True, eq=False)
+class Dispatch:
+    """Several steps as one program: `(state, data, count, clock) -> (state, metrics)`."""
+
+    program: Any  # compiled by jit or pmap
+    rows: Any  # the numbers of the global batch's rows, spread over the devices
+
+    def __call__(self, state: Any, data: Any, count: Any, clock: Any) -> tuple[Any, Any]:
+        """Do `count` steps."""
+        return self.program(state, data, self.rows, count, clock)
+
+    def compiled(self, state: Any, data: Any, count: Any, clock: Any) -> Any:
+        """The program for such arguments, to look at: `.as_text()`, `.memory_analysis()`. It is not run."""
+        return self.program.lower(state, data, self.rows, count, clock).compile()
 
 
 def make_plan(map: str = "jit", shard: str = "replicated", loop: str = "auto", batch: int | None = None) -> Plan:

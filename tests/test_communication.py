@@ -1,0 +1,40 @@
+"""What a compiled dispatch says to other devices and to the host, read off the program."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("communication_program.py")
+
+
+@pytest.fixture(scope="module")
+def programs():
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8", "NPROC": "16", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM)], env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("way", ["jit", "pmap"])
+def test_data_parallel_steps_have_one_all_reduce_for_all_gradients(programs, way):
+    counts = programs[way]["counts"]
+    collectives = {name: count for name, count in counts.items() if not name.startswith(("while", "custom-call"))}
+    assert collectives == {"all-reduce": 1}
+    assert programs[way]["reduced"] >= programs[way]["parameters"] > 40  # and the loss and the times' history
+
+
+def test_one_device_says_nothing(programs):
+    assert set(programs["one"]["counts"]) <= {"while", "custom-call"}
+
+
+@pytest.mark.parametrize("way", ["jit", "pmap", "one"])
+def test_a_dispatch_is_one_loop_without_the_host(programs, way):
+    assert programs[way]["counts"]["while"] >= 1
+    assert programs[way]["callbacks"] == 0
+    assert not {"infeed", "outfeed", "send", "recv"} & set(programs[way]["counts"])
