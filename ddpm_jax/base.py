@@ -63,6 +63,8 @@ def base() -> ConfigDict:
     model.dropout = 0.1
     model.dtype = "float32"  # of activations, or bfloat16; parameters are float32
     model.remat = False  # compute activations again in the backward pass and save their memory
+    model.remat_keep = "inputs"  # what remat keeps of a block: its inputs, or also products (of matrices, convolutions)
+    model.attention = "xla"  # or fused: cuDNN's kernel in training, for bfloat16 on an NVIDIA GPU
 
     config.objective = objective = ConfigDict()
     objective.name = "simple"

@@ -1,16 +1,11 @@
-"""A transformer's block, and attention over all tokens or those of earlier groups, in forms that XLA does well."""
+"""Attention over all tokens or those of earlier groups: in forms that XLA does well, or fused by cuDNN."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
-from jaxtyping import Array, Bool, Float, Int, Key
-
-from ddpm_jax.models.affine import LayerNorm
-from ddpm_jax.models.layers import Dropout, dense
+from jaxtyping import Array, Bool, Float
 
 PARTS = 8
 """Into how many parts of the queries causal attention is cut at most."""
@@ -60,54 +55,20 @@ def attend_before(
     return jnp.concatenate(parts, axis=2)
 
 
-class Block(nn.Module):
-    """h + attention(norm(h)), then h + mlp(norm(h)). The MLP is 4 times as wide, with GELU (the tanh approximation)."""
+def attend(
+    query: Float[Array, "batch heads tokens features"],
+    key: Float[Array, "batch heads tokens features"],
+    value: Float[Array, "batch heads tokens features"],
+    chunk: int = 0,
+    fused: bool = False,
+) -> Float[Array, "batch heads tokens features"]:
+    """`attend_before` in chunks, or with chunk 0 `attend_where` all are visible.
 
-    channels: int
-    heads: int
-    dropout: float
-    dtype: Any
-
-    def setup(self):
-        self.norm_1, self.norm_2 = (LayerNorm(dtype=self.dtype) for _ in range(2))
-        self.query_key_value = dense(3 * self.channels, self.dtype)
-        self.projection = dense(self.channels, self.dtype, scale=0.0)
-        self.mlp_1 = dense(4 * self.channels, self.dtype)
-        self.mlp_2 = dense(self.channels, self.dtype, scale=0.0)
-        self.dropout_1, self.dropout_2 = Dropout(self.dropout), Dropout(self.dropout)
-
-    def __call__(
-        self,
-        h: Float[Array, "batch tokens channels"],
-        chunk: int,
-        dropout_keys: Key[Array, " batch"] | None,
-    ) -> Float[Array, "batch tokens channels"]:
-        """`chunk` as in `attend_before`; 0: every token attends to all."""
-        query, key, value = self._heads(h)
-        attended = attend_before(query, key, value, chunk) if chunk else attend_where(query, key, value)
-        return self._rest(h, attended, dropout_keys)
-
-    def advance(
-        self, h: Float[Array, "batch chunk channels"], cache: tuple[Array, Array], step: Int[Array, ""]
-    ) -> tuple[Float[Array, "batch chunk channels"], tuple[Array, Array]]:
-        """The same for the tokens of one group, given the keys and values of those before."""
-        chunk = h.shape[1]
-        query, *new = self._heads(h)
-        key, value = (
-            jax.lax.dynamic_update_slice_in_dim(a, b, step * chunk, 2) for a, b in zip(cache, new, strict=True)
-        )
-        visible = jnp.arange(key.shape[2]) < (step + 1) * chunk
-        return self._rest(h, attend_where(query, key, value, visible), None), (key, value)
-
-    def _heads(self, h: Array) -> list[Array]:
-        """Queries, keys and values, [batch, heads, tokens, channels / heads] each."""
-        three = self.query_key_value(self.norm_1(h)).reshape(*h.shape[:2], 3, self.heads, -1)
-        return list(three.transpose(2, 0, 3, 1, 4))
-
-    def _rest(self, h: Array, attended: Array, dropout_keys: Array | None) -> Array:
-        attended = attended.transpose(0, 2, 1, 3).reshape(h.shape)
-        h = h + self.dropout_1(self.projection(attended), dropout_keys)
-        return h + self.dropout_2(self._mlp(self.norm_2(h)), dropout_keys)
-
-    def _mlp(self, h: Array) -> Array:
-        return self.mlp_2(nn.gelu(self.mlp_1(h), approximate=True))
+    `fused`: by cuDNN's kernel, which never holds the tokens x tokens weights, where it can: bfloat16, a multiple of 8
+    and up to 128 features, chunk 0 or 1. It has a gradient but no forward derivative, so it serves in training only.
+    """
+    if fused and chunk <= 1 and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0:
+        last = (a.transpose(0, 2, 1, 3) for a in (query, key, value))
+        h = jax.nn.dot_product_attention(*last, is_causal=bool(chunk), implementation="cudnn")
+        return h.transpose(0, 2, 1, 3)
+    return attend_before(query, key, value, chunk) if chunk else attend_where(query, key, value)

@@ -5,12 +5,18 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.models.remat import KEEPS
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 """The option `dtype`, which every network has, and the type of its activations."""
+
+
+ATTENTIONS = ("xla", "fused")
+"""The option `attention`."""
 
 
 def of_module(module: type) -> dict[str, Any]:
@@ -40,6 +46,12 @@ def chosen(
     dropout, dtype = values["dropout"], values["dtype"]
     require(0 <= dropout < 1, "dropout", f"{dropout} is not a probability in [0, 1)")
     require(dtype in DTYPES, "dtype", f"{dtype!r} is unknown; {nearest(dtype, DTYPES)}")
+    for name, choices in (("remat_keep", KEEPS), ("attention", ATTENTIONS)):
+        value = values.get(name, defaults.get(name))
+        require(value is None or value in choices, name, f"{value!r} is unknown; {nearest(str(value), choices)}")
+    if values.get("attention") == "fused":
+        require(dtype == "bfloat16", "attention", "the fused kernel needs bfloat16; set config.model.dtype=bfloat16")
+        require(jax.default_backend() == "gpu", "attention", "the fused kernel needs an NVIDIA GPU; use xla")
     return values
 
 

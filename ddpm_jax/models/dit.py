@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.models import checks
 from ddpm_jax.models.affine import Dense, LayerNorm, repeat
-from ddpm_jax.models.layers import Dropout, attend, dense, sinusoids
+from ddpm_jax.models.layers import Dropout, attend_in_heads, dense, sinusoids
 from ddpm_jax.models.network import Network
+from ddpm_jax.models.remat import rematerialised
 
 FREQUENCIES = 256
 """How many sines and cosines of the time the network is given, as published."""
@@ -72,6 +73,7 @@ class Block(nn.Module):
     heads: int
     dropout: float
     dtype: Any
+    fused: bool = False
 
     @nn.compact
     def __call__(
@@ -85,7 +87,8 @@ class Block(nn.Module):
 
         branch = dense(3 * channels, dtype, name="query_key_value")(_normalised(h, shift_1, scale_1, dtype))
         query, key, value = jnp.split(branch, 3, axis=-1)
-        branch = dense(channels, dtype, name="projection")(attend(query, key, value, self.heads))
+        fused = self.fused and dropout_keys is not None
+        branch = dense(channels, dtype, name="projection")(attend_in_heads(query, key, value, self.heads, fused))
         h = h + gate_1 * Dropout(self.dropout, name="dropout_1")(branch, dropout_keys)
 
         branch = dense(4 * channels, dtype, name="mlp_1")(_normalised(h, shift_2, scale_2, dtype))
@@ -105,6 +108,8 @@ class DiT(nn.Module):
     dropout: float = 0.0
     dtype: str = "float32"
     remat: bool = False
+    remat_keep: str = "inputs"
+    attention: str = "xla"
 
     @nn.compact
     def __call__(
@@ -115,8 +120,8 @@ class DiT(nn.Module):
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
         space, dtype = x.shape[1:-1], checks.DTYPES[self.dtype]
-        block: Any = nn.remat(Block) if self.remat else Block
-        small = nn.initializers.normal(0.02)
+        block = rematerialised(Block, self.remat, self.remat_keep)
+        small, fused = nn.initializers.normal(0.02), self.attention == "fused"
 
         # The embedding is small and its angles are large: it stays in float32.
         embedding = sinusoids(time, FREQUENCIES, FREQUENCIES // 2)
@@ -128,7 +133,7 @@ class DiT(nn.Module):
         h = dense(self.channels, dtype, name="first")(to_patches(x, self.patch))
         h += position_embedding(tuple(size // self.patch for size in space), self.channels).astype(dtype)
         for i in range(self.depth):
-            h = block(self.heads, self.dropout, dtype, name=f"block_{i}")(h, embedding, dropout_keys)
+            h = block(self.heads, self.dropout, dtype, fused, name=f"block_{i}")(h, embedding, dropout_keys)
 
         # The output is float32, and so is what makes it: bfloat16 would round it to three digits.
         shift, scale = _modulation(embedding, 2, h.shape[1], jnp.float32)
@@ -153,6 +158,9 @@ def make(shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: 
     - dtype: of the computation, "float32" or "bfloat16". Parameters and output are float32.
     - remat: keep the inputs of the blocks only, and compute what is within them again in the backward pass: less
       memory, about a third more computation, the same numbers.
+    - remat_keep: "inputs", as above, or "products": also what products (of matrices, convolutions) put out, so
+      that only what is cheap is computed again.
+    - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
 
     The paper's sizes (channels, depth, heads): S (384, 12, 6), B (768, 12, 12), L (1024, 24, 16), XL (1152, 28, 16).
     A fresh network answers 0 everywhere, as published.

@@ -5,13 +5,13 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
 from ddpm_jax import keys as keys_
 from ddpm_jax.models.affine import Convolution, Dense, GroupNorm
+from ddpm_jax.models.attention import attend
 
 
 def initialiser(scale: float = 1.0) -> nn.initializers.Initializer:
@@ -66,20 +66,16 @@ def fourier_features(
     return jnp.concatenate([x, *map(jnp.sin, angles), *map(jnp.cos, angles)], axis=-1)
 
 
-def attend(
+def attend_in_heads(
     query: Float[Array, "batch sites channels"],
-    key: Float[Array, "batch others channels"],
-    value: Float[Array, "batch others channels"],
+    key: Float[Array, "batch sites channels"],
+    value: Float[Array, "batch sites channels"],
     heads: int,
+    fused: bool = False,
 ) -> Float[Array, "batch sites channels"]:
-    """softmax(query key^T / sqrt(channels / heads)) value in each head, whose channels stand together.
-
-    The logits and the softmax are float32. XLA's implementation, because it has derivatives of every order and kind,
-    which likelihoods by an ODE and distillation need and fused kernels lack.
-    """
-    query, key, value = (a.reshape(*a.shape[:-1], heads, -1) for a in (query, key, value))
-    h = jax.nn.dot_product_attention(query, key, value, implementation="xla")
-    return h.reshape(*h.shape[:-2], -1)
+    """`attend` in each head, whose channels stand together."""
+    split = (a.reshape(*a.shape[:-1], heads, -1).transpose(0, 2, 1, 3) for a in (query, key, value))
+    return attend(*split, fused=fused).transpose(0, 2, 1, 3).reshape(query.shape)
 
 
 def upsample(x: Float[Array, "batch *space channels"]) -> Float[Array, "batch *twice channels"]:
@@ -115,11 +111,14 @@ class Attention(nn.Module):
     groups: int
     dtype: Any = jnp.float32
     heads: int = 1
+    fused: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch *space channels"]) -> Float[Array, "batch *space channels"]:
+    def __call__(
+        self, x: Float[Array, "batch *space channels"], trains: bool = False
+    ) -> Float[Array, "batch *space channels"]:
         channels = x.shape[-1]
         h = group_norm(self.groups, self.dtype, name="norm")(x).reshape(x.shape[0], -1, channels)
         query, key, value = (dense(channels, self.dtype, name=name)(h) for name in ("query", "key", "value"))
-        h = attend(query, key, value, self.heads)
+        h = attend_in_heads(query, key, value, self.heads, self.fused and trains)
         return x + dense(channels, self.dtype, scale=0.0, name="projection")(h).reshape(x.shape)

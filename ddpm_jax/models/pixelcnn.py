@@ -17,6 +17,7 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.models import checks
 from ddpm_jax.models.layers import dense
 from ddpm_jax.models.network import Network
+from ddpm_jax.models.remat import rematerialised
 from ddpm_jax.models.shifted import Doubled, GatedBlock, Place, ShiftedConvolution, empty_memory
 from ddpm_jax.models.sites import Sites
 
@@ -55,9 +56,10 @@ class Resolution(nn.Module):
     dropout: float
     dtype: Any
     remat: bool
+    remat_keep: str
 
     def setup(self):
-        make: Any = nn.remat(GatedBlock) if self.remat else GatedBlock
+        make = rematerialised(GatedBlock, self.remat, self.remat_keep)
         width, *lower = self.widths
         first, last = (
             [make(width, self.right, self.labels, self.dropout, self.dtype) for _ in range(count)]
@@ -165,12 +167,13 @@ class PixelCNN(nn.Module):
     dropout: float = 0.5
     dtype: str = "float32"
     remat: bool = False
+    remat_keep: str = "inputs"
 
     def setup(self):
         widths, dtype = self._widths, checks.DTYPES[self.dtype]
         self.first_down, self.first_right = (dense(widths[0], dtype) for _ in range(2))
         self.down, self.right = (
-            Resolution(right, widths, self.blocks, self.labels, self.dropout, dtype, self.remat)
+            Resolution(right, widths, self.blocks, self.labels, self.dropout, dtype, self.remat, self.remat_keep)
             for right in (False, True)
         )
         self.last = dense(self.out_channels, scale=0.0)
@@ -250,6 +253,8 @@ def make(
     - dtype: of the computation, "float32" or "bfloat16". Parameters and output are float32.
     - remat: keep the inputs of residual blocks only, and compute what is within them again in the backward pass: less
       memory, about a third more computation, the same numbers.
+    - remat_keep: "inputs", as above, or "products": also what products (of matrices, convolutions) put out, so
+      that only what is cheap is computed again.
 
     `sites` are the pixels in raster order, one at a time; None means the same. Inputs are read as real numbers, however
     many levels they have. `labels` > 0 makes it class-conditional: each block has an embedding of labels + 1 entries,

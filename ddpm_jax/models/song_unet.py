@@ -19,8 +19,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.models import checks, fir
 from ddpm_jax.models.affine import Convolution, everywhere
-from ddpm_jax.models.layers import Dropout, attend, convolution, dense, group_norm, initialiser, time_embedding
+from ddpm_jax.models.layers import Dropout, attend_in_heads, convolution, dense, group_norm, initialiser, time_embedding
 from ddpm_jax.models.network import Network
+from ddpm_jax.models.remat import rematerialised
 
 HALF = math.sqrt(0.5)  # of a sum of two branches: its variance is that of one
 
@@ -49,6 +50,7 @@ class Block(nn.Module):
     dtype: Any
     attends: bool = False
     resample: str = ""
+    fused: bool = False
 
     @nn.compact
     def __call__(
@@ -74,7 +76,7 @@ class Block(nn.Module):
         if self.attends:
             h = norm(x, dtype, "attention_norm").reshape(x.shape[0], -1, self.features)
             h = dense(3 * self.features, dtype, scale=0.2, name="query_key_value")(h)
-            h = attend(*jnp.split(h, 3, axis=-1), heads=1)
+            h = attend_in_heads(*jnp.split(h, 3, axis=-1), heads=1, fused=self.fused and dropout_keys is not None)
             x = (x + dense(self.features, dtype, scale=0.0, name="projection")(h).reshape(x.shape)) * HALF
         return x
 
@@ -140,6 +142,8 @@ class SongUNet(nn.Module):
     dropout: float = 0.1
     dtype: str = "float32"
     remat: bool = False
+    remat_keep: str = "inputs"
+    attention: str = "xla"
     taps: tuple[int, ...] = (1, 1)
     fourier: bool = False
     frequencies: tuple[float, ...] = ()
@@ -154,12 +158,14 @@ class SongUNet(nn.Module):
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
         axes, dtype = x.ndim - 2, checks.DTYPES[self.dtype]
-        residual: Any = nn.remat(Block) if self.remat else Block
-        input_again: Any = nn.remat(InputAgain) if self.remat else InputAgain
+        residual = rematerialised(Block, self.remat, self.remat_keep)
+        input_again = rematerialised(InputAgain, self.remat, self.remat_keep)
         embedding = self._embedding(time, condition)
 
         def block(h: Array, features: int, name: str, **how: Any) -> Array:
-            layer = residual(features, self.taps, self.dropout, dtype, **how, name=name)
+            layer = residual(
+                features, self.taps, self.dropout, dtype, **how, fused=self.attention == "fused", name=name
+            )
             return layer(h, embedding, dropout_keys)
 
         again = x.astype(dtype)
@@ -231,6 +237,9 @@ class Variant:
         - dtype: of the computation, "float32" or "bfloat16". Parameters and output are float32.
         - remat: keep the inputs of blocks only, and compute what is within them again in the backward pass: less
           memory, about a third more computation, the same numbers.
+        - remat_keep: "inputs", as above, or "products": also what products (of matrices, convolutions) put out, so
+          that only what is cheap is computed again.
+        - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
 
         The time that NCSN++ is told should be of the order of 1, such as log(sigma)/4: its frequencies are of the
         order of 16 turns for every unit. `labels` > 0 makes it class-conditional; the null label adds nothing that

@@ -18,9 +18,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.models import checks
 from ddpm_jax.models.affine import Dense, LayerNorm
-from ddpm_jax.models.attention import Block
+from ddpm_jax.models.blocks import Block
 from ddpm_jax.models.layers import Dropout, dense, sinusoids
 from ddpm_jax.models.network import Network
+from ddpm_jax.models.remat import rematerialised
 from ddpm_jax.models.sites import Sites
 
 FREQUENCIES = 256
@@ -63,12 +64,15 @@ class Transformer(nn.Module):
     dropout: float = 0.0
     dtype: str = "float32"
     remat: bool = False
+    remat_keep: str = "inputs"
+    attention: str = "xla"
 
     def setup(self):
         dtype, small = checks.DTYPES[self.dtype], nn.initializers.normal(0.02)
-        block: Any = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        block = rematerialised(Block, self.remat, self.remat_keep, static_argnums=(2,))
         self.blocks = [
-            block(self.channels, self.heads, self.dropout, dtype, name=f"block_{i}") for i in range(self.depth)
+            block(self.channels, self.heads, self.dropout, dtype, self.attention == "fused", name=f"block_{i}")
+            for i in range(self.depth)
         ]
         self.first = Dense(self.channels, kernel_init=small)
         if self.context:
@@ -264,6 +268,9 @@ class Variant:
         - dtype: of the computation, "float32" or "bfloat16". Parameters and output are float32.
         - remat: keep the inputs of the blocks only, and compute what is within them again in the backward pass: less
           memory, about a third more computation, the same numbers.
+        - remat_keep: "inputs", as above, or "products": also what products (of matrices, convolutions) put out, so
+          that only what is cheap is computed again.
+        - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
 
         The causal network takes images, needs `sites`, and does not read the time. Attention costs tokens squared, and
         there is a token for each site. The other network reads `sites` apart from their order and chunk: it takes the

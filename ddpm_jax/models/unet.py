@@ -19,6 +19,7 @@ from ddpm_jax.models.layers import (
     upsample,
 )
 from ddpm_jax.models.network import Network
+from ddpm_jax.models.remat import rematerialised
 
 
 class ResidualBlock(nn.Module):
@@ -76,6 +77,8 @@ class UNet(nn.Module):
     fourier_features: tuple[int, ...] = ()
     dtype: str = "float32"
     remat: bool = False
+    remat_keep: str = "inputs"
+    attention: str = "xla"
 
     @nn.compact
     def __call__(
@@ -86,13 +89,16 @@ class UNet(nn.Module):
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
         axes, dtype = x.ndim - 2, checks.DTYPES[self.dtype]
-        residual: Any = nn.remat(ResidualBlock) if self.remat else ResidualBlock
-        attention: Any = nn.remat(Attention) if self.remat else Attention
+        residual = rematerialised(ResidualBlock, self.remat, self.remat_keep)
+        attention = rematerialised(Attention, self.remat, self.remat_keep, static_argnums=(2,))
+        fused, trains = self.attention == "fused", dropout_keys is not None
 
         def block(h: Array, features: int, attends: bool, name: str) -> Array:
             make = residual(features, self.groups, self.dropout, dtype, self.scale_shift, name=name)
             h = make(h, embedding, dropout_keys)
-            return attention(self.groups, dtype, self.heads, name=f"{name}_attention")(h) if attends else h
+            if not attends:
+                return h
+            return attention(self.groups, dtype, self.heads, fused, name=f"{name}_attention")(h, trains)
 
         # The embedding is small and its angles are large: it stays in float32.
         embedding = dense(4 * self.channels, name="time_1")(time_embedding(time, self.channels))
@@ -153,6 +159,9 @@ def make(shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: 
     - dtype: of the computation, "float32" or "bfloat16". Parameters and output are float32.
     - remat: keep the inputs of residual blocks and attentions only, and compute what is within them again in the
       backward pass: less memory, about a third more computation, the same numbers.
+    - remat_keep: "inputs", as above, or "products": also what products (of matrices, convolutions) put out, so
+      that only what is cheap is computed again.
+    - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
 
     `labels` > 0 makes it class-conditional: an embedding of labels + 1 entries, whose last is the null label.
     """

@@ -36,3 +36,22 @@ def test_parts_do_less_work():
         return (program.cost_analysis() or {})["flops"]
 
     assert flops(1) < 0.6 * flops(800)
+
+
+@pytest.mark.parametrize(("chunk", "causal"), [(0, False), (1, True)])
+def test_the_fused_kernel_is_asked_for_the_same_attention(monkeypatch, chunk, causal):
+    """There is no GPU here: its kernel's place is taken by JAX's own implementation of the same call."""
+    query, key, value = jax.random.normal(jax.random.key(0), (3, 2, 3, 20, 8))
+    calls, original = [], jax.nn.dot_product_attention
+
+    def stand_in(*arrays, implementation, **how):
+        calls.append((implementation, how))
+        return original(*arrays, implementation="xla", **how)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    got = attention.attend(query, key, value, chunk, fused=True)
+    assert calls == [("cudnn", {"is_causal": causal})]
+    np.testing.assert_allclose(got, attention.attend(query, key, value, chunk), atol=2e-6)
+    attention.attend(query, key, value, 4, fused=True)  # no kernel for groups of four
+    attention.attend(query[..., :7], key[..., :7], value[..., :7], chunk, fused=True)
+    assert len(calls) == 1

@@ -1,0 +1,53 @@
+"""What rematerialisation keeps: memory falls, products are not computed again if they are kept, gradients stay."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddpm_jax import models
+from ddpm_jax.errors import UserError
+
+SMALL = {
+    "unet": {"channels": 8, "multipliers": (1, 1), "blocks": 2, "attention_resolutions": (8,), "groups": 4},
+    "dit": {"channels": 16, "depth": 3, "heads": 2},
+}
+
+
+def gradient(name, **options):
+    """A function of parameters, and how many products the program of its gradient has."""
+    network = models.make(name, (8, 8, 3), 3, **SMALL[name], dropout=0.0, **options)
+    params = network.init(jax.random.key(0))
+    params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(p.size), p.shape), params)
+    x, t = jax.random.normal(jax.random.key(1), (16, 8, 8, 3)), jnp.linspace(0, 999, 16)
+    function = jax.grad(lambda params: (network.apply(params, x, t) ** 2).mean())
+    text = str(jax.make_jaxpr(function)(params))
+    return function(params), text.count("dot_general[") + text.count("canonical_convolution[")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_products_that_are_kept_are_not_computed_again(name):
+    (exact, plain), (inputs, again), (products, kept) = (
+        gradient(name),
+        gradient(name, remat=True),
+        gradient(name, remat=True, remat_keep="products"),
+    )
+    assert again > kept >= plain
+    assert again - plain > 3 * (kept - plain)
+    for other in (inputs, products):
+        for a, b in zip(jax.tree.leaves(exact), jax.tree.leaves(other), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"remat_keep": "everything"}, "config.model.remat_keep: 'everything' is unknown"),
+        ({"attention": "flash"}, "config.model.attention: 'flash' is unknown"),
+        ({"attention": "fused"}, "config.model.attention: the fused kernel needs bfloat16"),
+        ({"attention": "fused", "dtype": "bfloat16"}, "config.model.attention: the fused kernel needs an NVIDIA GPU"),
+    ],
+)
+def test_refused(options, words):
+    with pytest.raises(UserError, match=words):
+        models.check("unet", (32, 32, 3), **options)
