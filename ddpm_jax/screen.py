@@ -30,12 +30,24 @@ def bar(description: str) -> Callable[[Any], Any]:
 
 
 class Screen:
-    """A progress bar (loss, images a second, time left) and a line a milestone; numbers also go to the log."""
+    """A progress bar (loss, images a second, time left) and a line a milestone; numbers also go to the log.
 
-    def __init__(self, log: Log, batch: int, steps: int | None, step: int):
+    Args:
+        log: where the numbers go.
+        batch: the global batch.
+        steps: how many the run has in all, if that is known.
+        step: the first.
+        flops: of the model in one step on the global batch; 0 where they are not known.
+        peak: the FLOP/s that all devices together can do at most; None where that is not known.
+    """
+
+    def __init__(
+        self, log: Log, batch: int, steps: int | None, step: int, flops: float = 0.0, peak: float | None = None
+    ):
         from tqdm import tqdm
 
         self._log, self._batch = log, batch
+        self._flops, self._peak = flops, peak
         self._loss = self._norm = self._seconds = 0.0
         self._steps, self._rate = 0, 0.0
         self._bar = tqdm(
@@ -51,7 +63,9 @@ class Screen:
         self._rate = interval.learning_rate
         images = interval.steps * self._batch / max(interval.seconds, 1e-9)
         self._bar.update(interval.step - self._bar.n)
-        self._bar.set_postfix_str(f"loss {interval.loss:.4f}, {images:,.0f} images/s", refresh=False)
+        used = speed(self._flops, self._peak, interval.steps, interval.seconds).get("model_flops_utilisation")
+        share = "" if used is None else f", {100 * used:.1f} % of peak FLOP/s"
+        self._bar.set_postfix_str(f"loss {interval.loss:.4f}, {images:,.0f} images/s{share}", refresh=False)
 
     def flush(self, state: Any, progress: Progress) -> None:
         """Log the means since the last time."""
@@ -64,6 +78,7 @@ class Screen:
                 "gradient_norm": self._norm / self._steps,
                 "learning_rate": self._rate,
                 "images_per_second": self._steps * self._batch / max(self._seconds, 1e-9),
+                **speed(self._flops, self._peak, self._steps, self._seconds),
                 "images_seen": progress.step * self._batch,
                 "elapsed_seconds": progress.elapsed,
             },
@@ -74,15 +89,37 @@ class Screen:
     def milestone(self, progress: Progress, validation_loss: float) -> None:
         """A checkpoint is being saved."""
         self._log.scalars(progress.step, {"validation_loss": validation_loss})
+        self.write(
+            f"step {progress.step}: validation loss {validation_loss:.4f}, "
+            f"{progress.step * self._batch:,} images, {progress.elapsed:.0f} s"
+        )
+
+    def write(self, words: str) -> None:
+        """Print above the bar, in process 0."""
         if not self._bar.disable:
-            self._bar.write(
-                f"step {progress.step}: validation loss {validation_loss:.4f}, "
-                f"{progress.step * self._batch:,} images, {progress.elapsed:.0f} s"
-            )
+            self._bar.write(words)
 
     def close(self) -> None:
         """End the bar."""
         self._bar.close()
+
+
+def speed(flops: float, peak: float | None, steps: int, seconds: float) -> dict[str, float]:
+    """FLOP/s of the model over some steps, and their share of the devices' peak, as far as they are known.
+
+    Args:
+        flops: of the model in one step, without what rematerialisation computes again.
+        peak: of all devices together.
+        steps: how many.
+        seconds: how long they took.
+
+    Returns:
+        `flops_per_second`, and `model_flops_utilisation` in [0, 1].
+    """
+    if flops <= 0:
+        return {}
+    rate = flops * steps / max(seconds, 1e-9)
+    return {"flops_per_second": rate, **({"model_flops_utilisation": rate / peak} if peak else {})}
 
 
 KINDS = {

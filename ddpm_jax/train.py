@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command
+from ddpm_jax import command, profiling
 from ddpm_jax.errors import UserError
 
 
@@ -21,8 +21,16 @@ def main(arguments: Sequence[str]) -> None:
     parser = command.Parser(prog="python -m ddpm_jax.train", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE changes one value")
     parser.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/ and the config's name)")
+    parser.add_argument(
+        "--profile",
+        metavar="N",
+        nargs="?",
+        const=str(profiling.STEPS),
+        help=f"record N steps (default {profiling.STEPS}) and print where a step's time goes",
+    )
     parser.add_argument("--print_config", action="store_true", help="print the resolved config as JSON and stop")
     options, config, overrides = command.parse_with_config(parser, arguments)
+    profile = profiling.steps_to_record(options.profile)
     if options.print_config:
         from ddpm_jax.configuration import to_json
 
@@ -35,22 +43,25 @@ def main(arguments: Sequence[str]) -> None:
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
     folder = Path(options.workdir) if options.workdir else runs.default_folder(options.config, overrides, config)
-    train(config, folder)
+    train(config, folder, profile)
 
 
-def train(config: Any, folder: Path) -> dict[str, Any]:
+def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
     """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
+
+    With `profile`, so many steps are recorded into `folder/profile`; the run's numbers do not depend on it.
 
     Raises:
         UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
             that is not finite.
     """
-    from ddpm_jax import configuration, data, evaluation, runs, screen
+    from ddpm_jax import configuration, data, devices, evaluation, runs, screen
     from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
     from ddpm_jax.training.checkpoints import Checkpoints
     from ddpm_jax.training.logging import Log
+    from ddpm_jax.training.loop import Every
     from ddpm_jax.training.loop import train as run_loop
     from ddpm_jax.training.state import weights
 
@@ -77,13 +88,22 @@ def train(config: Any, folder: Path) -> dict[str, Any]:
         )
         log = Log(folder, config.to_dict(), logging.wandb, logging.project, logging.group, logging.tensorboard, start)
         stack.callback(log.close)
-        display = screen.Screen(log, config.data.batch, job.budget.steps, start)
+        peak = devices.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
+        display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.flops_per_step, peak)
         events = loop_events(job, checkpoints, display, limits.log_every, limits.save_every)
+        run, recorder = job.run, None
+        if profile:
+            run = recorder = profiling.Recorder(job.run, folder / "profile", profile, display.write)
+            events.insert(0, Every(limits.save_every, lambda *_: recorder.finish()))  # a milestone is no training step
         try:
             feed = stack.enter_context(job.data(start))
-            state = run_loop(job.run, state, feed, job.budget, limits.dispatch, display.report, events, elapsed)
+            state = run_loop(run, state, feed, job.budget, limits.dispatch, display.report, events, elapsed)
         finally:
             display.close()
+            if recorder:
+                recorder.close()
+        if recorder and (words := recorder.missing()):
+            screen.say(words)
         checkpoints.wait()
         result = {
             "config": config.to_dict(),

@@ -1,4 +1,4 @@
-"""The convolution against a sum over the window, its derivatives against JAX's own, and the arrangement that is fast."""
+"""The convolution against a sum over the window, its derivatives against JAX's own, and its fast arrangement."""
 
 import itertools
 import re
