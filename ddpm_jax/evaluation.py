@@ -54,6 +54,8 @@ def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames
 
 def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
     """The first `count` images of a split, or all, as the rows that per-example functions take."""
+    if count >= len(source):
+        source.arrays()  # a decoded copy is kept, which later processes read without TFDS
     number = np.arange(min(count, len(source)))
     return {**source.rows(number), "row": number.astype(np.int32)}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 from ddpm_jax.files import write_bytes
 
@@ -32,6 +31,8 @@ def tile(images: Float[np.ndarray, "rows columns height width channels"], gap: i
 
 def save(path: Path, canvas: UInt8[np.ndarray, "h w c"]) -> Path:
     """Write a picture as PNG, whole or not at all. Three channels are RGB (more are left out), one or two are grey."""
+    from PIL import Image
+
     image = Image.fromarray(canvas[..., 0] if canvas.shape[-1] < 3 else canvas[..., :3])
     content = io.BytesIO()
     image.save(content, "PNG", optimize=True)

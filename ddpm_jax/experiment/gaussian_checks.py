@@ -57,7 +57,7 @@ def _schedule(config: ConfigDict) -> tuple[float, float]:
     if steps and process.t_min:
         fail("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
     schedule = family.bind(family.init(jax.random.key(0)))
-    alpha, sigma = schedule(np.asarray([1.0, 0.0], np.float32))
+    alpha, sigma = map(np.asarray, schedule(np.asarray([1.0, 0.0], np.float32)))
     return float(alpha[0]), float(sigma[1])
 
 

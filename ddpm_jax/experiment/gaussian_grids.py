@@ -1,7 +1,6 @@
 """From a config to its schedule before training, and to the time grids of sampling and of the bound."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -44,7 +43,7 @@ def bound(config: ConfigDict) -> np.ndarray:
     least = t_min(config)
     if evaluation.decoder_noise and not trained:
         with jax.ensure_compile_time_eval():  # a grid is a constant, also where a program that uses it is traced
-            noise = jnp.float32(-2 * np.log(evaluation.decoder_noise))
+            noise = np.asarray(-2 * np.log(evaluation.decoder_noise), np.float32)
             least = max(least, float(schedules.time_of_log_snr(schedule, noise)))
     if steps:
         times = np.arange(steps, 0, -1) / steps

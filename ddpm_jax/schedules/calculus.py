@@ -20,14 +20,19 @@ def time_of_log_snr(schedule: Schedule, value: Time) -> Float[Array, "*time"]:
     By bisection, with a relative error of t of about the dtype's. It is 1 where `value` is below the schedule's least,
     and next to 0 where it is above its largest. For a table it is the time of the entry with the nearest log-SNR.
     """
-    value = jnp.asarray(value)
     if isinstance(schedule, Table):
         alphas, sigmas = schedule.alphas[1:], schedule.sigmas[1:]
         with np.errstate(divide="ignore"):
             entries = 2 * (np.log(alphas) - np.log(sigmas))
-        between = jnp.asarray((entries[:-1] + entries[1:]) / 2, value.dtype)
+        middles = (entries[:-1] + entries[1:]) / 2
+        if isinstance(value, np.ndarray) and value.dtype == np.float32:  # the same, without a program an operation
+            index = 1 + np.searchsorted(-middles.astype(value.dtype), -value, side="right")
+            return jnp.asarray((index / schedule.steps).astype(value.dtype))
+        value = jnp.asarray(value)
+        between = jnp.asarray(middles, value.dtype)
         index = 1 + jnp.searchsorted(-between, -value, side="right")
         return (index / schedule.steps).astype(value.dtype)
+    value = jnp.asarray(value)
 
     def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends

@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,33 +42,54 @@ class Checkpoints:
         keep_every: int = 0,
         read_only: bool = False,
     ):
-        from orbax.checkpoint import v1 as ocp
-
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every step of every save
-        keep = ocp.training.preservation_policies
-        policies: list[Any] = [keep.LatestN(keep_latest)]
-        if keep_best:
-            best = keep.BestN(
-                get_metric_fn=lambda metrics: metrics[METRIC],
-                reverse=True,
-                n=keep_best,
-                keep_checkpoints_without_metrics=False,
-            )
-            policies.append(best)
-        if keep_every:
-            policies.append(keep.EveryNSteps(keep_every))
-        self._ocp: Any = ocp
+        self._keep = keep_latest, keep_best, keep_every
+        self._read_only = read_only
         self._plan = plan
         self._folder = folder.absolute()
         self._sum = jax.jit(checksum)
         self._saving: Any = None
         if not read_only:
             self._drop_empty()
-        self._orbax: Any = self._ocp.training.Checkpointer(
+        if jax.process_count() > 1 or read_only or self._any():
+            _ = self._orbax  # a new run's first step need not wait for its import; several processes open it together
+
+    def _any(self) -> bool:
+        """Whether the folder holds anything."""
+        return self._folder.exists() and any(self._folder.iterdir())
+
+    @cached_property
+    def _ocp(self) -> Any:
+        """Orbax, imported when there is something to read or to save."""
+        from orbax.checkpoint import v1 as ocp
+
+        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every step of every save
+        return ocp
+
+    @cached_property
+    def _orbax(self) -> Any:
+        """Orbax's checkpointer on the folder."""
+        latest, best, every = self._keep
+        keep = self._ocp.training.preservation_policies
+        policies: list[Any] = [keep.LatestN(latest)]
+        if best:
+            lowest = keep.BestN(
+                get_metric_fn=lambda metrics: metrics[METRIC],
+                reverse=True,
+                n=best,
+                keep_checkpoints_without_metrics=False,
+            )
+            policies.append(lowest)
+        if every:
+            policies.append(keep.EveryNSteps(every))
+        return self._ocp.training.Checkpointer(
             self._folder,
             preservation_policy=keep.AnyPreservationPolicy(policies),
-            cleanup_tmp_directories=not read_only,
+            cleanup_tmp_directories=not self._read_only,
         )
+
+    @property
+    def _open(self) -> bool:
+        return "_orbax" in self.__dict__
 
     def _drop_empty(self) -> None:
         """A killed process can leave an empty step folder, which orbax would take for the latest checkpoint."""
@@ -79,12 +101,13 @@ class Checkpoints:
     @property
     def steps(self) -> list[int]:
         """The steps that are kept, rising."""
-        return [checkpoint.step for checkpoint in self._orbax.checkpoints]
+        return [checkpoint.step for checkpoint in self._orbax.checkpoints] if self._open else []
 
     @property
     def best(self) -> int | None:
         """The step with the lowest validation loss of those kept; None where none has one."""
-        losses = {c.step: c.metrics[METRIC] for c in self._orbax.checkpoints if c.metrics and METRIC in c.metrics}
+        kept = self._orbax.checkpoints if self._open else []
+        losses = {c.step: c.metrics[METRIC] for c in kept if c.metrics and METRIC in c.metrics}
         return min(losses, key=lambda step: losses[step]) if losses else None
 
     def save(self, state: TrainState, elapsed: float, validation_loss: float | None = None) -> None:
@@ -173,7 +196,8 @@ class Checkpoints:
     def close(self) -> None:
         """Finish what is under way."""
         self.wait()
-        self._orbax.close()
+        if self._open:
+            self._orbax.close()
 
     def __enter__(self) -> "Checkpoints":
         return self

@@ -29,7 +29,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 class Log:
-    """Metrics of a run, by step, to `metrics.jsonl` and to the trackers that are on. Only process 0 writes."""
+    """Metrics of a run, by step, to `metrics.jsonl` and to the trackers that are on. Only process 0 writes.
+
+    W&B online starts at once, for it may ask for an account. Offline, where nothing can be wrong that anyone should
+    hear of first, it starts with the first row or picture: by then training is under way.
+    """
 
     def __init__(
         self,
@@ -44,13 +48,22 @@ class Log:
         self._sinks: list[tuple[str, Callable[[int, dict[str, float]], None]]] = []
         self._images: list[Callable[[int, str, Path], None]] = []
         self._closers: list[Callable[[], None]] = []
+        self._later: Callable[[], None] | None = None
         if jax.process_index() != 0:
             return
         self._guard("metrics.jsonl", lambda: self._open_lines(folder / "metrics.jsonl", resume_step))
-        if wandb != "off":
+        if wandb == "online":
             self._guard("W&B", lambda: self._open_wandb(folder, config, wandb, project, group))
+        elif wandb != "off":
+            self._later = lambda: self._open_wandb(folder, config, wandb, project, group)
         if tensorboard:
             self._guard("TensorBoard", lambda: self._open_tensorboard(folder, resume_step))
+
+    def _open_later(self) -> None:
+        """Open what waits for something to log."""
+        if self._later is not None:
+            opening, self._later = self._later, None
+            self._guard("W&B", opening)
 
     @staticmethod
     def _guard(name: str, action: Callable[[], Any]) -> None:
@@ -108,6 +121,7 @@ class Log:
 
     def scalars(self, step: int, row: dict[str, float]) -> None:
         """Log a row of numbers at a step. A tracker that fails is told about once and then left out."""
+        self._open_later()
         working = []
         for name, sink in self._sinks:
             try:
@@ -119,6 +133,7 @@ class Log:
 
     def picture(self, step: int, name: str, path: Path) -> None:
         """Show a PNG in the trackers that show pictures."""
+        self._open_later()
         for show in self._images:
             self._guard("a picture", lambda show=show: show(step, name, path))
 
@@ -126,7 +141,7 @@ class Log:
         """Flush and end every tracker."""
         for close in self._closers:
             self._guard("a tracker's end", close)
-        self._sinks, self._images, self._closers = [], [], []
+        self._sinks, self._images, self._closers, self._later = [], [], [], None
 
 
 def _write(file: Any, row: dict[str, Any]) -> None:

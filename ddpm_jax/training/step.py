@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -39,6 +40,11 @@ class Recipe:
     decays: tuple[float, ...]
     batch: int
     root: Key[Array, ""]
+
+    @cached_property
+    def step(self) -> Callable[..., tuple[TrainState, Float[Array, ""], Float[Array, ""], Float[Array, ""]]]:
+        """`train_step` of this recipe. Whoever calls it inside a program, or lowers it, shares one tracing of it."""
+        return jax.jit(partial(train_step, self), static_argnames="axis")
 
 
 @jax.tree_util.register_dataclass
@@ -84,14 +90,18 @@ def train_step(
     extra = recipe.times.update(state.extra, tally)
     direction, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
     rate = recipe.rate(state.step, clock)
-    params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
+    params = jax.tree.map(lambda p, d: _moved(p, d, rate), state.params, direction)
     warm = (1 + state.step) / (10 + state.step)
     ema = {}
     for decay in recipe.decays:
         kept = jnp.minimum(decay, warm)
-        ema[str(decay)] = jax.tree.map(lambda old, new, d=kept: d * old + (1 - d) * new, state.ema[str(decay)], params)
+        ema[str(decay)] = jax.tree.map(lambda old, new, d=kept: _mixed(old, new, d), state.ema[str(decay)], params)
     new = TrainState(params, state.frozen, ema, opt_state, extra, state.step + 1)
     return new, loss, optax.tree.norm(gradient), rate
+
+
+_moved = jax.jit(lambda leaf, direction, rate: leaf - rate * direction)  # traced once a shape, not once an array
+_mixed = jax.jit(lambda old, new, kept: kept * old + (1 - kept) * new)
 
 
 def no_metrics() -> Metrics:
@@ -104,7 +114,7 @@ def make_advance(recipe: Recipe, axis: str | None) -> Callable[..., tuple[TrainS
     """`(state, metrics, data, rows, clock) -> (state, metrics)`: one step, added to the metrics of its dispatch."""
 
     def advance(state: TrainState, metrics: Metrics, data: Any, rows: Any, clock: Any) -> tuple[TrainState, Metrics]:
-        new, loss, norm, rate = train_step(recipe, state, data, rows, metrics.steps, clock, axis)
+        new, loss, norm, rate = recipe.step(state, data, rows, metrics.steps, clock, axis=axis)
         bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & (metrics.bad_step < 0)
         return new, Metrics(
             loss=metrics.loss + loss,
@@ -124,9 +134,5 @@ def flops_of_step(recipe: Recipe, state: TrainState, data: Any) -> float:
     """
     rows = jax.ShapeDtypeStruct((recipe.batch,), jnp.int32)
     number, clock = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
-
-    def step(state: TrainState, data: Any, rows: Any, number: Any, clock: Any) -> Any:
-        return train_step(recipe, state, data, rows, number, clock, None)
-
-    cost = jax.jit(step).lower(state, data, rows, number, clock).cost_analysis()
+    cost = recipe.step.lower(state, data, rows, number, clock, axis=None).cost_analysis()
     return float(cost.get("flops", 0.0)) if cost else 0.0

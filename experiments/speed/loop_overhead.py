@@ -25,7 +25,7 @@ from typing import Any
 from ddpm_jax import command
 from ddpm_jax.errors import UserError
 
-TARGET = 1.05
+TARGET = 1.03
 CONFIG = Path(__file__).parents[2] / "configs" / "digits" / "ddpm.py"
 
 

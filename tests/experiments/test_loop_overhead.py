@@ -52,7 +52,7 @@ def test_pairs_alternate_and_their_parts_are_told(script, tmp_path, capsys, monk
         assert pair["bare"] > 0
     said = capsys.readouterr().out
     assert "median ratio" in said
-    assert "target at most 1.05" in said
+    assert "target at most 1.03" in said
     assert result["device"]["kind"] in said
 
 

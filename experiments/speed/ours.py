@@ -1,0 +1,224 @@
+"""The worker of `compare.py` for this project: JAX, started and run the way its commands do.
+
+A training step is the one of `ddpm_jax.train`, several in a dispatch, with the average of parameters that it keeps;
+samples and bounds are those of the sample and evaluate commands, each one compiled program.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import worker
+from cases import Case, from_dict, product_flops
+
+from ddpm_jax import command
+
+IMAGES = 1024
+"""Random images to train on, which live on the device."""
+
+
+def config_of(case: Case) -> Any:
+    """The config that a user would write for this case, checked."""
+    from ddpm_jax import configuration, families
+    from ddpm_jax.base import base
+
+    config = base()
+    getattr(families, case.family)(config)
+    config.data.batch = config.sampler.batch = case.batch
+    config.data.placement = "device"
+    config.model.update({**case.model, "dropout": 0.0, "dtype": case.dtype})
+    config.optimizer.warmup = 0
+    config.training.dispatch = case.work if case.task == "training" else 1
+    if case.task == "sampling":
+        config.sampler.steps = 0 if case.sampler == "cached" else case.work
+        config.sampler.eta = 1.0 if case.sampler == "ddpm" else 0.0
+    if case.task == "likelihood":
+        config.evaluation.likelihood_groups = case.work
+    configuration.check(config)
+    return config
+
+
+def dataset_of(case: Case) -> Any:
+    """Random images of the case's shape."""
+    import numpy as np
+
+    from ddpm_jax.data import Dataset, Description, Source
+
+    description = Description("random", "1", case.shape, case.levels, 0)
+    images = np.random.RandomState(0).randint(0, case.levels, (IMAGES, *case.shape)).astype(np.uint8)
+    labels = np.zeros(IMAGES, np.int32)
+    source = Source(description, IMAGES, lambda rows: (images[rows], labels[rows]))
+    return Dataset(description, {"train": source, "validation": source})
+
+
+def experiment_of(case: Case) -> tuple[Any, Any]:
+    """The experiment of this case, and its data."""
+    from ddpm_jax.experiment import make
+
+    dataset = dataset_of(case)
+    return make(config_of(case), dataset.description), dataset
+
+
+def counts(case: Case, experiment: Any) -> dict[str, Any]:
+    """The network's parameters, and the FLOPs of a forward pass of a batch: of its products, and as XLA counts all."""
+    import jax
+    import jax.numpy as jnp
+
+    from ddpm_jax.models import parameter_count
+
+    params = jax.eval_shape(experiment.init, jax.random.key(0))
+    x = jax.ShapeDtypeStruct((case.batch, *case.shape), jnp.float32)
+    inputs = params["network"], x, jax.ShapeDtypeStruct((case.batch,), jnp.float32)
+    traced = jax.jit(experiment.network.apply).trace(*inputs)
+    compiler: Any = traced.lower().cost_analysis() or {}
+    return {
+        "parameters": parameter_count(params),
+        "flops": products(traced.jaxpr),
+        "compiler_flops": compiler.get("flops"),
+    }
+
+
+def products(jaxpr: Any) -> float:
+    """FLOPs of the matrix products and convolutions of a traced function, two for a multiplication and its addition.
+
+    Counted as PyTorch's `FlopCounterMode` does, which leaves all else out and takes a convolution's border as whole.
+    """
+    total = 0.0
+    for step in jaxpr.eqns:
+        if step.primitive.name == "dot_general":
+            (contracted, _), _ = step.params["dimension_numbers"]
+            shape = step.invars[0].aval.shape
+            total += 2.0 * step.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+        elif step.primitive.name == "conv_general_dilated":
+            kernel, numbers = step.invars[1].aval, step.params["dimension_numbers"]
+            total += 2.0 * step.outvars[0].aval.size * kernel.size / kernel.shape[numbers.rhs_spec[0]]
+        elif step.primitive.name == "canonical_convolution":  # of ddpm_jax.models.convolution
+            kernel = step.invars[1].aval
+            total += 2.0 * step.outvars[0].aval.size * kernel.size / kernel.shape[-1]
+        else:
+            times = step.params.get("length", 1) if step.primitive.name == "scan" else 1
+            total += times * sum(map(products, _inner(step.params)))
+    return total
+
+
+def _inner(params: dict[str, Any]) -> list[Any]:
+    """The traced functions among the parameters of a step."""
+    values = [item for value in params.values() for item in (value if isinstance(value, list | tuple) else [value])]
+    traced = [getattr(value, "jaxpr", value) for value in values]
+    return [value for value in traced if hasattr(value, "eqns")]
+
+
+class Ours:
+    """Prepares one case and runs it."""
+
+    def __init__(self) -> None:
+        self.run: Callable[[], Any] = lambda: None
+
+    def hello(self, _: Any = None) -> dict[str, Any]:
+        """What this side is made of."""
+        import jax
+
+        from ddpm_jax import runs
+
+        return {**runs.provenance(), "platform": jax.devices()[0].platform}
+
+    def prepare(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Compile the case and run it once; its parameters and FLOPs."""
+        case, began = from_dict(question["case"]), time.perf_counter()
+        facts = self._limit(case) if case.task == "product" else self._build(case)
+        self.run()
+        return {**facts, "prepared_in": time.perf_counter() - began}
+
+    def measure(self, _: Any = None) -> dict[str, Any]:
+        """Time one run."""
+        return worker.timed(self.run)
+
+    def memory(self, question: dict[str, Any]) -> dict[str, Any]:
+        """The peak so far, in MiB: of the device if it keeps count, else of the process."""
+        import jax
+
+        facts = (jax.devices()[0].memory_stats() or {}) if jax.devices()[0].platform != "cpu" else {}
+        peak = facts["peak_bytes_in_use"] / 2**20 if "peak_bytes_in_use" in facts else worker.peak_memory()
+        if question.get("forget"):
+            worker.forget_peak()
+        return {"peak": peak}
+
+    def _limit(self, case: Case) -> dict[str, Any]:
+        import jax
+        import jax.numpy as jnp
+
+        a, b = (jax.random.normal(jax.random.key(i), (case.batch, case.batch), jnp.dtype(case.dtype)) for i in (0, 1))
+        multiply = jax.jit(jnp.matmul)
+
+        def run() -> None:
+            jax.block_until_ready([multiply(a, b) for _ in range(case.work)])
+
+        self.run = run
+        return {"flops": product_flops(case)}
+
+    def _build(self, case: Case) -> dict[str, Any]:
+        import jax
+
+        from ddpm_jax.experiment import PARAMETERS, purpose_key
+
+        experiment, dataset = experiment_of(case)
+        if case.task == "training":
+            self.run = self._training(case, experiment, dataset)
+        else:
+            params = jax.jit(experiment.init)(purpose_key(0, PARAMETERS))
+            self.run = self._drawing(case, experiment, params, dataset)
+        return counts(case, experiment)
+
+    def _training(self, case: Case, experiment: Any, dataset: Any) -> Callable[[], None]:
+        """A dispatch of the training job."""
+        import jax
+        import jax.numpy as jnp
+
+        from ddpm_jax.job import make_job
+        from ddpm_jax.parallel import make_plan
+
+        job = make_job(experiment, make_plan(batch=case.batch), dataset)
+        kept = {"state": job.fresh()}
+        clock = jnp.float32(0)
+
+        def run() -> None:
+            with job.data(0) as feed:
+                kept["state"], _ = job.run(kept["state"], feed(0, case.work), case.work, clock)
+            jax.block_until_ready(kept["state"])
+
+        return run
+
+    def _drawing(self, case: Case, experiment: Any, params: Any, dataset: Any) -> Callable[[], None]:
+        """Samples, or bounds, by one compiled program."""
+        import jax
+        import jax.numpy as jnp
+        import numpy as np
+
+        from ddpm_jax import keys
+
+        if case.task == "likelihood":
+            rows = {**dataset.split("train").rows(np.arange(case.batch)), "row": np.arange(case.batch, dtype=np.int32)}
+            bound = jax.jit(experiment.likelihood)
+            return lambda: jax.block_until_ready(bound(params, rows))
+        labels, number = jnp.zeros(case.batch, jnp.int32), iter(range(2**31))
+
+        @jax.jit
+        def draw(params: Any, root: Any) -> Any:
+            return experiment.sample(params, keys.per_example(root, jnp.arange(case.batch)), labels)[0]
+
+        return lambda: jax.block_until_ready(draw(params, jax.random.key(next(number))))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the options, start JAX, answer."""
+    parser = command.Parser(description=__doc__)
+    parser.add_argument("--threads", type=int, required=True)
+    worker.use_threads(command.parse(parser, arguments).threads)
+    command.start_jax()
+    ours = Ours()
+    worker.serve({"hello": ours.hello, "prepare": ours.prepare, "measure": ours.measure, "memory": ours.memory})
+
+
+if __name__ == "__main__":
+    command.run(main)
