@@ -114,7 +114,8 @@ def first_step(arguments: Sequence[str]) -> None:
 
     Args:
         arguments: one, the name of a JSON file with `modules`, to import first; `train`, the command's arguments; and
-            `report`, the file to write: seconds in `total`, `parts` and `jax`, and the `modules` at the end.
+            `report`, the file to write: seconds in `total`, `parts` and `jax`, how many `programs` were compiled or
+            read, and the `modules` at the end.
     """
     asked = json.loads(Path(arguments[0]).read_text())
     for name in asked["modules"]:
@@ -139,13 +140,13 @@ def first_step(arguments: Sequence[str]) -> None:
         *parents, last = attribute.split(".")
         owner: Any = functools.reduce(getattr, parents, importlib.import_module(module))
         setattr(owner, last, _timed(getattr(owner, last), parts, name))
-    _listen(events)
+    programs = _listen(events)
     began = time.perf_counter()
     with contextlib.suppress(FirstStepDone):
         ddpm_jax.train.main(asked["train"])
     total = done["at"] - began  # and not the end of trackers and checkpoints
     report = {"total": total, "parts": {**parts, "rest": total - sum(parts.values())}, "jax": events}
-    Path(asked["report"]).write_text(json.dumps({**report, "modules": done["modules"]}))
+    Path(asked["report"]).write_text(json.dumps({**report, "programs": len(programs), "modules": done["modules"]}))
 
 
 def _timed(function: Callable, seconds: dict[str, float], name: str) -> Callable:
@@ -160,14 +161,20 @@ def _timed(function: Callable, seconds: dict[str, float], name: str) -> Callable
     return timed
 
 
-def _listen(seconds: dict[str, float]) -> None:
+def _listen(seconds: dict[str, float]) -> list[float]:
+    """Adds up what JAX tells from now on; the list gets the seconds of each program."""
     from jax import monitoring
 
-    def heard(event: str, duration: float, **_: Any) -> None:
+    programs: list[float] = []
+
+    def heard(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event in EVENTS:
-            seconds[EVENTS[event]] += duration
+            seconds[EVENTS[event]] += duration_secs
+            if EVENTS[event] == "compilation":
+                programs.append(duration_secs)
 
     monitoring.register_event_duration_secs_listener(heard)
+    return programs
 
 
 class Processes:
@@ -283,6 +290,7 @@ def rows(turns: Sequence[Turn]) -> list[Row]:
     ]
     for kind, target in (("cold", None), ("warm", WARM_TARGET)):
         table.append(row(f"first step, {kind}", lambda turn, kind=kind: getattr(turn, kind)["total"], "s", target))
+        table.append(row("  programs", lambda turn, kind=kind: getattr(turn, kind)["programs"], ""))
         for group in ("parts", "jax"):
             for part in getattr(turns[0], kind)[group]:
                 name = f"  {part}" if group == "parts" else f"  (jax) {part}"
