@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Float
 
 from ddpm_jax.models.convolution import Padding, convolve
@@ -56,7 +57,7 @@ class Dense(nn.Module):
     def __call__(self, x: Float[Array | np.ndarray, "*batch channels"]) -> Float[Array, "*batch features"]:
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         # One matrix: with more axes, a CPU is slower at the gradients.
         y = (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], self.features)
         return y if bias is None else _plus(y, bias)
@@ -76,8 +77,8 @@ class Convolution(nn.Module):
     def __call__(self, x: Float[Array | np.ndarray, "batch *space channels"]) -> Float[Array, "batch *other features"]:
         kernel = self.param("kernel", self.kernel_init, (*self.window, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        return _plus(convolve(x, kernel, self.stride, self.padding), bias)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        return _plus(convolve(jnp.asarray(x), kernel, self.stride, self.padding), bias)
 
 
 class GroupNorm(nn.Module):
@@ -95,7 +96,7 @@ class GroupNorm(nn.Module):
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        h = x.reshape(x.shape[0], -1, channels).astype(jnp.float32)
+        h = jnp.asarray(x, jnp.float32).reshape(x.shape[0], -1, channels)
         sites, size = h.shape[1], channels // self.groups
 
         def mean(a: Array) -> Array:
@@ -122,7 +123,7 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array | np.ndarray, "*batch channels"]) -> Float[Array, "*batch channels"]:
-        h = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
+        h = jnp.asarray(x, jnp.float32).reshape(-1, x.shape[-1])
         center = h.mean(-1, keepdims=True)
         variance = jnp.maximum((h * h).mean(-1, keepdims=True) - center**2, 0)
         h = (h - center) * jax.lax.rsqrt(variance + self.epsilon)

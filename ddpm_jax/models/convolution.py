@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
@@ -80,7 +81,7 @@ ad.defbilinear(_convolution, _input_gradient, _kernel_gradient)
 @_convolution.def_abstract_eval
 def _shape(x: Any, kernel: Any, **how: Any) -> Any:
     out = jax.eval_shape(partial(_native, **how), x, kernel)
-    return jax.core.ShapedArray(out.shape, out.dtype)
+    return ShapedArray(out.shape, out.dtype)
 
 
 def _batched(arguments: Any, axes: Any, **how: Any) -> tuple[Array, int]:

@@ -74,8 +74,9 @@ def attend_in_heads(
     fused: bool = False,
 ) -> Float[Array, "batch sites channels"]:
     """`attend` in each head, whose channels stand together."""
-    split = (a.reshape(*a.shape[:-1], heads, -1).transpose(0, 2, 1, 3) for a in (query, key, value))
-    return attend(*split, fused=fused).transpose(0, 2, 1, 3).reshape(query.shape)
+    shape = query.shape
+    query, key, value = (a.reshape(*a.shape[:-1], heads, -1).transpose(0, 2, 1, 3) for a in (query, key, value))
+    return attend(query, key, value, fused=fused).transpose(0, 2, 1, 3).reshape(shape)
 
 
 def upsample(x: Float[Array, "batch *space channels"]) -> Float[Array, "batch *twice channels"]:

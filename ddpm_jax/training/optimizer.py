@@ -47,6 +47,8 @@ def _adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
 
     @jax.jit
     def one(leaf: Array, count: Array, mu: Array, nu: Array) -> tuple[Array, Array, Array]:
+        direction: Any
+        state: Any
         direction, state = whole.update(leaf, optax.ScaleByAdamState(count, mu, nu))
         return direction, state.mu, state.nu
 

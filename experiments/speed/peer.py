@@ -87,7 +87,8 @@ class Peer:
         if case.task == "training":
             self.run = self._training(case, model, images, layout)
         else:
-            model = model.eval().requires_grad_(False).to(getattr(torch, case.dtype))
+            model = model.eval().requires_grad_(False)
+            model = model if case.dtype == "float32" else model.to(getattr(torch, case.dtype))
             loop = {"cached": self._cached, "heun": self._heun}.get(case.sampler, self._scheduled)(case, model, layout)
 
             @torch.inference_mode()

@@ -118,6 +118,8 @@ class Worker:
 
     def _end(self) -> str:
         code = self._process.wait()
+        if code < 0:
+            return f"the worker was ended by {signal.Signals(-code).name}"
         self._said.seek(0)
         lines = [line.strip() for line in self._said if line.strip()]
         return f"the worker ended with code {code}: {lines[-1][:300] if lines else 'it said nothing'}"
