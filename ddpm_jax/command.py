@@ -37,7 +37,8 @@ MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoReturn:
     """Run a command: exit code 0, or 2 with one line where the user can mend it, or 130 where they stopped it."""
-    _ask_for_huge_pages()
+    if getattr(main, "__module__", "") == "__main__":  # this process is the command's own, to begin again as it likes
+        _ask_for_huge_pages()
     warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"  # type: ignore[assignment]
     try:
         main(sys.argv[1:])
