@@ -69,12 +69,6 @@ ACCELERATORS = (
         ("NVIDIA H200",), 989.5e12, 494.5e12, "NVIDIA H200 data sheet, SXM: half of the rates printed with sparsity"
     ),
     Accelerator(("NVIDIA L4",), 121e12, 60e12, "NVIDIA L4 data sheet: half of the rates printed with sparsity"),
-    Accelerator(
-        ("NVIDIA GeForce RTX 4090",),
-        165.2e12,
-        82.6e12,
-        "NVIDIA Ada GPU Architecture whitepaper, appendix A: BF16 with FP32 accumulate and TF32 Tensor, dense",
-    ),
     Accelerator(("TPU v3",), 123e12 / 2, 123e12 / 2, TPU + "v3, peak compute per chip; two devices a chip"),
     Accelerator(("TPU v4",), 275e12, 275e12, TPU + "v4, peak compute per chip"),
     Accelerator(("TPU v5 lite", "TPU v5e"), 197e12, 197e12, TPU + "v5e, peak compute per chip (bf16)"),

@@ -14,7 +14,6 @@ from ddpm_jax.models.remat import KEEPS
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 """The option `dtype`, which every network has, and the type of its activations."""
 
-
 ATTENTIONS = ("xla", "fused")
 """The option `attention`."""
 
@@ -47,7 +46,7 @@ def chosen(
     require(0 <= dropout < 1, "dropout", f"{dropout} is not a probability in [0, 1)")
     require(dtype in DTYPES, "dtype", f"{dtype!r} is unknown; {nearest(dtype, DTYPES)}")
     for name, choices in (("remat_keep", KEEPS), ("attention", ATTENTIONS)):
-        value = values.get(name, defaults.get(name))
+        value = values.get(name)  # not every network has both
         require(value is None or value in choices, name, f"{value!r} is unknown; {nearest(str(value), choices)}")
     if values.get("attention") == "fused":
         require(dtype == "bfloat16", "attention", "the fused kernel needs bfloat16; set config.model.dtype=bfloat16")

@@ -5,12 +5,11 @@ samples and bounds are those of the sample and evaluate commands, each one compi
 """
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import worker
-from cases import Case, from_dict, product_flops
+from cases import Case, product_flops
 
 from ddpm_jax import command
 
@@ -109,7 +108,7 @@ def _inner(params: dict[str, Any]) -> list[Any]:
     return [value for value in traced if hasattr(value, "eqns")]
 
 
-class Ours:
+class Ours(worker.Measured):
     """Prepares one case and runs it."""
 
     def __init__(self) -> None:
@@ -122,17 +121,6 @@ class Ours:
         from ddpm_jax import runs
 
         return {**runs.provenance(), "platform": jax.devices()[0].platform}
-
-    def prepare(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Compile the case and run it once; its parameters and FLOPs."""
-        case, began = from_dict(question["case"]), time.perf_counter()
-        facts = self._limit(case) if case.task == "product" else self._build(case)
-        self.run()
-        return {**facts, "prepared_in": time.perf_counter() - began}
-
-    def measure(self, _: Any = None) -> dict[str, Any]:
-        """Time one run."""
-        return worker.timed(self.run)
 
     def memory(self, question: dict[str, Any]) -> dict[str, Any]:
         """The peak so far, in MiB: of the device if it keeps count, else of the process."""

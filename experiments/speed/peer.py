@@ -8,18 +8,17 @@ import argparse
 import importlib
 import importlib.metadata
 import itertools
-import time
 from collections.abc import Callable
 from typing import Any
 
 import worker
-from cases import Case, from_dict, product_flops
+from cases import Case, product_flops
 
 IMAGES = 1024
 """Random images to train on, which live on the device."""
 
 
-class Peer:
+class Peer(worker.Measured):
     """Prepares one case and runs it."""
 
     def __init__(self, threads: int, device: str, compiled: bool):
@@ -39,17 +38,6 @@ class Peer:
         versions = {name: importlib.metadata.version(name) for name in ("torch", "diffusers")}
         device = torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
         return {"versions": versions, "device": device, "threads": torch.get_num_threads()}
-
-    def prepare(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Make the case's network and run it once; its parameters and FLOPs."""
-        case, began = from_dict(question["case"]), time.perf_counter()
-        facts = self._limit(case) if case.task == "product" else self._build(case)
-        self.run()
-        return {**facts, "prepared_in": time.perf_counter() - began}
-
-    def measure(self, _: Any = None) -> dict[str, Any]:
-        """Time one run."""
-        return worker.timed(self.run)
 
     def memory(self, question: dict[str, Any]) -> dict[str, Any]:
         """The peak so far, in MiB: of the device if it is a GPU, else of the process."""

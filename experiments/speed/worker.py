@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cases import Case, from_dict
+
 Answer = dict[str, Any]
 
 
@@ -33,6 +35,25 @@ def serve(answers: dict[str, Callable[[Answer], Answer]]) -> None:
                 answer = {"error": f"{type(error).__name__}: {text}" if text else type(error).__name__}
             out.write(json.dumps(answer) + "\n")
             out.flush()
+
+
+class Measured:
+    """What both sides do with a case: `_limit` and `_build` make `run` and say what they made."""
+
+    run: Callable[[], Any]
+    _limit: Callable[[Case], Answer]
+    _build: Callable[[Case], Answer]
+
+    def prepare(self, question: Answer) -> Answer:
+        """Make the case ready and run it once; its parameters and FLOPs."""
+        case, began = from_dict(question["case"]), time.perf_counter()
+        facts = self._limit(case) if case.task == "product" else self._build(case)
+        self.run()
+        return {**facts, "prepared_in": time.perf_counter() - began}
+
+    def measure(self, _: Any = None) -> Answer:
+        """Time one run."""
+        return timed(self.run)
 
 
 def use_threads(count: int) -> None:
