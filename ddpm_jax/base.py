@@ -7,6 +7,7 @@ def base() -> ConfigDict:
     """The base config: DDPM's CIFAR-10 recipe (Ho et al. 2020, appendix B) on the embedded digits."""
     config = ConfigDict()
     config.seed = 0
+    config.name = ""  # what reports call the run: runs of one name differ by their seed, and are one line
 
     config.data = data = ConfigDict()
     data.name = "digits"  # digits, or any image data set in a TFDS data directory
@@ -129,6 +130,7 @@ def base() -> ConfigDict:
 
     config.evaluation = evaluation = ConfigDict()
     evaluation.samples = 10_000  # for the distances; at most the size of the test split counts
+    evaluation.curve = ()  # numbers of sampler steps at which the quality of samples is measured as well
     evaluation.likelihood_images = 10_000  # at most, of the training and of the test split
     evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0, and in a fixed order: all T
     evaluation.decoder_noise = 0.0  # sigma/alpha below which the bound's decoder takes over; 0: after the last step

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from ddpm_jax.base import base
 from ddpm_jax.errors import UserError, fail, nearest
 
-SAME_RESULT = ("logging", "parallel", "data.dir", "training.log_every")
+SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every")
 """Keys and sections that do not change what a run computes: a run may be resumed with others."""
 
 
