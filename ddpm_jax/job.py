@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
@@ -32,7 +33,7 @@ class Job:
         data: from the step that a run starts at to a context of `(step, count) -> data`, which ends its reading ahead.
         budget: when to stop.
         validation_loss: of a state, on images that it is not trained on.
-        flops_per_step: of one training step on the global batch, counted by the compiler before optimisation.
+        count_flops: of one training step on the global batch, by the compiler before optimisation. Slow the first time.
         parameters: how many there are.
     """
 
@@ -42,15 +43,19 @@ class Job:
     data: Callable[[int], AbstractContextManager[Callable[[int, int], Any]]]
     budget: Budget
     validation_loss: Callable[[TrainState], float]
-    flops_per_step: float
+    count_flops: Callable[[], float]
     parameters: int
 
 
 def _first_state(experiment: Experiment) -> Callable[[jax.Array], TrainState]:
     config = experiment.config
-    return lambda key: new_state(
-        experiment.init(key), decays_of(config), optimizer_of(config), extra=experiment.times.start()
-    )
+
+    @jax.jit
+    def first(key: jax.Array) -> TrainState:
+        parameters = experiment.init(key)
+        return new_state(parameters, decays_of(config), optimizer_of(config), extra=experiment.times.start())
+
+    return first
 
 
 def decays_of(config: ConfigDict) -> tuple[float, ...]:
@@ -85,18 +90,19 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
         rate = learning_rate(section.learning_rate, section.warmup, section.schedule, budget)
         return Recipe(experiment.loss, experiment.times, feed.draw, optimizer, rate, decays, batch, key_steps)
 
-    abstract = abstract_state(experiment)
-    flops = flops_of_step(recipe(Budget(1)), abstract, feed.example)
+    abstract = jax.eval_shape(first_state, key_params)
     limits = config.training
+    flops = flops_of_step(recipe(Budget(1)), abstract, feed.example) if limits.flops else 0.0
     budget = Budget.of(batch, flops, limits.steps, limits.images, limits.flops, limits.seconds)
+    chosen = recipe(budget)
     return Job(
         fresh=lambda: plan.initialise(first_state, key_params),
         abstract=abstract,
-        run=plan.train(make_advance(recipe(budget), plan.axis), no_metrics, batch, resident),
+        run=plan.train(make_advance(chosen, plan.axis), no_metrics, batch, resident),
         data=feed.data,
         budget=budget,
         validation_loss=_validation_loss(experiment, plan, dataset.split("validation")),
-        flops_per_step=flops,
+        count_flops=cache(lambda: flops or flops_of_step(chosen, abstract, feed.example)),
         parameters=parameter_count(abstract.params),
     )
 

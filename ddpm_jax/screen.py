@@ -1,6 +1,7 @@
 """What a person sees while a run goes on, and at its end. Process 0 speaks, others are silent."""
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,24 @@ class Screen:
         batch: the global batch.
         steps: how many the run has in all, if that is known.
         step: the first.
-        flops: of the model in one step on the global batch; 0 where they are not known.
+        flops: counts those of the model in one step on the global batch; 0 where they are not known. It is asked with
+            the first dispatch that is done, for counting takes a second.
         peak: the FLOP/s that all devices together can do at most; None where that is not known.
     """
 
     def __init__(
-        self, log: Log, batch: int, steps: int | None, step: int, flops: float = 0.0, peak: float | None = None
+        self,
+        log: Log,
+        batch: int,
+        steps: int | None,
+        step: int,
+        flops: Callable[[], float] = float,
+        peak: float | None = None,
     ):
         from tqdm import tqdm
 
         self._log, self._batch = log, batch
-        self._flops, self._peak = flops, peak
+        self._flops, self._peak = cache(flops), peak
         self._loss = self._norm = self._seconds = 0.0
         self._steps, self._rate = 0, 0.0
         self._bar = tqdm(
@@ -63,7 +71,7 @@ class Screen:
         self._rate = interval.learning_rate
         images = interval.steps * self._batch / max(interval.seconds, 1e-9)
         self._bar.update(interval.step - self._bar.n)
-        used = speed(self._flops, self._peak, interval.steps, interval.seconds).get("model_flops_utilisation")
+        used = speed(self._flops(), self._peak, interval.steps, interval.seconds).get("model_flops_utilisation")
         share = "" if used is None else f", {100 * used:.1f} % of peak FLOP/s"
         self._bar.set_postfix_str(f"loss {interval.loss:.4f}, {images:,.0f} images/s{share}", refresh=False)
 
@@ -78,7 +86,7 @@ class Screen:
                 "gradient_norm": self._norm / self._steps,
                 "learning_rate": self._rate,
                 "images_per_second": self._steps * self._batch / max(self._seconds, 1e-9),
-                **speed(self._flops, self._peak, self._steps, self._seconds),
+                **speed(self._flops(), self._peak, self._steps, self._seconds),
                 "images_seen": progress.step * self._batch,
                 "elapsed_seconds": progress.elapsed,
             },

@@ -89,7 +89,7 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
         log = Log(folder, config.to_dict(), logging.wandb, logging.project, logging.group, logging.tensorboard, start)
         stack.callback(log.close)
         peak = devices.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
-        display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.flops_per_step, peak)
+        display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak)
         events = loop_events(job, checkpoints, display, limits.log_every, limits.save_every)
         run, recorder = job.run, None
         if profile:
@@ -113,7 +113,7 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
             "images_seen": int(state.step) * config.data.batch,
             "global_batch": config.data.batch,
             "parameters": job.parameters,
-            "training_flops": job.flops_per_step * int(state.step),
+            "training_flops": job.count_flops() * int(state.step),
             "best_step": checkpoints.best,
         }
         runs.write_result(folder, result)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax.errors import UserError
-from ddpm_jax.parallel import Plan, checksum, make_plan
+from ddpm_jax.parallel import Plan, checksum, make_plan, return_free_memory
 
 PROGRAM = Path(__file__).with_name("devices_program.py")
 
@@ -120,3 +120,18 @@ def test_a_batch_that_devices_do_not_divide_is_refused(monkeypatch):
         make_plan(batch=100)
     with pytest.raises(UserError, match=r"use 8$"):
         make_plan(batch=3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells a process its memory so")
+def test_free_memory_goes_back_to_the_system():
+    def resident_mib():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    blocks = [b"x" * 100_000 for _ in range(2000)]  # below the size that malloc gives back by itself
+    kept = blocks[-1]
+    del blocks
+    before = resident_mib()
+    return_free_memory()
+    assert resident_mib() < before - 100
+    assert len(kept) == 100_000
