@@ -84,6 +84,7 @@ def base() -> ConfigDict:
     sampler.name = "first_order"
     sampler.steps = 1000  # intervals of the time grid; 0: one for each chunk of an order
     sampler.spacing = "trailing"
+    sampler.order = ""  # another order to reveal hidden sites in, for a network of any order; empty: the process's own
     sampler.rho = 7.0  # of karras spacing
     sampler.eta = 1.0  # 1: fresh noise (DDPM); 0: none (DDIM). Of hidden sites: how many are hidden again
     sampler.clip = True  # keep the estimate of the clean image in [-1, 1]
@@ -131,6 +132,8 @@ def base() -> ConfigDict:
     config.evaluation = evaluation = ConfigDict()
     evaluation.samples = 10_000  # for the distances; at most the size of the test split counts
     evaluation.curve = ()  # numbers of sampler steps at which the quality of samples is measured as well
+    evaluation.curve_orders = ("",)  # and the orders in which, as in sampler.order
+    evaluation.history = False  # measure likelihood and quality at every checkpoint that is kept, not only the last
     evaluation.likelihood_images = 10_000  # at most, of the training and of the test split
     evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0, and in a fixed order: all T
     evaluation.decoder_noise = 0.0  # sigma/alpha below which the bound's decoder takes over; 0: after the last step

@@ -94,7 +94,7 @@ def check_types(config: ConfigDict) -> None:
             for item in items:
                 if isinstance(item, bool) or not isinstance(item, (int, float) if kind is float else kind):
                     fail(key, f"{item!r} is not of type {kind.__name__}")
-                if item >= 2**31:
+                if kind is not str and item >= 2**31:
                     fail(key, f"{item} is not below 2^31")
 
 
@@ -266,6 +266,9 @@ def check_values(config: ConfigDict) -> None:
         fail("sampler.eta", f"{config.sampler.eta} is not in [0, 1]")
     if config.sampler.nucleus > 1:
         fail("sampler.nucleus", f"{config.sampler.nucleus} is not in (0, 1]")
+    for steps in config.evaluation.curve:
+        if steps < 1:
+            fail("evaluation.curve", f"{steps} is not a number of steps, at least 1")
     for decay in config.optimizer.ema:
         if not 0 < decay < 1:
             fail("optimizer.ema", f"a decay of {decay} is not in (0, 1)")
@@ -307,7 +310,7 @@ def check_data(config: ConfigDict, description: Any, training_images: int) -> No
         fail("data.name", f"{description.name!r} has no levels, so there are no bits per dimension to evaluate")
     if config.data.flip and len(description.shape) < 2:
         fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
-    if config.evaluation.at_end and min(description.space) < SMALLEST_SIDE:
+    if config.evaluation.at_end and not description.known_law and min(description.space) < SMALLEST_SIDE:
         fail("evaluation.at_end", f"the features of sample quality need sides of at least {SMALLEST_SIDE} pixels")
     if training_images < 1:
         fail("data.name", f"{description.name!r} has no training images")

@@ -1,19 +1,22 @@
 """The figures of a run: bits per dimension, sample quality beside reference lines, and what they cost."""
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from ddpm_jax import flops, pictures
 from ddpm_jax import keys as random
-from ddpm_jax import pictures
 from ddpm_jax.data import Dataset, Description, Source
 from ddpm_jax.experiment import SAMPLES, Experiment, Measure, purpose_key
 from ddpm_jax.likelihood import Likelihood, bits_per_dimension, floor_lines
+from ddpm_jax.metrics.law import law_distance, law_references
 from ddpm_jax.parallel import Plan
 from ddpm_jax.runs import provenance
 
@@ -83,8 +86,11 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
     for name, measure in experiment.measures().items():
         figures[name] = _measured(experiment, plan, params, dataset, measure, bar)
     train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
-    levels = len(dataset.description.values)
-    floors = floor_lines(train, test[: evaluation.likelihood_images], levels, progress=jax.process_index() == 0)
+    levels, test = len(dataset.description.values), test[: evaluation.likelihood_images]
+    floors = floor_lines(train, test, levels, progress=jax.process_index() == 0)
+    if dataset.law is not None:
+        nats = -np.log(dataset.law[tuple(test.reshape(len(test), -1).T)])
+        floors = {"the law itself": bits_per_dimension(nats, dataset.description.dimensions, "exact"), **floors}
     return {
         **figures,
         "floors": {name: _kept(line) for name, line in floors.items()},
@@ -110,7 +116,15 @@ def _measured(
 
 
 def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dict[str, Any]:
-    """How near the samples are to the test images, with the reference lines that give the figures a meaning."""
+    """How near the samples are to the test images, or to the known law, with reference lines that give that a meaning."""
+    if dataset.law is not None:
+        references = law_references(dataset.law, len(images))
+        return {
+            "samples": law_distance(images, dataset.law).to_dict(),
+            "references": {name: line.to_dict() for name, line in references.items()},
+            "law": dataset.description.name,
+            "count": len(images),
+        }
     from ddpm_jax.metrics.features import load_features
     from ddpm_jax.metrics.quality import quality, reference_lines
 
@@ -135,7 +149,7 @@ def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, 
     """All figures of a model trained for `step` steps, ready for `result.json`. Samples come from the config's seed."""
     config = experiment.config
     result: dict[str, Any] = {"likelihood": likelihoods(experiment, plan, params, dataset, bar)}
-    count = min(config.evaluation.samples, len(dataset.split("test")))
+    count = samples_to_measure(config, dataset)
     started = time.perf_counter()
     images, _, evaluations = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
     seconds = time.perf_counter() - started
@@ -148,7 +162,88 @@ def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, 
         "batch": config.sampler.batch,
         "weights": f"ema {config.sampler.ema}" if config.sampler.ema else "raw",
     }
+    result["curve"] = curve(experiment, plan, params, dataset, result, bar)
     return result
+
+
+def samples_to_measure(config: Any, dataset: Dataset) -> int:
+    """How many samples are measured: a set of test images is compared with as many; a law with any number."""
+    return min(config.evaluation.samples, len(dataset.split("test")) if dataset.law is None else 2**31)
+
+
+def curve(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, result: dict[str, Any], bar: Bar
+) -> list[dict[str, Any]]:
+    """Quality against the cost of a sample: a point for each order and number of steps that the config asks for.
+
+    The first is the config's own, which `result` has already. FLOPs of a sample are those of products, at batch 1.
+    """
+    config = experiment.config
+    wanted: dict[tuple[str, int], dict[str, Any] | None] = {}
+    own = config.sampler.order, len(experiment.grid()) - 1
+    wanted[own] = {
+        "network_evaluations_per_sample": result["sampling"]["network_evaluations_per_sample"],
+        "quality": result["quality"]["samples"],
+    }
+    for order in config.evaluation.curve_orders if config.evaluation.curve else ():
+        for steps in config.evaluation.curve:
+            wanted.setdefault((order or config.sampler.order, steps), None)
+    points, count = [], samples_to_measure(config, dataset)
+    for (order, steps), figures in wanted.items():
+        other = _in_order(experiment, order)
+        if figures is None:
+            draw = sampler(other, plan, steps)
+            title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
+            images, _, evaluations = draw(params, config.seed, count, progress=bar(title))
+            figures = {
+                "network_evaluations_per_sample": float(np.mean(evaluations)),
+                "quality": quality(other, images, dataset)["samples"],
+            }
+        points.append({"steps": steps, "order": order, "flops_per_sample": flops_per_sample(other, steps), **figures})
+    return points
+
+
+def _in_order(experiment: Experiment, order: str) -> Experiment:
+    """The experiment with samples revealed in this order."""
+    config = experiment.config.copy_and_resolve_references()
+    config.sampler.order = order
+    return type(experiment)(config, experiment.description)
+
+
+def flops_per_sample(experiment: Experiment, steps: int) -> float | None:
+    """FLOPs of one sample at batch 1, those of matrix products and convolutions; None for an adaptive sampler."""
+    params = jax.eval_shape(experiment.init, jax.random.key(0))
+    keys, labels = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), jax.ShapeDtypeStruct((1,), jnp.int32)
+    count = flops.of_function(lambda *inputs: experiment.sample(*inputs, steps=steps)[0], params, keys, labels)
+    return count if math.isfinite(count) else None
+
+
+def history(
+    experiment: Experiment,
+    plan: Plan,
+    params_at: Callable[[int], Any],
+    steps: Sequence[int],
+    flops_per_step: float,
+    dataset: Dataset,
+    bar: Bar,
+) -> list[dict[str, Any]]:
+    """Likelihood and quality at each of these kept steps: what a training budget buys, from one run."""
+    points = []
+    for step in steps:
+        params = params_at(step)
+        figures, config = likelihoods(experiment, plan, params, dataset, bar), experiment.config
+        count = samples_to_measure(config, dataset)
+        images, _, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar(f"samples of step {step}"))
+        points.append(
+            {
+                "step": step,
+                "images_seen": step * config.data.batch,
+                "training_flops": step * flops_per_step,
+                "likelihood": figures.get("test"),
+                "quality": quality(experiment, images, dataset)["samples"],
+            }
+        )
+    return points
 
 
 def headline(result: dict[str, Any]) -> dict[str, float]:
@@ -159,8 +254,9 @@ def headline(result: dict[str, Any]) -> dict[str, float]:
         if isinstance(figure, dict) and "kind" in figure
     }
     samples = result["quality"]["samples"]
-    names = {"frechet": "frechet_distance", **{name: name for name in ("precision", "recall", "copies")}}
-    return {**figures, **{f"test/{shown}": samples[name] for name, shown in names.items()}}
+    names = {name: name for name in ("precision", "recall", "copies", "kl", "total_variation")}
+    shown = {"frechet": "frechet_distance", **names}
+    return {**figures, **{f"test/{title}": samples[name] for name, title in shown.items() if name in samples}}
 
 
 GRID, FILM, FRAMES = 64, 6, 10

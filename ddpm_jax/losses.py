@@ -123,6 +123,19 @@ def regression(steps: int) -> Objective:
     return Objective(_interval(steps, 1.0))
 
 
+def causal_regression() -> Objective:
+    """Half the squared error of all sites, their mean, from one look at the whole image, for a point.
+
+    It is to `regression` what `likelihood` is to `bound`: of a causal network, whose answer at a site is one given the
+    sites before it.
+    """
+
+    def term(process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
+        return _mean(posterior.loss(x))
+
+    return Objective(term)
+
+
 def hybrid(steps: int, weight: float) -> Objective:
     """L_simple for the mean plus `weight` times the bound for the variance alone (Nichol and Dhariwal 2021, eq. 16)."""
     simple, bound = space("epsilon", 1.0), bits(steps).term
@@ -158,6 +171,7 @@ OBJECTIVES: dict[str, Callable[[Options], Objective]] = {
     "hybrid": lambda o: hybrid(o.steps, o.hybrid),
     "likelihood": lambda o: likelihood(),
     "regression": lambda o: regression(o.steps),
+    "causal_regression": lambda o: causal_regression(),
 }
 
 

@@ -19,6 +19,7 @@ CHANGES = (
     "sampler",
     "spacing",
     "steps",
+    "order",
     "eta",
     "temperature",
     "top_k",
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--spacing", metavar="NAME", help="of the time grid, such as uniform (default: the config's)")
     parser.add_argument(
         "--steps", type=int, help="intervals of the time grid; 0: one a chunk of an order (default: the config's)"
+    )
+    parser.add_argument(
+        "--order", metavar="NAME", help="of a network of any order: raster, spread, ... (default: the config's)"
     )
     parser.add_argument("--eta", type=float, help="1 is ancestral sampling, 0 is DDIM (default: the config's)")
     parser.add_argument("--temperature", type=float, help="of an ordered model's levels (default: the config's)")

@@ -156,7 +156,14 @@ def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
         if floors := likelihood.get("floors"):
             lines.append("what simple models score on the test images (exact)")
             lines += [_figure_line(name.replace("_", " "), floor) for name, floor in floors.items()]
-    if quality := result.get("quality"):
+    quality = result.get("quality")
+    if quality and "law" in quality:
+        lines.append(f"law of {quality['count']:,} samples against the known law {quality['law']}")
+        lines.append(f"  {'':<22}{'KL, nats':>10}{'total variation':>17}{'variance':>10}")
+        for name, row in {"samples": quality["samples"], **quality["references"]}.items():
+            name = "true draws" if name == "train" else name.replace("_", " ")
+            lines.append(f"  {name:<22}{row['kl']:10.4f}{row['total_variation']:17.4f}{row['variance']:10.3f}")
+    elif quality:
         features, rows = quality["features"], {"samples": quality["samples"], **quality["references"]}
         lines.append(
             f"against {quality['count']} test images, on {features['name']} features {features['hash']}"

@@ -125,6 +125,16 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
             log.picture(int(state.step), name, path)
         if config.evaluation.at_end:
             figures = evaluation.evaluate(experiment, plan, params, dataset, int(state.step), screen.bar)
+            if config.evaluation.history:
+                figures["history"] = evaluation.history(
+                    experiment,
+                    plan,
+                    lambda step: weights(checkpoints.restore(job.abstract, step).state, config.sampler.ema),
+                    checkpoints.steps,
+                    job.count_flops(),
+                    dataset,
+                    screen.bar,
+                )
             runs.write_result(folder, figures)
             log.scalars(int(state.step), evaluation.headline(figures))
             result.update(figures)

@@ -19,6 +19,7 @@ class Description:
         levels: how many values 0 .. levels - 1 a dimension can take; None for real-valued images, which then have no
             bits per dimension.
         labels: the number of classes; 0 for a data set without labels.
+        known_law: whether the probability of every image is known, so that samples are measured against that.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Description:
     shape: tuple[int, ...]
     levels: int | None
     labels: int
+    known_law: bool = False
 
     def __post_init__(self):
         if len(self.shape) < 2 or min(self.shape) < 1:

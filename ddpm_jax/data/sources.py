@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from ddpm_jax.data import binarised, digits, stored
+from ddpm_jax.data import binarised, digits, known, stored
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_bytes
@@ -107,10 +107,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: the description of its images, and a source a split."""
+    """A data set: the description of its images, and a source a split.
+
+    `law` is the table of all probabilities, `(levels,) * D`, where it is known (`data/known.py`), else None.
+    """
 
     description: Description
     sources: Mapping[str, Source]
+    law: np.ndarray | None = None
 
     def split(self, name: str) -> Source:
         """The source of a split; a UserError names the splits there are."""
@@ -123,7 +127,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
     """A data set by name. Nothing is downloaded, and no image is read yet.
 
     Args:
-        name: `digits` (embedded, whatever `data_dir`), or an image data set prepared for TFDS as array_record files:
+        name: `digits` (embedded, whatever `data_dir`); `ising` (drawn from a known law, likewise); or an image data set prepared for TFDS as array_record files:
             `mnist`, `cifar10`, `name/config`, `name:version`; or `binarised_` and the name of one with grey images:
             `binarised_mnist` (`data/binarised.py` says which draw that is).
         data_dir: the TFDS data directory; by default `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
@@ -136,6 +140,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
     """
     if name.startswith(binarised.PREFIX):
         return _binarised(load(name.removeprefix(binarised.PREFIX), data_dir, splits))
+    if name in known.LAWS:
+        return _known(name, splits)
     if name == digits.NAME:
         try:
             folder = digits.prepare()
@@ -150,6 +156,14 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
         copy = stored.cached(name, folder, f"images of {words}", ".npz")
         sources[split] = Source(facts.description, size, read, copy)
     return Dataset(facts.description, sources)
+
+
+def _known(name: str, splits: Mapping[str, str] | None) -> Dataset:
+    description, sources = known.describe(name), {}
+    for split, images in known.split_images(name, splits).items():
+        read = functools.partial(_take, images, np.zeros(len(images), np.int32))
+        sources[split] = Source(description, len(images), read)
+    return Dataset(description, sources, known.LAWS[name][0]())
 
 
 def _binarised(grey: Dataset) -> Dataset:

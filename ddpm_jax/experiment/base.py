@@ -103,6 +103,10 @@ class Experiment(ABC):
     def finish(self, denoise: Denoise, film: bool) -> Denoise:
         """The denoiser as the sampler is to use it: the last wrappers. `film`: its estimates will be looked at."""
 
+    def sampling_process(self, params: Any, steps: int | None) -> Process:
+        """The process whose steps back are taken in sampling."""
+        return self.process(params)
+
     def sampler_name(self, film: bool) -> str:
         """Which sampler draws."""
         return self.config.sampler.name
@@ -177,7 +181,8 @@ class Experiment(ABC):
         frames: tuple[int, ...] = (),
     ) -> tuple[Array, Film, Int[Array, " batch"]]:
         """Images as stored (uint8 levels, `[batch, *site]`), frames (x_t, x_hat) asked for, network evaluations."""
-        process, denoise, condition = self.process(params), self.denoiser(params), self.condition(labels)
+        process, denoise = self.sampling_process(params, steps), self.denoiser(params)
+        condition = self.condition(labels)
         if (weight := self.config.sampler.guidance) != 1:
             denoise = guide(denoise, weight, jnp.full_like(labels, self.description.null_condition))
         denoise, grid = self.finish(denoise, bool(frames)), self.grid(steps)

@@ -97,7 +97,7 @@ def _prediction(config: ConfigDict, silent: bool, sigma_start: float) -> None:
 
 def _objective(config: ConfigDict, silent: bool, sigma_start: float) -> None:
     name, steps, section = config.process.schedule, config.process.steps, config.objective
-    if section.name in ("likelihood", "regression"):
+    if section.name in ("likelihood", "regression", "causal_regression"):
         fail("objective.name", f"{section.name} is for an ordered process; use simple, v or bound")
     if section.times == "clean":
         fail("objective.times", "at t = 0 there is no noise to predict; use uniform")
@@ -149,9 +149,9 @@ def _sampler(config: ConfigDict, silent: bool) -> None:
         fail(f"sampler.{key}", reason)
     if not sampler.steps:
         fail("sampler.steps", "a Gaussian process has no number of steps of its own; use 100")
-    for option, plain in (("temperature", 1), ("top_k", 0), ("nucleus", 1), ("confidence_temperature", 0)):
+    for option, plain in (("order", ""), ("temperature", 1), ("top_k", 0), ("nucleus", 1), ("confidence_temperature", 0)):
         if sampler[option] != plain:
-            fail(f"sampler.{option}", f"is of an ordered process; leave it {plain}")
+            fail(f"sampler.{option}", f"is of an ordered process; leave it {plain if plain != '' else 'empty'}")
     if sampler.spacing in ("trailing", "leading") and not table:
         fail("sampler.spacing", f"{sampler.spacing} is for tables; with {process.schedule} use uniform or karras")
     if process.steps and sampler.steps > process.steps:

@@ -31,7 +31,7 @@ SPACINGS = {"uniform": lambda u: u, "quadratic": lambda u: u**2}
 """Time grids that need no noise level."""
 
 
-def order_of(config: ConfigDict, description: Description, name: str = "") -> Order:
+def order_of(config: ConfigDict, description: Description, name: str = "", chunk: int = 0) -> Order:
     """The config's order on images of this description, or another. Raises ValueError for a chunk that cannot be."""
     process = config.process
     apart = process.sites == "channels"
@@ -41,9 +41,18 @@ def order_of(config: ConfigDict, description: Description, name: str = "") -> Or
         description.space,
         description.channels,
         apart,
-        process.chunk or count,
+        chunk or process.chunk or count,
         process.order_seed,
     )
+
+
+def sampling_order(config: ConfigDict, description: Description, steps: int | None = None) -> Order:
+    """The order in which samples are revealed: the process's, or `sampler.order` in groups that make `steps` steps."""
+    own = order_of(config, description)
+    if not config.sampler.order:
+        return own
+    count = steps or config.sampler.steps or own.count
+    return order_of(config, description, config.sampler.order, -(-own.count // min(count, own.count)))
 
 
 def sampling_grid(config: ConfigDict, order: Order, steps: int | None = None) -> np.ndarray:
@@ -138,9 +147,15 @@ class OrderedExperiment(Experiment):
         """What is minimised."""
         return losses.OBJECTIVES[self.config.objective.name](objective_options(self.config, self.steps))
 
+    def sampling_process(self, params: Any, steps: int | None) -> Ordered:
+        """The process, or one of the order that samples are to be revealed in."""
+        if not self.config.sampler.order:
+            return self.process(params)
+        return self._ordered(sampling_order(self.config, self.description, steps), "linear")
+
     def grid(self, steps: int | None = None) -> np.ndarray:
         """The sampler's time grid, of `steps` intervals if given."""
-        return sampling_grid(self.config, self.order, steps)
+        return sampling_grid(self.config, sampling_order(self.config, self.description, steps), steps)
 
     def finish(self, denoise: Denoise, film: bool) -> Denoise:
         """Temperature, and the truncation of unlikely levels."""

@@ -8,13 +8,14 @@ from ml_collections import ConfigDict
 from ddpm_jax import models, samplers
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import HEADS, LIKELY
-from ddpm_jax.errors import fail
+from ddpm_jax.errors import fail, nearest
 from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, model_options, sampler_options
-from ddpm_jax.experiment.ordered import SPACINGS, input_shape, order_of, sampling_grid, sites_of
-from ddpm_jax.processes.orders import INDEPENDENT, RANDOM
+from ddpm_jax.experiment.ordered import SPACINGS, input_shape, order_of, sampling_grid, sampling_order, sites_of
+from ddpm_jax.processes.orders import INDEPENDENT, ORDERS, RANDOM
 from ddpm_jax.schedules.keeping import KEEPS
 
-OBJECTIVES = ("bound", "likelihood", "regression")
+OBJECTIVES = ("bound", "likelihood", "regression", "causal_regression")
+ONE_PASS = ("likelihood", "causal_regression")
 LEAST_TIME = 1e-5
 TIMES = ("uniform", "stratified", "importance", "clean")
 
@@ -87,16 +88,17 @@ def _objective(config: ConfigDict) -> None:
     likely, causal = model.prediction in LIKELY, model.name in models.CAUSAL
     if section.name not in OBJECTIVES:
         fail("objective.name", f"{section.name} weighs noise levels; choose from {', '.join(OBJECTIVES)}")
-    if likely == (section.name == "regression"):
+    if likely == (section.name in ("regression", "causal_regression")):
         better = "bound or likelihood" if likely else "regression"
         fail("objective.name", f"{section.name} does not train the prediction {model.prediction}; use {better}")
-    if section.name == "likelihood" and not causal:
+    if section.name in ONE_PASS and not causal:
+        better = "bound" if likely else "regression"
         fail(
             "objective.name",
-            f"{model.name} would see the answers: only a causal network learns all at once; use bound",
+            f"{model.name} would see the answers: only a causal network learns all at once; use {better}",
         )
-    if (section.name == "likelihood") != (section.times == "clean"):
-        better = "clean" if section.name == "likelihood" else "stratified"
+    if (section.name in ONE_PASS) != (section.times == "clean"):
+        better = "clean" if section.name in ONE_PASS else "stratified"
         fail("objective.times", f"{section.times} does not go with the objective {section.name}; use {better}")
     if section.times not in TIMES:
         fail("objective.times", f"{section.times} is of noise levels; choose from {', '.join(TIMES[:3])}")
@@ -106,11 +108,17 @@ def _objective(config: ConfigDict) -> None:
 
 def _sampler(config: ConfigDict) -> None:
     sampler, process = config.sampler, config.process
+    if sampler.order and process.order not in RANDOM:
+        fail("sampler.order", f"a network of the order {process.order} knows that one alone; leave it empty")
+    if sampler.order not in ("", *ORDERS):
+        fail("sampler.order", f"unknown name {sampler.order!r}; {nearest(sampler.order, ORDERS)}")
+    if sampler.order and sampler.name == "confidence":
+        fail("sampler.order", "confidence chooses the order itself; leave it empty")
     refusal: Any = samplers.refusal(
         sampler.name,
         sampler_options(config),
         process="ordered",
-        independent=process.order == INDEPENDENT,
+        independent=(sampler.order or process.order) == INDEPENDENT,
         exchangeable=process.order in RANDOM,
         causal=config.model.name in models.CAUSAL,
     )
@@ -166,6 +174,10 @@ def check_data(config: ConfigDict, description: Description) -> None:
             "sampler.steps",
             f"{config.sampler.steps} is more than the {order.groups} groups of {order.chunk} there are; 0 is one each",
         )
+    if config.sampler.order:
+        order = sampling_order(config, description)
+        if order.groups and config.sampler.steps not in (0, order.groups):
+            fail("sampler.steps", f"{config.sampler.steps} steps in groups of {order.chunk} are {order.groups}; use that")
     grid = sampling_grid(config, order)
     if not (np.diff(grid) < 0).all():
         fail(

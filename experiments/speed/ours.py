@@ -4,14 +4,13 @@ A training step is the one of `ddpm_jax.train`, several in a dispatch, with the 
 samples and bounds are those of the sample and evaluate commands, each one compiled program.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import worker
 from cases import Case, product_flops
 
-from ddpm_jax import command
+from ddpm_jax import command, flops
 
 IMAGES = 1024
 """Random images to train on, which live on the device."""
@@ -73,39 +72,9 @@ def counts(case: Case, experiment: Any) -> dict[str, Any]:
     compiler: Any = traced.lower().cost_analysis() or {}
     return {
         "parameters": parameter_count(params),
-        "flops": products(traced.jaxpr),
+        "flops": flops.of_jaxpr(traced.jaxpr),
         "compiler_flops": compiler.get("flops"),
     }
-
-
-def products(jaxpr: Any) -> float:
-    """FLOPs of the matrix products and convolutions of a traced function, two for a multiplication and its addition.
-
-    Counted as PyTorch's `FlopCounterMode` does, which leaves all else out and takes a convolution's border as whole.
-    """
-    total = 0.0
-    for step in jaxpr.eqns:
-        if step.primitive.name == "dot_general":
-            (contracted, _), _ = step.params["dimension_numbers"]
-            shape = step.invars[0].aval.shape
-            total += 2.0 * step.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
-        elif step.primitive.name == "conv_general_dilated":
-            kernel, numbers = step.invars[1].aval, step.params["dimension_numbers"]
-            total += 2.0 * step.outvars[0].aval.size * kernel.size / kernel.shape[numbers.rhs_spec[0]]
-        elif step.primitive.name == "canonical_convolution":  # of ddpm_jax.models.convolution
-            kernel = step.invars[1].aval
-            total += 2.0 * step.outvars[0].aval.size * kernel.size / kernel.shape[-1]
-        else:
-            times = step.params.get("length", 1) if step.primitive.name == "scan" else 1
-            total += times * sum(map(products, _inner(step.params)))
-    return total
-
-
-def _inner(params: dict[str, Any]) -> list[Any]:
-    """The traced functions among the parameters of a step."""
-    values = [item for value in params.values() for item in (value if isinstance(value, list | tuple) else [value])]
-    traced = [getattr(value, "jaxpr", value) for value in values]
-    return [value for value in traced if hasattr(value, "eqns")]
 
 
 class Ours(worker.Measured):
