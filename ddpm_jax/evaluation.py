@@ -71,17 +71,8 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
     evaluation, kind = experiment.config.evaluation, experiment.likelihood_kind
     figures: dict[str, Any] = {}
     if kind:
-        each = plan.each(experiment.likelihood, experiment.config.sampler.batch)
         for split in ("train", "test"):
-            rows = rows_of(dataset.split(split), evaluation.likelihood_images)
-            terms = each(params, rows, bar(f"bits per dimension, {split}"))
-            dimensions = experiment.description.dimensions
-            figure = bits_per_dimension(terms.total, dimensions, kind)
-            parts = {
-                part.name: bits_per_dimension(getattr(terms, part.name), dimensions, kind).value
-                for part in dataclasses.fields(terms)
-            }
-            figures[split] = {**_kept(figure), "parts": parts}
+            figures[split] = _likelihood(experiment, plan, params, dataset, split, bar)
         figures.update(experiment.likelihood_facts())
     for name, measure in experiment.measures().items():
         figures[name] = _measured(experiment, plan, params, dataset, measure, bar)
@@ -96,6 +87,23 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
         "floors": {name: _kept(line) for name, line in floors.items()},
         "unit": "bits per dimension",
     }
+
+
+def _likelihood(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, split: str, bar: Bar
+) -> dict[str, Any] | None:
+    """Bits per dimension of a split with their parts; None for a model that gives images no probability."""
+    kind, dimensions = experiment.likelihood_kind, experiment.description.dimensions
+    if not kind:
+        return None
+    each = plan.each(experiment.likelihood, experiment.config.sampler.batch)
+    rows = rows_of(dataset.split(split), experiment.config.evaluation.likelihood_images)
+    terms = each(params, rows, bar(f"bits per dimension, {split}"))
+    parts = {
+        part.name: bits_per_dimension(getattr(terms, part.name), dimensions, kind).value
+        for part in dataclasses.fields(terms)
+    }
+    return {**_kept(bits_per_dimension(terms.total, dimensions, kind)), "parts": parts}
 
 
 def _kept(figure: Likelihood) -> dict[str, Any]:
@@ -225,24 +233,25 @@ def history(
     steps: Sequence[int],
     flops_per_step: float,
     dataset: Dataset,
+    result: dict[str, Any],
     bar: Bar,
 ) -> list[dict[str, Any]]:
-    """Likelihood and quality at each of these kept steps: what a training budget buys, from one run."""
-    points = []
+    """Likelihood and quality at each of these kept steps: what a training budget buys, from one run.
+
+    `result` has the figures of one of them, as `evaluate` gives them.
+    """
+    points, config, count = [], experiment.config, samples_to_measure(experiment.config, dataset)
     for step in steps:
-        params = params_at(step)
-        figures, config = likelihoods(experiment, plan, params, dataset, bar), experiment.config
-        count = samples_to_measure(config, dataset)
-        images, _, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar(f"samples of step {step}"))
-        points.append(
-            {
-                "step": step,
-                "images_seen": step * config.data.batch,
-                "training_flops": step * flops_per_step,
-                "likelihood": figures.get("test"),
-                "quality": quality(experiment, images, dataset)["samples"],
-            }
-        )
+        if step == result["evaluated"]["step"]:
+            figures, measured = result["likelihood"].get("test"), result["quality"]["samples"]
+        else:
+            params = params_at(step)
+            figures = _likelihood(experiment, plan, params, dataset, "test", bar)
+            draw = sampler(experiment, plan)
+            images, _, _ = draw(params, config.seed, count, progress=bar(f"samples of step {step}"))
+            measured = quality(experiment, images, dataset)["samples"]
+        seen = {"step": step, "images_seen": step * config.data.batch, "training_flops": step * flops_per_step}
+        points.append({**seen, "likelihood": figures, "quality": measured})
     return points
 
 

@@ -133,6 +133,7 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
                     checkpoints.steps,
                     job.count_flops(),
                     dataset,
+                    figures,
                     screen.bar,
                 )
             runs.write_result(folder, figures)
