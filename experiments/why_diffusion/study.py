@@ -61,7 +61,8 @@ def _noise(prediction: str, schedule: str = "vp") -> Callable[[ConfigDict], None
         config.model.prediction = prediction
         config.objective.name = {"epsilon": "simple"}.get(prediction, prediction)
         config.objective.times = "stratified"
-        config.sampler.name = "first_order"
+        config.sampler.name = "dpm_2m"
+        config.sampler.spacing = "quadratic"
         config.sampler.eta = 0.0
         config.sampler.steps = _sites(config)
 
@@ -187,9 +188,10 @@ def sweep(argument: str = "digits") -> Iterator[dict[str, Any]]:
     for arm in ARMS_OF[tier]:
         member = {"argument": f"{tier}/{arm}"}
         if kind == "rates":
+            half = {"training.flops": get_config(f"{tier}/{arm}").training.flops / 2, "training.keep_every": 0}
             small = {"evaluation.at_end": False, "evaluation.pictures": False, "evaluation.history": False}
             for rate in TRIALS[tier]:
-                yield {**member, "optimizer.learning_rate": rate, "training.keep_every": 0, **small}
+                yield {**member, "optimizer.learning_rate": rate, **half, **small}
         elif kind == "data":
             for images in (100, 1000):
                 yield {**member, "name": f"{arm} on {images}", "data.splits.train": f"train[:{images}]"} | {
