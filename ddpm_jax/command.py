@@ -4,6 +4,7 @@ Only light imports at the top, so that `--help` answers at once.
 """
 
 import argparse
+import contextlib
 import errno
 import hashlib
 import importlib.util
@@ -13,7 +14,7 @@ import platform
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -118,15 +119,26 @@ def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argpars
     from ddpm_jax import configuration
 
     known = configuration.flatten(configuration.base())
-    overrides = [_checked(word, known) for word in overrides]
-    config = _load(options.config)
+    overrides = [checked(word, known) for word in overrides]
+    return options, load_config(options.config, overrides), overrides
+
+
+def load_config(file: str, overrides: Sequence[str]) -> Any:
+    """The config of `FILE.py` or `FILE.py:argument`, with overrides that `checked` returned put in.
+
+    Raises:
+        UserError: the file, a type or a value (`configuration.check_values`) is wrong.
+    """
+    from ddpm_jax import configuration
+
+    config = _load(file)
     configuration.check_types(config)
-    config = _changed(config, overrides, known)
+    config = _changed(config, list(overrides), configuration.flatten(configuration.base()))
     configuration.check_values(config)
-    return options, config, overrides
+    return config
 
 
-def _checked(override: str, known: dict[str, Any]) -> str:
+def checked(override: str, known: dict[str, Any]) -> str:
     """An override as `--config.section.key=value`. Raises UserError for a key or a value that is not there."""
     key, equals, value = override.removeprefix("--config.").partition("=")
     if key not in known:
@@ -144,7 +156,24 @@ def _load(file: str) -> Any:
     """What `get_config` of `FILE.py` or `FILE.py:argument` returns."""
     from ml_collections import ConfigDict
 
-    name, colon, argument = file.partition(":")
+    _, colon, argument = file.partition(":")
+    space = read_file(file)
+    if not callable(space.get("get_config")):
+        raise UserError(f"--config={file}: the file has no function get_config(); see ddpm_jax.configuration")
+    with users_code(file):
+        config = space["get_config"](*([argument] if colon else []))
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={file}: get_config() must return the ConfigDict of ddpm_jax.base.base()")
+    return config
+
+
+def read_file(file: str) -> dict[str, Any]:
+    """The names that the config file `FILE.py`, or `FILE.py:argument`, defines.
+
+    Raises:
+        UserError: there is no such file, or it does not run.
+    """
+    name = file.partition(":")[0]
     path = Path(name)
     try:
         content = path.read_bytes()
@@ -155,21 +184,24 @@ def _load(file: str) -> Any:
             raise UserError(f"--config: there is no file {name}; {hint}") from error
         raise UserError(f"--config: {name} cannot be read ({error.strerror}); give a .py file") from error
     space: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
-    try:
+    with users_code(file):
         exec(compile(content, str(path), "exec"), space)
-        if not callable(space.get("get_config")):
-            raise UserError(f"--config={file}: the file has no function get_config(); see ddpm_jax.configuration")
-        config = space["get_config"](*([argument] if colon else []))
+    return space
+
+
+@contextlib.contextmanager
+def users_code(file: str) -> Iterator[None]:
+    """Whatever the user's Python file raises inside, `sys.exit()` included, is a UserError that names its line."""
+    try:
+        yield
     except (UserError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # whatever the user's Python file raises, sys.exit() included
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    except BaseException as error:
+        path = file.partition(":")[0]
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(Path(path))]
         where = f" line {frames[-1].lineno}:" if frames else ""
         message = f"--config={file}:{where} {type(error).__name__}: {_one_line(error)[:300]}"
         raise UserError(message) from error
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={file}: get_config() must return the ConfigDict of ddpm_jax.base.base()")
-    return config
 
 
 def _changed(config: Any, overrides: list[str], known: dict[str, Any]) -> Any:

@@ -4,7 +4,6 @@ A run's folder holds all that its result depends on: `config.json`, `checkpoints
 and the pictures.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -34,8 +33,7 @@ def default_folder(config_file: str, overrides: Sequence[str], config: ConfigDic
     if argument:
         name += "_" + re.sub("[^A-Za-z0-9_.]+", "-", argument)
     if overrides:
-        kept = configuration.result_keys(config)
-        name += "-" + hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+        name += "-" + configuration.digest(config)[:8]
     return Path("runs") / name
 
 
