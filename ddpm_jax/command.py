@@ -37,7 +37,7 @@ MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoReturn:
-    """Run a command: exit code 0, or 2 with one line where the user can mend it, or 130 where they stopped it."""
+    """Run a command: exit code 0, or the UserError's (2) with its one line, or 130 where the user stopped it."""
     if getattr(main, "__module__", "") == "__main__":  # this process is the command's own, to begin again as it likes
         _ask_for_huge_pages()
     warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"  # type: ignore[assignment]
@@ -45,7 +45,7 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
         main(sys.argv[1:])
         sys.stdout.flush()
     except UserError as error:
-        _end(error)
+        _end(error, error.code)
     except KeyboardInterrupt:
         print(f"\n{stopped}", file=sys.stderr)
         sys.exit(130)
@@ -75,9 +75,9 @@ def _ask_for_huge_pages() -> None:
         return
 
 
-def _end(message: object) -> NoReturn:
+def _end(message: object, code: int = UserError.code) -> NoReturn:
     print(f"error: {_one_line(message)}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _one_line(message: object) -> str:

@@ -148,7 +148,8 @@ def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise UserError(f"--config={config_file}: sweep is not a function; see ddpm_jax.sweeping")
     takes = bool(inspect.signature(sweep).parameters)
     with command.users_code(config_file):
-        all_changes = list(itertools.islice(sweep(*([argument] if takes and argument else [])) or (), MOST + 1))
+        asked: Any = sweep(*([argument] if takes and argument else []))
+        all_changes = list(itertools.islice(asked or (), MOST + 1))
     if not 0 < len(all_changes) <= MOST:
         many = f"more than {MOST} members" if all_changes else "no member"
         raise UserError(f"--config={config_file}: sweep() yields {many}")
