@@ -102,6 +102,20 @@ def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argpars
     The options of the parser stand beside `--config=FILE.py` and any number of overrides. The config's keys, types and
     values are checked, which is quick; `configuration.check` checks its names too.
     """
+    others, overrides = split(arguments)
+    options = parse(parser, others)
+    if not options.config:
+        raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
+
+    from ddpm_jax import configuration
+
+    known = configuration.flatten(configuration.base())
+    overrides = [checked(word, known) for word in overrides]
+    return options, load_config(options.config, overrides), overrides
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of a command line that are no overrides of the config, and the overrides."""
     overrides, others = [], []
     waiting = list(arguments)
     while waiting:
@@ -112,15 +126,7 @@ def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argpars
         if "=" not in word and waiting and not waiting[0].startswith("--"):
             word = f"{word}={waiting.pop(0)}"
         overrides.append(word)
-    options = parse(parser, others)
-    if not options.config:
-        raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
-
-    from ddpm_jax import configuration
-
-    known = configuration.flatten(configuration.base())
-    overrides = [checked(word, known) for word in overrides]
-    return options, load_config(options.config, overrides), overrides
+    return others, overrides
 
 
 def load_config(file: str, overrides: Sequence[str]) -> Any:

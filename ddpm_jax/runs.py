@@ -55,7 +55,9 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
                 f"{folder} holds a run of another config; choose another --workdir, or undo: {'; '.join(different)}"
             )
         return True
-    started = re.compile(rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.part")  # another process is at it, or was killed
+    started = re.compile(
+        rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.part"
+    )  # another process is at it, or was killed
     if folder.is_dir() and not all(started.fullmatch(file.name) for file in folder.iterdir()):
         raise UserError(f"{folder} is not empty and not a run folder; choose another --workdir")
     return False
