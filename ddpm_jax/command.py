@@ -196,11 +196,14 @@ def read_file(file: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def users_code(file: str) -> Iterator[None]:
-    """Whatever the user's Python file raises inside, `sys.exit()` included, is a UserError that names its line."""
+def users_code(file: str, *meant: type[Exception]) -> Iterator[None]:
+    """Whatever the user's Python file raises inside, `sys.exit()` included, is a UserError that names its line.
+
+    Exceptions that are `meant` are let through.
+    """
     try:
         yield
-    except (UserError, KeyboardInterrupt):
+    except (UserError, KeyboardInterrupt, *meant):
         raise
     except BaseException as error:
         path = file.partition(":")[0]

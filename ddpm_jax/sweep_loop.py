@@ -56,7 +56,8 @@ def run(
 
     Raises:
         KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP came. The runs have been stopped.
-        UserError: the disk is full or cannot be written. Runs that could go on have ended.
+        UserError: the disk is full or cannot be written, or `members` or `ended` raised it. What was running went on
+            to its end.
     """
     from tqdm import tqdm
 
@@ -124,14 +125,21 @@ class _Loop:
             failure = Failure(member, worker.last_words(), worker.log)
             self.failures.append(failure)
             if any(words in failure.line for words in FULL):
-                self.obstacle = self.obstacle or str(failure)
+                self._give_up(str(failure))
             self._end(member, f"failed: {failure.line}", good=False)
 
     def _end(self, member: Member, words: str = "", good: bool = True) -> None:
         if words:
             self._bar.write(f"{member.name}: {words}")
         self._bar.update()
-        self._ended(member, good)
+        try:
+            self._ended(member, good)
+        except UserError as error:
+            self._give_up(str(error))
+
+    def _give_up(self, words: str) -> None:
+        """Start nothing more; what runs goes on to its end."""
+        self.obstacle = self.obstacle or words
 
     def _wait(self, member: Member) -> None:
         self._waiting.append(member)
@@ -144,14 +152,18 @@ class _Loop:
         for index, share in enumerate(self._shares):
             if index in self._workers or share.cores & used or self.obstacle:
                 continue
-            member = self._next()
+            try:
+                member = self._next()
+            except UserError as error:
+                self._give_up(str(error))
+                return
             if member is None:
                 return
             log = self._root / LOGS / f"{member.name}.txt"
             try:
                 self._workers[index] = Worker(member, share, log)
             except OSError as error:
-                self.obstacle = f"{log}: {error.strerror}"
+                self._give_up(f"{log}: {error.strerror}")
 
     def _next(self) -> Member | None:
         """A member that is neither finished nor another process's."""

@@ -122,7 +122,7 @@ class Worker:
             os.killpg(self._process.pid, number)
 
     def last_words(self) -> str:
-        """Why it failed: the line of its error if it told one, else the signal that ended it, or the log's last line."""
+        """Why it failed: its error's line if it told one, else the signal that ended it, or the log's last line."""
         code = self.code() or 0
         lines = last_lines(self.log)
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
