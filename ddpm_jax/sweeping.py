@@ -49,8 +49,8 @@ class Member:
     changes: Mapping[str, Any]
 
     def command(self, python: str = sys.executable) -> list[str]:
-        """The command line that trains it, or goes on with it."""
-        words = [f"--config={self.config_file}", *self.overrides, f"--workdir={self.folder}"]
+        """The command line that trains it, or goes on with it, or does nothing if it is finished."""
+        words = [f"--config={self.config_file}", *self.overrides, f"--workdir={self.folder}", "--once"]
         return [python, "-m", "ddpm_jax.train", *words]
 
 
