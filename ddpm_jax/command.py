@@ -4,6 +4,7 @@ Only light imports at the top, so that `--help` answers at once.
 """
 
 import argparse
+import contextlib
 import errno
 import hashlib
 import importlib.util
@@ -13,7 +14,7 @@ import platform
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,7 +37,7 @@ MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoReturn:
-    """Run a command: exit code 0, or 2 with one line where the user can mend it, or 130 where they stopped it."""
+    """Run a command: exit code 0, or the UserError's (2) with its one line, or 130 where the user stopped it."""
     if getattr(main, "__module__", "") == "__main__":  # this process is the command's own, to begin again as it likes
         _ask_for_huge_pages()
     warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"  # type: ignore[assignment]
@@ -44,7 +45,7 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
         main(sys.argv[1:])
         sys.stdout.flush()
     except UserError as error:
-        _end(error)
+        _end(error, error.code)
     except KeyboardInterrupt:
         print(f"\n{stopped}", file=sys.stderr)
         sys.exit(130)
@@ -74,9 +75,9 @@ def _ask_for_huge_pages() -> None:
         return
 
 
-def _end(message: object) -> NoReturn:
+def _end(message: object, code: int = UserError.code) -> NoReturn:
     print(f"error: {_one_line(message)}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _one_line(message: object) -> str:
@@ -101,6 +102,20 @@ def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argpars
     The options of the parser stand beside `--config=FILE.py` and any number of overrides. The config's keys, types and
     values are checked, which is quick; `configuration.check` checks its names too.
     """
+    others, overrides = split(arguments)
+    options = parse(parser, others)
+    if not options.config:
+        raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
+
+    from ddpm_jax import configuration
+
+    known = configuration.flatten(configuration.base())
+    overrides = [checked(word, known) for word in overrides]
+    return options, load_config(options.config, overrides), overrides
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of a command line that are no overrides of the config, and the overrides."""
     overrides, others = [], []
     waiting = list(arguments)
     while waiting:
@@ -111,22 +126,25 @@ def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argpars
         if "=" not in word and waiting and not waiting[0].startswith("--"):
             word = f"{word}={waiting.pop(0)}"
         overrides.append(word)
-    options = parse(parser, others)
-    if not options.config:
-        raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
+    return others, overrides
 
+
+def load_config(file: str, overrides: Sequence[str]) -> Any:
+    """The config of `FILE.py` or `FILE.py:argument`, with overrides that `checked` returned put in.
+
+    Raises:
+        UserError: the file, a type or a value (`configuration.check_values`) is wrong.
+    """
     from ddpm_jax import configuration
 
-    known = configuration.flatten(configuration.base())
-    overrides = [_checked(word, known) for word in overrides]
-    config = _load(options.config)
+    config = _load(file)
     configuration.check_types(config)
-    config = _changed(config, overrides, known)
+    config = _changed(config, list(overrides), configuration.flatten(configuration.base()))
     configuration.check_values(config)
-    return options, config, overrides
+    return config
 
 
-def _checked(override: str, known: dict[str, Any]) -> str:
+def checked(override: str, known: dict[str, Any]) -> str:
     """An override as `--config.section.key=value`. Raises UserError for a key or a value that is not there."""
     key, equals, value = override.removeprefix("--config.").partition("=")
     if key not in known:
@@ -144,7 +162,24 @@ def _load(file: str) -> Any:
     """What `get_config` of `FILE.py` or `FILE.py:argument` returns."""
     from ml_collections import ConfigDict
 
-    name, colon, argument = file.partition(":")
+    _, colon, argument = file.partition(":")
+    space = read_file(file)
+    if not callable(space.get("get_config")):
+        raise UserError(f"--config={file}: the file has no function get_config(); see ddpm_jax.configuration")
+    with users_code(file):
+        config = space["get_config"](*([argument] if colon else []))
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={file}: get_config() must return the ConfigDict of ddpm_jax.base.base()")
+    return config
+
+
+def read_file(file: str) -> dict[str, Any]:
+    """The names that the config file `FILE.py`, or `FILE.py:argument`, defines.
+
+    Raises:
+        UserError: there is no such file, or it does not run.
+    """
+    name = file.partition(":")[0]
     path = Path(name)
     try:
         content = path.read_bytes()
@@ -155,21 +190,27 @@ def _load(file: str) -> Any:
             raise UserError(f"--config: there is no file {name}; {hint}") from error
         raise UserError(f"--config: {name} cannot be read ({error.strerror}); give a .py file") from error
     space: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
-    try:
+    with users_code(file):
         exec(compile(content, str(path), "exec"), space)
-        if not callable(space.get("get_config")):
-            raise UserError(f"--config={file}: the file has no function get_config(); see ddpm_jax.configuration")
-        config = space["get_config"](*([argument] if colon else []))
-    except (UserError, KeyboardInterrupt):
+    return space
+
+
+@contextlib.contextmanager
+def users_code(file: str, *meant: type[Exception]) -> Iterator[None]:
+    """Whatever the user's Python file raises inside, `sys.exit()` included, is a UserError that names its line.
+
+    Exceptions that are `meant` are let through.
+    """
+    try:
+        yield
+    except (UserError, KeyboardInterrupt, *meant):
         raise
-    except BaseException as error:  # whatever the user's Python file raises, sys.exit() included
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    except BaseException as error:
+        path = file.partition(":")[0]
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(Path(path))]
         where = f" line {frames[-1].lineno}:" if frames else ""
         message = f"--config={file}:{where} {type(error).__name__}: {_one_line(error)[:300]}"
         raise UserError(message) from error
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={file}: get_config() must return the ConfigDict of ddpm_jax.base.base()")
-    return config
 
 
 def _changed(config: Any, overrides: list[str], known: dict[str, Any]) -> Any:

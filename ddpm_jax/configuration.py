@@ -4,6 +4,7 @@ A config file takes `base.base()`, changes some of it and returns it. Values kee
 and a type are all that an override can change. Checks raise `UserError` with one line that starts with the key.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -58,6 +59,11 @@ def result_keys(config: ConfigDict) -> dict[str, Any]:
     """The dotted keys and values that change what a run computes."""
     flat = flatten(config)
     return {key: flat[key] for key in flat if not any(f"{key}.".startswith(f"{same}.") for same in SAME_RESULT)}
+
+
+def digest(config: ConfigDict) -> str:
+    """The hexadecimal SHA-256 of all that changes what a run computes: runs that share it are the same run."""
+    return hashlib.sha256(json.dumps(result_keys(config), sort_keys=True).encode()).hexdigest()
 
 
 def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:

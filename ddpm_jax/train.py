@@ -28,6 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         const=str(profiling.STEPS),
         help=f"record N steps (default {profiling.STEPS}) and print where a step's time goes",
     )
+    parser.add_argument("--once", action="store_true", help="do nothing if the run is finished already")
     parser.add_argument("--print_config", action="store_true", help="print the resolved config as JSON and stop")
     options, config, overrides = command.parse_with_config(parser, arguments)
     profile = profiling.steps_to_record(options.profile)
@@ -38,15 +39,18 @@ def main(arguments: Sequence[str]) -> None:
         return
     from ddpm_jax import configuration, runs
 
-    command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then
-    configuration.check(config)
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
     folder = Path(options.workdir) if options.workdir else runs.default_folder(options.config, overrides, config)
-    train(config, folder, profile)
+    if options.once and runs.finished(folder):
+        print(f"{folder} is finished")
+        return
+    command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then
+    configuration.check(config)
+    train(config, folder, profile, options.once)
 
 
-def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
+def train(config: Any, folder: Path, profile: int = 0, once: bool = False) -> dict[str, Any]:
     """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
 
     With `profile`, so many steps are recorded into `folder/profile`; the run's numbers do not depend on it.
@@ -54,8 +58,9 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
     Raises:
         UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
             that is not finite.
+        Busy: another process trains in the folder, or, with `once`, has just finished the run.
     """
-    from ddpm_jax import configuration, data, devices, evaluation, runs, screen
+    from ddpm_jax import configuration, data, devices, evaluation, locks, runs, screen
     from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
@@ -71,12 +76,13 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
     known = runs.check_folder(folder, config)
+    if screen.speaks():
+        locks.check_free(folder)
     experiment = make(config, dataset.description)
     job = make_job(experiment, plan, dataset)
-    if not known:
-        runs.make_folder(folder, config)
     limits, logging = config.training, config.logging
     with (
+        runs.claim(folder, config, once),
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):
@@ -86,7 +92,8 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
             f"{'going on with' if known and start else 'training in'} {folder} from step {start}: "
             f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
         )
-        log = Log(folder, config.to_dict(), logging.wandb, logging.project, logging.group, logging.tensorboard, start)
+        trackers = logging.wandb, logging.project, logging.group, logging.tensorboard
+        log = Log(folder, config.to_dict(), *trackers, start, runs.identity(folder, config))
         stack.callback(log.close)
         peak = devices.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
         display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak)
@@ -139,6 +146,7 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
             runs.write_result(folder, figures)
             log.scalars(int(state.step), evaluation.headline(figures))
             result.update(figures)
+    result[runs.FINISHED] = True
     screen.say(screen.summary(result, [*pictures.values(), folder / runs.RESULT, folder / "metrics.jsonl"]))
     return result
 
