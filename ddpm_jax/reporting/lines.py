@@ -1,0 +1,70 @@
+"""The lines of the plots: what is read of each run, put together by group."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ddpm_jax.reporting.groups import Group, Point, line
+from ddpm_jax.reporting.ledger import Run
+
+PLOTTED = {"kl": "KL divergence, nats", "total_variation": "total variation", "frechet": "Frechet distance"}
+"""Qualities that are plotted, and what their axis says; all are better where lower."""
+
+Rows = Iterable[tuple[Any, float | None, float | None]]
+Lines = dict[str, list[Point]]
+"""By label of the group; groups without any point are not there."""
+
+
+def of_groups(groups: Sequence[Group], rows: Callable[[Run], Rows]) -> Lines:
+    """A line for each group that has points."""
+    found = {one.label: line(one, rows) for one in groups}
+    return {label: points for label, points in found.items() if points}
+
+
+def training(groups: Sequence[Group], name: str, against: str) -> Lines:
+    """A number of the log (`loss`, `validation_loss`) against `images_seen` or `training_flops`."""
+
+    def rows(run: Run) -> Rows:
+        steps, end = run.figures.get("steps"), run.figures.get(against)
+        if not steps or not end or not steps.value:
+            return []
+        return [(row["step"], row["step"] * end.value / steps.value, row[name]) for row in run.log if name in row]
+
+    return of_groups(groups, rows)
+
+
+def quality(groups: Sequence[Group], name: str, against: str) -> Lines:
+    """Quality against `network_evaluations_per_sample` or `flops_per_sample`, over numbers of sampler steps.
+
+    A run without a curve is a single point, its own sampler's.
+    """
+
+    def rows(run: Run) -> Rows:
+        if run.curve:
+            return [(at.get("steps"), at.get(against), (at.get("quality") or {}).get(name)) for at in run.curve]
+        cost = run.figures.get("evaluations" if against.startswith("network") else against)
+        figure = run.figures.get(name)
+        return [("own", cost.value, figure.value)] if cost and figure else []
+
+    return of_groups(groups, rows)
+
+
+def history(groups: Sequence[Group], name: str) -> Lines:
+    """Quality of the kept checkpoints against training FLOPs."""
+    return of_groups(
+        groups,
+        lambda run: [
+            (at.get("step"), at.get("training_flops"), (at.get("quality") or {}).get(name)) for at in run.history
+        ],
+    )
+
+
+def history_of_likelihood(groups: Sequence[Group], kind: str) -> Lines:
+    """Bits per dimension of one kind at the kept checkpoints against training FLOPs."""
+
+    def rows(run: Run) -> Rows:
+        for at in run.history:
+            figure: Mapping[str, Any] = at.get("likelihood") or {}
+            if figure.get("kind") == kind:
+                yield at.get("step"), at.get("training_flops"), figure.get("value")
+
+    return of_groups(groups, rows)
