@@ -1,7 +1,7 @@
 """Gather the results of runs into one report: tables with intervals over seeds, plots, pictures.
 
     python -m ddpm_jax.report runs/study_sweep
-    python -m ddpm_jax.report runs/digits_ddpm runs/digits_masked --output=DIR --published=experiments/published/ordered.json
+    python -m ddpm_jax.report runs/digits_ddpm runs/digits_masked --published='experiments/published/*.json'
 
 RUNS are run folders, or folders that hold some. Runs that differ by their seed only are one line. Writes report.md,
 report.html (one file that needs no other), table.csv and PNG pictures.

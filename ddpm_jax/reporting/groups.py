@@ -106,7 +106,8 @@ def estimate(figures: Sequence[Figure]) -> Estimate | None:
 def line(group: Group, rows: Callable[[Run], Iterable[tuple[Any, float | None, float | None]]]) -> list[Point]:
     """A line of a plot: means over the runs of a group.
 
-    `rows` gives of a run (what is the same in all runs, such as the step; x; y). Values that are missing or not finite are left out.
+    `rows` gives of a run (what is the same in all runs, such as the step; x; y). Values that are missing or not finite
+    are left out.
     """
     gathered: dict[Any, list[tuple[float, float]]] = {}
     for run in group.runs:

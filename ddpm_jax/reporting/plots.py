@@ -8,9 +8,7 @@ from typing import Any
 
 from ddpm_jax.files import write_bytes
 from ddpm_jax.reporting.groups import Point
-
-LARGEST = 300_000
-"""Bytes of a picture at most."""
+from ddpm_jax.reporting.png import fitting
 
 PALETTE = (
     *("#332288", "#CC6677", "#117733", "#88CCEE", "#AA4499"),
@@ -19,8 +17,8 @@ PALETTE = (
 """Paul Tol's muted colours, which those who confuse red and green tell apart, and black."""
 
 MARKERS, DASHES = "osD^vPX<>p", ("-", "--", "-.", ":")
-WIDTH, HEIGHT, DOTS = 9.2, 3.7, (120, 100, 80, 60, 45)
-"""Inches of a plot and of a row of panels; dots an inch, as many as the size of the file allows."""
+WIDTH, HEIGHT, DOTS = 9.2, 3.7, 120
+"""Inches of a plot and of a row of panels; dots an inch."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ def styles(labels: Sequence[str]) -> dict[str, Style]:
 def draw(path: Path, panels: Sequence[Panel], known: Mapping[str, Style]) -> Path:
     """A PNG with the panels in rows of two and one legend below."""
     from matplotlib.figure import Figure
+    from PIL import Image
 
     rows, columns = -(-len(panels) // 2), min(2, len(panels))
     labels = [label for label in known if any(label in panel.lines for panel in panels)]
@@ -82,12 +81,10 @@ def draw(path: Path, panels: Sequence[Panel], known: Mapping[str, Style]) -> Pat
         frameon=False,
         handlelength=3.2,
     )
-    for dots in DOTS:
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=dots)
-        if content.tell() <= LARGEST:
-            break
-    write_bytes(path, content.getvalue())
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DOTS)
+    with Image.open(content) as image:
+        write_bytes(path, fitting(image.convert("RGB")))
     return path
 
 

@@ -1,6 +1,5 @@
 """Pictures of all groups below one another: rows of samples, and how a sample comes about."""
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from ddpm_jax import pictures
 from ddpm_jax.files import write_bytes
 from ddpm_jax.reporting.groups import Group
 from ddpm_jax.reporting.ledger import Run
-from ddpm_jax.reporting.plots import LARGEST
+from ddpm_jax.reporting.png import fitting
 
 SHOWN, GRID_ROWS, FILM_ROWS = 16, 8, 12
 """Samples a group; rows of images in a run's `samples.png` (of 64), and in its `film.png` (two for each of six)."""
@@ -82,25 +81,5 @@ def _stack(path: Path, groups: Sequence[Group], strip: Callable[[Run], Strip | N
         draw.text((left - 2 * GAP, top + len(row) // 2), label, fill=(0, 0, 0), font=font, anchor="rm")
         canvas.paste(Image.fromarray(np.ascontiguousarray(row)), (left, top))
         top += len(row) + GAP
-    write_bytes(path, _fitting(canvas))
+    write_bytes(path, fitting(canvas))
     return list(found)
-
-
-def _fitting(image: "Image.Image") -> bytes:
-    """The picture as PNG, with fewer colours and then fewer pixels if it must be."""
-    from PIL import Image
-
-    content = _png(image)
-    if len(content) > LARGEST:
-        content = _png(image.quantize(128))
-    size = image.size
-    while len(content) > LARGEST:
-        size = (round(size[0] * 0.85), round(size[1] * 0.85))
-        content = _png(image.resize(size, Image.Resampling.LANCZOS).quantize(128))
-    return content
-
-
-def _png(image: "Image.Image") -> bytes:
-    content = io.BytesIO()
-    image.save(content, "PNG", optimize=True)
-    return content.getvalue()
