@@ -73,7 +73,7 @@ def test_everything_is_written_and_needs_nothing_else(sweep, capsys):
     assert set(re.findall(r"\]\(([^)]*)\)", written)) == names
     digits = written.split("## digits")[1].split("## ")[0]
     # bits 1.0, 1.1, 1.2 at seeds 0, 1, 2: 0.1 / sqrt 3 * 4.3027
-    assert re.search(r"\| raster +\| 1\.100 ± 0\.248 +\| bound \|", digits)
+    assert re.search(r"\| raster +\| +1\.100 ± 0\.248 +\| bound \|", digits)
     assert digits.index("| raster") < digits.index("| noise") < digits.index("*independent pixels*")
     assert "| KL |" not in digits and "0.2500" in written.split("## known")[1]
     with (output / "table.csv").open() as file:

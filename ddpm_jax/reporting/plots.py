@@ -64,7 +64,8 @@ def draw(path: Path, panels: Sequence[Panel], known: Mapping[str, Style]) -> Pat
     labels = [label for label in known if any(label in panel.lines for panel in panels)]
     entries = max(1, min(4, int(110 / (8 + max(map(len, labels), default=1)))))
     legend_height = 0.24 * -(-len(labels) // entries)
-    figure = Figure(figsize=(WIDTH, HEIGHT * rows + legend_height), layout="constrained")
+    height = HEIGHT * rows if len(panels) > 1 else 1.25 * HEIGHT
+    figure = Figure(figsize=(WIDTH, height + legend_height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for place in axes[len(panels) :]:
         place.set_axis_off()
@@ -111,7 +112,7 @@ def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> None:
     places = [point.x for points in panel.lines.values() for point in points]
     for axis, log, values in ((place.xaxis, panel.log[0], places), (place.yaxis, panel.log[1], means)):
         if log and values and min(values) > 0 and max(values) > 1.5 * min(values):
-            _logarithmic(axis, max(values) / min(values))
+            _logarithmic(axis, max(values) / min(values), max(values))
     if means:  # of the means: a wide band must not hide them
         low, high = min(means), max(means)
         if place.get_yscale() == "log":
@@ -135,13 +136,16 @@ def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> None:
     place.spines[["top", "right"]].set_visible(False)
 
 
-def _logarithmic(axis: Any, ratio: float) -> None:
+def _logarithmic(axis: Any, ratio: float, most: float) -> None:
     """A logarithmic scale with plain numbers at it."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
-    steps = (1.0,) if ratio > 1000 else (1.0, 3.0) if ratio > 60 else (1.0, 2.0, 5.0)
-    axis.set_major_locator(LogLocator(subs=steps, numticks=12))
+    if axis.axis_name == "x" and ratio < 5000 and most < 5000:  # numbers of evaluations, which are doubled
+        axis.set_major_locator(LogLocator(base=2, numticks=14))
+    else:
+        steps = (1.0,) if ratio > 1000 else (1.0, 3.0) if ratio > 60 else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=steps, numticks=12))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
 
