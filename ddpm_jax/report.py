@@ -4,7 +4,7 @@
     python -m ddpm_jax.report runs/digits_ddpm runs/digits_masked --published='experiments/published/*.json'
 
 RUNS are run folders, or folders that hold some. Runs that differ by their seed only are one line. Writes report.md,
-report.html (one file that needs no other), table.csv and PNG pictures.
+report.html (one file that needs no other), table.csv, lines.csv (what is plotted) and PNG pictures.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from pathlib import Path
 from ddpm_jax import command
 from ddpm_jax.errors import UserError
 
-REPORT, PAGE, TABLE = "report.md", "report.html", "table.csv"
+REPORT, PAGE, TABLE, LINES = "report.md", "report.html", "table.csv", "lines.csv"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ def write(places: Sequence[Path], output: Path, others: Sequence[dict] = (), tit
     from tqdm import tqdm
 
     from ddpm_jax.files import write_bytes
-    from ddpm_jax.reporting import document, html, ledger, tables
+    from ddpm_jax.reporting import document, html, ledger, lines, tables
     from ddpm_jax.reporting.blocks import as_markdown
     from ddpm_jax.reporting.groups import group
 
@@ -74,15 +74,18 @@ def write(places: Sequence[Path], output: Path, others: Sequence[dict] = (), tit
         output.mkdir(parents=True, exist_ok=True)
         bar = lambda parts: tqdm(parts, desc="report", leave=False, dynamic_ncols=True, delay=1)  # noqa: E731
         blocks = document.compose(groups, notes, others, title, output, bar)
-        for name, content in (
-            (TABLE, tables.comma_separated(groups)),
-            (REPORT, as_markdown(blocks)),
-            (PAGE, html.page(title, blocks, output)),
-        ):
+        written = {
+            REPORT: as_markdown(blocks),
+            PAGE: html.page(title, blocks, output),
+            TABLE: tables.comma_separated(groups),
+            LINES: lines.comma_separated(groups),
+        }
+        written = {name: content for name, content in written.items() if content}
+        for name, content in written.items():
             write_bytes(output / name, content.encode())
     except OSError as error:
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
-    return [*notes, *(str(output / name) for name in (REPORT, PAGE, TABLE))]
+    return [*notes, *(str(output / name) for name in written)]
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_everything_is_written_and_needs_nothing_else(sweep, capsys):
     report.main([str(sweep), f"--published={ROOT}/experiments/published/*.json", "--title=A study"])
     output = sweep / "report"
     said = capsys.readouterr().out.splitlines()
-    assert said == [str(output / name) for name in ("report.md", "report.html", "table.csv")]
+    assert said == [str(output / name) for name in ("report.md", "report.html", "table.csv", "lines.csv")]
     names = {path.name for path in output.glob("*.png")}
     parts = {"quality_evaluations", "quality_flops", "samples", "films", "history", "training"}
     assert names == {*(f"{part}_digits.png" for part in parts), "quality_evaluations_known.png", "training_known.png"}
@@ -67,7 +67,7 @@ def test_everything_is_written_and_needs_nothing_else(sweep, capsys):
         Image.open(output / name).load()
     page = (output / "report.html").read_text()
     assert page.count('src="data:image/png;base64,') == page.count("<img ") == len(names)
-    assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page
+    assert not re.search(r'(src|href)="(?!data:)', page) and "://" not in page
     written = (output / "report.md").read_text()
     assert written.startswith("# A study\n\n7 runs in 3 groups of 1 to 3 seeds each.")
     assert set(re.findall(r"\]\(([^)]*)\)", written)) == names
@@ -79,6 +79,17 @@ def test_everything_is_written_and_needs_nothing_else(sweep, capsys):
     with (output / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {(row["data"], row["group"]) for row in rows} >= {("digits", "raster"), ("digits", "noise")}
+    with (output / "lines.csv").open() as file:
+        points = [
+            (float(row["x"]), float(row["value"]), row["runs"])
+            for row in csv.DictReader(file)
+            if (row["group"], row["figure"], row["against"]) == ("noise", "frechet", "flops_per_sample")
+        ]
+    assert points == [
+        (1e6, pytest.approx(101), "3"),
+        (4e6, pytest.approx(40.25), "3"),
+        (16e6, pytest.approx(25.0625), "3"),
+    ]
     assert "Published figures: cifar10" in written and "nothing stands beside them" in written
 
 

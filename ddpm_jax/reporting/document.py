@@ -10,6 +10,7 @@ from typing import Any
 from ddpm_jax.reporting import lines, plots, strips, tables
 from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
 from ddpm_jax.reporting.groups import KINDS, Group, several
+from ddpm_jax.reporting.ledger import LAW
 from ddpm_jax.reporting.plots import Panel, Style
 from ddpm_jax.reporting.published import beside, data_of
 
@@ -99,6 +100,8 @@ def _table(section: Section) -> Iterator[Block]:
         )
     if "frechet" in names:
         yield Paragraph(_features(section))
+    if names & set(LAW):
+        yield Paragraph("KL divergence (nats) and total variation are to the law that the data are drawn from.")
     if references:
         yield Paragraph(
             "Lines in italics are what the training images themselves and simple models score on the same test images."

@@ -1,10 +1,13 @@
 """The lines of the plots: what is read of each run, put together by group."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-from ddpm_jax.reporting.groups import Group, Point, line
-from ddpm_jax.reporting.ledger import Run
+from ddpm_jax.reporting.groups import KINDS, Group, Point, line
+from ddpm_jax.reporting.ledger import LAW, QUALITY, Run
 
 PLOTTED = {"kl": "KL divergence, nats", "total_variation": "total variation", "frechet": "Frechet distance"}
 """Qualities that are plotted, and what their axis says; all are better where lower."""
@@ -68,3 +71,33 @@ def history_of_likelihood(groups: Sequence[Group], kind: str) -> Lines:
                 yield at.get("step"), at.get("training_flops"), figure.get("value")
 
     return of_groups(groups, rows)
+
+
+def comma_separated(groups: Sequence[Group]) -> str:
+    """All that was measured along sampler steps and checkpoints, a line a point, with every digit, as CSV.
+
+    The half-width is of the 95 % t-interval over runs, and empty where there is one run. Empty if there is no point.
+    """
+    rows = []
+    for data, there in groupby(groups, key=lambda one: one.data):
+        for name, against, drawn in _measured(list(there)):
+            rows += [
+                [data, label, name, against, at.x, at.y.value, at.y.half_width, at.y.count]
+                for label, points in drawn.items()
+                for at in points
+            ]
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(["data", "group", "figure", "against", "x", "value", "half_width", "runs"])
+    writer.writerows(rows)
+    return content.getvalue() if rows else ""
+
+
+def _measured(groups: Sequence[Group]) -> Iterator[tuple[str, str, Lines]]:
+    curves = [one for one in groups if any(run.curve for run in one.runs)]
+    for name in (*LAW, *QUALITY):
+        for against in ("network_evaluations_per_sample", "flops_per_sample"):
+            yield name, against, quality(curves, name, against)
+        yield name, "training_flops", history(groups, name)
+    for kind in KINDS:
+        yield f"bits_per_dimension, {kind}", "training_flops", history_of_likelihood(groups, kind)
