@@ -110,7 +110,7 @@ def test_what_differs_and_what_is_left_out_is_said(tmp_path, fabricate, capsys):
         f"- {twin} has the config and the seed of {a}; only the latter counts",
         "- the runs were evaluated by different versions of the code: c0ffee (1); beef (1)",
         "- the runs were trained on different devices: cpu: A (1); gpu (1)",
-        "2 runs in 1 groups of 2 seeds each",
+        "2 runs in 1 group of 2 seeds each",
     ):
         assert words in written
     said = capsys.readouterr().out

@@ -13,6 +13,7 @@ from ddpm_jax.reporting.groups import KINDS, Group, several
 from ddpm_jax.reporting.ledger import LAW
 from ddpm_jax.reporting.plots import Panel, Style
 from ddpm_jax.reporting.published import beside, data_of
+from ddpm_jax.reporting.tables import TRAIN, TRUE_DRAWS
 
 KIND_WORDS = {
     "exact": "*exact* is the likelihood of the discrete pixels by the chain rule",
@@ -50,6 +51,8 @@ def compose(
     """The report's blocks. Its plots and pictures are drawn into the folder on the way; `bar` walks over the parts."""
     several_sets = len({one.data for one in groups}) > 1
     known = plots.styles([one.label for one in groups])
+    for one in groups:
+        known |= {lines.in_order(one.label, order): known[one.label].variant() for order in lines.other_orders(one)}
     blocks: list[Block] = [Heading(1, title), Paragraph(_opening(groups))]
     if said := [*notes, *_differences(groups)]:
         blocks.append(Bullets(said))
@@ -69,12 +72,16 @@ def _opening(groups: Sequence[Group]) -> str:
     runs, seeds = sum(len(one.runs) for one in groups), {len(one.runs) for one in groups}
     each = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
     return (
-        f"{runs} runs in {len(groups)} groups of {each} seed{'' if seeds == {1} else 's'} each. "
+        f"{_count(runs, 'run')} in {_count(len(groups), 'group')} of {each} seed{'' if seeds == {1} else 's'} each. "
         "Runs of a group differ by their seed only. "
         "After ± stands the half-width of the 95 % t-interval of the mean over seeds, which says how the mean would "
         "change with other seeds; *s.e.* marks a single run's own standard error over test images, which does not say "
         "that."
     )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _differences(groups: Sequence[Group]) -> list[str]:
@@ -101,10 +108,13 @@ def _table(section: Section) -> Iterator[Block]:
     if "frechet" in names:
         yield Paragraph(_features(section))
     if names & set(LAW):
-        yield Paragraph("KL divergence (nats) and total variation are to the law that the data are drawn from.")
+        yield Paragraph(
+            "KL divergence (nats) and total variation are those of the samples from the law that the data are drawn "
+            "from; they are above zero for true draws too."
+        )
     if references:
         yield Paragraph(
-            "Lines in italics are what the training images themselves and simple models score on the same test images."
+            f"Lines in italics are what {_reference(section)} themselves and simple models score in the same way."
         )
     devices = {run.device for one in groups for run in one.runs}
     if len(devices) == 1:
@@ -121,8 +131,7 @@ def _features(section: Section) -> str:
 
 
 def _quality(section: Section) -> Iterator[Block]:
-    train = tables.references(section.groups).get("train", {})
-    curves = any(run.curve for one in section.groups for run in one.runs)
+    curves = any(len(run.curve) > 1 for one in section.groups for run in one.runs)
     shown = "One line a group over numbers of sampler steps" if curves else "One point a group: no run has a curve"
     band = ", with the 95 % interval over seeds" if any(len(one.runs) > 1 for one in section.groups) else ""
     for name, against, axis, title in (
@@ -130,14 +139,22 @@ def _quality(section: Section) -> Iterator[Block]:
         ("quality_flops", "flops_per_sample", "FLOPs for a sample", "Quality against FLOPs a sample"),
     ):
         panels = [
-            Panel(axis, words, lines.quality(section.groups, metric, against), _level(train, metric))
+            Panel(axis, words, lines.quality(section.groups, metric, against), _levels(section, metric))
             for metric, words in lines.PLOTTED.items()
         ]
-        yield from section.plot(name, panels, title, f"{shown}{band}. Lower is better. Dotted: training images.")
+        yield from section.plot(
+            name, panels, title, f"{shown}{band}. Lower is better. The dotted line is what {_reference(section)} score."
+        )
 
 
-def _level(line: Mapping[str, Any], metric: str) -> dict[str, float]:
-    return {"training images": float(line[metric])} if line.get(metric) else {}
+def _levels(section: Section, metric: str) -> dict[str, float]:
+    references = tables.references(section.groups)
+    line = references.get(TRAIN) or references.get(TRUE_DRAWS) or {}
+    return {_reference(section): float(line[metric])} if line.get(metric) else {}
+
+
+def _reference(section: Section) -> str:
+    return TRUE_DRAWS if TRUE_DRAWS in tables.references(section.groups) else "training images"
 
 
 def _samples(section: Section) -> Iterator[Block]:
@@ -159,13 +176,13 @@ def _strip(
 
 
 def _history(section: Section) -> Iterator[Block]:
-    groups, train = section.groups, tables.references(section.groups).get("train", {})
+    groups = section.groups
     panels = [
         Panel(FLOPS, f"bits/dim, {kind}", lines.history_of_likelihood(groups, kind), log=(True, False))
         for kind in KINDS
     ]
     panels += [
-        Panel(FLOPS, words, lines.history(groups, metric), _level(train, metric))
+        Panel(FLOPS, words, lines.history(groups, metric), _levels(section, metric))
         for metric, words in lines.PLOTTED.items()
     ]
     caption = "Figures of the kept checkpoints. Kinds of likelihood have panels of their own."

@@ -18,6 +18,8 @@ SAME_MODEL = (
     "training.keep_latest",
     "training.keep_every",
     "evaluation.curve",
+    "evaluation.curve_orders",
+    "evaluation.history",
     "evaluation.pictures",
     "evaluation.at_end",
 )
@@ -190,7 +192,8 @@ def _labelled(groups: list[Group], notes: list[str]) -> list[Group]:
             continue
         same = [i for i, other in enumerate(labels) if other == label]
         keys = differing(groups[i].runs[0] for i in same)
-        notes.append(f"{label}: {count} configs, kept apart; they differ in {', '.join(keys)}")
+        more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
+        notes.append(f"{label}: {count} configs, kept apart; they differ in {', '.join(keys[:MOST_KEYS])}{more}")
         for number, i in enumerate(same, 1):
             apart = _settings(groups[i], keys) if len(keys) <= MOST_KEYS else f"{number}"
             labels[i] = f"{label} ({apart})"

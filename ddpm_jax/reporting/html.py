@@ -10,15 +10,16 @@ from pathlib import Path
 from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 62rem; margin: 2rem auto;
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 78rem; margin: 2rem auto;
   padding: 0 1rem; }
+p, ul { max-width: 52rem; }
 h1, h2, h3 { line-height: 1.2; margin: 2rem 0 0.6rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
 td { white-space: nowrap; } td.words { text-align: left; white-space: normal; } th { border-bottom: 2px solid #555; }
 th.words { text-align: left; }
-figure { margin: 1.2rem 0; } figure img { max-width: 100%; } figcaption { color: #444; font-size: 14px; }
+figure { margin: 1.2rem 0; } figure img { max-width: min(100%, 62rem); } figcaption { color: #444; font-size: 14px; }
 code { background: #f2f2f2; padding: 0 0.2em; }
 """
 

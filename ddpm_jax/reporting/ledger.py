@@ -48,7 +48,7 @@ class Run:
         config: dotted keys and values; keys that the run's version did not have are at the base config's values.
         figures: by name; what a run has not measured is not there.
         kind: of its likelihood: `exact`, `bound` or `ode`; None where it has none.
-        curve: quality against numbers of sampler steps, as `result.json` has it.
+        curve: quality against numbers of sampler steps, in one or several orders, as `result.json` has it.
         history: figures of its checkpoints, as `result.json` has it.
         log: rows of `metrics.jsonl`, one a step.
         strange: names of figures that are not finite numbers.
@@ -68,6 +68,11 @@ class Run:
     def seed(self) -> int:
         """Of its config."""
         return self.config["seed"]
+
+    @property
+    def order(self) -> str:
+        """In which its sampler reveals hidden sites, if not in the process's own; else empty."""
+        return self.config.get("sampler.order", "")
 
     @property
     def device(self) -> str:
@@ -171,9 +176,10 @@ def read(folder: Path) -> Run:
     for name in (*LAW, *QUALITY):
         if samples.get(name) is not None:
             found[name] = Figure(float(samples[name]), _number(samples.get(f"{name}_standard_error")))
+    curve = [dict(point) for point in result.get("curve") or ()]
     costs = {
         "evaluations": (result.get("sampling") or {}).get("network_evaluations_per_sample"),
-        "flops_per_sample": (result.get("sampling") or {}).get("flops_per_sample"),
+        "flops_per_sample": curve[0].get("flops_per_sample") if curve else None,  # the first is the config's own
         **{name: result.get(name) for name in ("steps", "images_seen", "parameters", "training_flops")},
     }
     found |= {name: Figure(float(value)) for name, value in costs.items() if value is not None}
@@ -185,7 +191,7 @@ def read(folder: Path) -> Run:
         result=result,
         figures=finite,
         kind=str(test["kind"]) if test else None,
-        curve=[dict(point) for point in result.get("curve") or ()],
+        curve=curve,
         history=[dict(point) for point in result.get("history") or ()],
         log=_log(folder / "metrics.jsonl"),
         strange=[name for name in found if name not in finite],

@@ -38,17 +38,42 @@ def training(groups: Sequence[Group], name: str, against: str) -> Lines:
 def quality(groups: Sequence[Group], name: str, against: str) -> Lines:
     """Quality against `network_evaluations_per_sample` or `flops_per_sample`, over numbers of sampler steps.
 
-    A run without a curve is a single point, its own sampler's.
+    A run without a curve is a single point, its own sampler's. A group that was sampled in other orders too has a line
+    for each, called by `in_order`.
     """
 
-    def rows(run: Run) -> Rows:
-        if run.curve:
-            return [(at.get("steps"), at.get(against), (at.get("quality") or {}).get(name)) for at in run.curve]
-        cost = run.figures.get("evaluations" if against.startswith("network") else against)
-        figure = run.figures.get(name)
-        return [("own", cost.value, figure.value)] if cost and figure else []
+    def rows(run: Run, order: str | None) -> Rows:
+        for at in run.curve:
+            if _other(run, at) == order:
+                yield at.get("steps"), at.get(against), (at.get("quality") or {}).get(name)
+        if not run.curve and order is None:
+            cost = run.figures.get("evaluations" if against.startswith("network") else against)
+            figure = run.figures.get(name)
+            yield "own", cost and cost.value, figure and figure.value
 
-    return of_groups(groups, rows)
+    found = of_groups(groups, lambda run: rows(run, None))
+    for one in groups:
+        for order in other_orders(one):
+            if points := line(one, lambda run, order=order: rows(run, order)):
+                found[in_order(one.label, order)] = points
+    return found
+
+
+def other_orders(one: Group) -> list[str]:
+    """The orders in which a group was sampled besides its own."""
+    found = dict.fromkeys(_other(run, at) for run in one.runs for at in run.curve)
+    return [order for order in found if order is not None]
+
+
+def in_order(label: str, order: str) -> str:
+    """The label of a line of a group in another order."""
+    return f"{label}, {order or 'own'} order"
+
+
+def _other(run: Run, at: Mapping[str, Any]) -> str | None:
+    """The order of a point of a curve; None where it is the run's own."""
+    order = at.get("order", run.order)
+    return None if order == run.order else order
 
 
 def history(groups: Sequence[Group], name: str) -> Lines:

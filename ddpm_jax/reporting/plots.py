@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,11 @@ class Style:
     color: str
     marker: str
     dashes: str
+    hollow: bool = False
+
+    def variant(self) -> "Style":
+        """For another line of the same group: its colour and marker, hollow and dotted."""
+        return replace(self, dashes=":", hollow=True)
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> None:
             *(x, y),
             color=style.color,
             marker=style.marker,
+            markerfacecolor="white" if style.hollow else style.color,
             linestyle=style.dashes,
             markevery=every,
             markersize=6,

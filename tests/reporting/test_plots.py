@@ -50,6 +50,21 @@ def test_quality_is_read_off_the_curves_by_steps(tmp_path, fabricate):
     assert lines.quality(groups, "kl", "network_evaluations_per_sample") == {}
 
 
+def test_other_orders_of_a_group_are_lines_of_their_own(tmp_path, fabricate):
+    at = [point(4, 4.0, None, frechet=5.0), point(8, 8.0, None, frechet=4.0)]
+    at = [{**one, "order": ""} for one in at] + [{**at[0], "order": "spread", "quality": {"frechet": 3.0}}]
+    groups = groups_of(*[fabricate(tmp_path / f"a{seed}", seed, "a", curve=at) for seed in range(2)])
+    found = lines.quality(groups, "frechet", "network_evaluations_per_sample")
+    assert {label: [at.y.value for at in points] for label, points in found.items()} == {
+        "a": [5.0, 4.0],
+        "a, spread order": [3.0],
+    }
+    assert found["a, spread order"][0].y.count == 2
+    assert lines.other_orders(groups[0]) == ["spread"]
+    style = plots.styles(["a"])["a"]
+    assert style.variant().color == style.color and style.variant() != style
+
+
 def test_checkpoints_and_logs_become_lines(tmp_path, fabricate):
     past = [history(50, 5e8, 2.5, "bound", 20.0), history(100, 1e9, 2.0, "bound", math.nan)]
     groups = groups_of(fabricate(tmp_path / "a", name="a", history=past, bits=2.0))

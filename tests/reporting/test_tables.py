@@ -85,6 +85,19 @@ def test_other_features_are_kept_apart(tmp_path, fabricate):
     assert tables.features(groups) == {"trained-cnn abcd, 447 images": ["a"], "trained-cnn abcd, 100 images": ["b"]}
 
 
+def test_true_draws_of_a_known_law_are_called_so(tmp_path, fabricate):
+    import json
+
+    path = fabricate(tmp_path / "a", samples={"kl": 0.5}) / "result.json"
+    result = json.loads(path.read_text())
+    result["quality"] |= {"law": "known", "references": {"train": {"kl": 0.125}, "independent_pixels": {"kl": 0.75}}}
+    path.write_text(json.dumps(result))
+    groups, _ = group([read(tmp_path / "a")])
+    table = tables.figures(groups, tables.references(groups))
+    shown = {line[0]: line[table.head.index("KL")] for line in table.rows}
+    assert shown == {"a": "0.5000", "*true draws*": "0.1250", "*independent pixels*": "0.7500"}
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_costs_have_no_interval(tmp_path, fabricate, count):
     groups, _ = group([read(fabricate(tmp_path / f"a{seed}", seed=seed)) for seed in range(count)])
