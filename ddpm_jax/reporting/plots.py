@@ -150,8 +150,8 @@ def _logarithmic(axis: Any, ratio: float, most: float) -> None:
     if axis.axis_name == "x" and ratio < 5000 and most < 5000:  # numbers of evaluations, which are doubled
         axis.set_major_locator(LogLocator(base=2, numticks=14))
     else:
-        steps = (1.0,) if ratio > 1000 else (1.0, 3.0) if ratio > 60 else (1.0, 2.0, 5.0)
-        axis.set_major_locator(LogLocator(subs=steps, numticks=12))
+        choices = ((1000, (1.0,)), (60, (1.0, 3.0)), (6, (1.0, 2.0, 5.0)), (0, (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)))
+        axis.set_major_locator(LogLocator(subs=next(subs for above, subs in choices if ratio > above), numticks=12))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
 
