@@ -59,6 +59,80 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
+def fabricate():
+    """`fabricate(folder, seed=0, name="", overrides=None, ...)` writes a run's folder with figures made up."""
+    return _fabricate
+
+
+def _fabricate(
+    folder,
+    seed=0,
+    name="",
+    overrides=None,
+    bits=2.0,
+    kind="bound",
+    samples=None,
+    curve=(),
+    history=(),
+    device="cpu: A",
+    commit="c0ffee",
+):
+    import json
+
+    from ddpm_jax.base import digits
+
+    config = digits()
+    config.seed, config.name = seed, name
+    config.update_from_flattened_dict(overrides or {})
+    samples = {"frechet": 12.0} if samples is None else samples
+
+    def figure(value, kind):
+        return {
+            "value": value,
+            "standard_error": value / 100,
+            "kind": kind,
+            "images": 447,
+            "dequantisation": "none",
+            "draws": 1,
+            "dimensions": 64,
+            "nats": value * 44,
+            "nats_standard_error": value * 0.44,
+        }
+
+    features = {"features": "trained-cnn", "features_hash": "abcd", "count": 447}
+    result = {
+        "config": config.to_dict(),
+        "seed": seed,
+        "device": {"kind": device, "count": 1, "processes": 1},
+        "git_commit": commit,
+        "steps": 100,
+        "images_seen": 6400,
+        "parameters": 1000,
+        "training_flops": 1e9,
+        "likelihood": {
+            **({"test": figure(bits, kind)} if kind else {}),
+            "floors": {"independent_pixels": figure(2.4, "exact")},
+        },
+        "quality": {
+            "samples": {**samples, **features},
+            "references": {"train": {"frechet": 10.0, "precision": 0.7, **features}},
+        },
+        "evaluated": {"step": 100, "git_commit": commit},
+        "sampling": {"network_evaluations_per_sample": 16.0, "weights": "ema 0.995"},
+        "curve": list(curve),
+        "history": list(history),
+        "finished": True,
+    }
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    (folder / "result.json").write_text(json.dumps(result))
+    rows = [{"step": step, "loss": bits * 10 / step, "images_seen": 64 * step} for step in (25, 50, 75, 100)]
+    rows += [{"step": step, "validation_loss": bits * 11 / step} for step in (50, 100)]
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
 def nothing_prepared(monkeypatch, tmp_path):
     """No TFDS data directory, and an empty working folder."""
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)

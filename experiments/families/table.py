@@ -14,7 +14,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ import numpy as np
 from ddpm_jax import command, pictures
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_bytes, write_json
+from ddpm_jax.reporting.ledger import QUALITY, kept
+from ddpm_jax.reporting.tables import Table, markdown
 
 HERE, SHOWN = Path(__file__).parent, 20
 COLUMNS = (
@@ -41,9 +43,6 @@ COLUMNS = (
 )
 
 
-QUALITY = ("frechet", "precision", "recall", "copies", "variance")
-
-
 def members(folder: Path, only: str) -> dict[str, Path]:
     """The configs of the folder by name, or those of them that are named. Sweeps (`sweep_*.py`) are no members.
 
@@ -60,15 +59,18 @@ def members(folder: Path, only: str) -> dict[str, Path]:
     return {name: found[name] for name in names}
 
 
-def train(configs: dict[str, Path], runs: Path) -> list[str]:
-    """Train each member that has no figures yet. The names of those that failed."""
+def train(members: Mapping[str, tuple[Path, Sequence[str]]]) -> list[str]:
+    """Train each member, a run's folder and options of the train command, that has no figures yet, one after another.
+
+    Returns:
+        The names of those that failed.
+    """
     failed = []
-    for number, (name, path) in enumerate(configs.items(), 1):
-        folder = runs / f"{path.parent.name}_{name}"
+    for number, (name, (folder, options)) in enumerate(members.items(), 1):
         if figures(folder) is not None:
             continue
-        print(f"[{number}/{len(configs)}] {name}", flush=True)
-        line = [sys.executable, "-m", "ddpm_jax.train", f"--config={path}", f"--workdir={folder}"]
+        print(f"[{number}/{len(members)}] {name}", flush=True)
+        line = [sys.executable, "-m", "ddpm_jax.train", *options, f"--workdir={folder}"]
         if subprocess.run(line, check=False).returncode:
             failed.append(name)
     return failed
@@ -81,31 +83,6 @@ def figures(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return result if {"likelihood", "quality", "sampling"} <= set(result) else None
-
-
-def row(result: dict[str, Any]) -> dict[str, Any]:
-    """What the table shows of a result, as data."""
-    likelihood, samples = result["likelihood"], result["quality"]["samples"]
-    kept = ("value", "standard_error", "kind", "images", "dequantisation", "draws")
-
-    def figure(name: str) -> dict[str, Any] | None:
-        return {key: likelihood[name][key] for key in kept} if name in likelihood else None
-
-    return {
-        "likelihood": figure("test"),
-        "ode": figure("ode"),
-        "in_order": figure("in_order"),
-        **{name: samples.get(name) for name in QUALITY},
-        "sampler": result["config"]["sampler"]["name"],
-        "evaluations": result["sampling"]["network_evaluations_per_sample"],
-        "weights": result["sampling"]["weights"],
-        "steps": result["steps"],
-        "parameters": result["parameters"],
-        "seed": result["seed"],
-        "trained_at_commit": result.get("git_commit"),
-        "evaluated_at_commit": result["evaluated"].get("git_commit"),
-        "device": result.get("device"),
-    }
 
 
 def quality(figures: dict[str, Any]) -> list[str]:
@@ -154,21 +131,6 @@ def references(result: dict[str, Any]) -> list[list[str]]:
     return table
 
 
-def markdown(table: list[list[str]]) -> str:
-    """The cells as a Markdown table whose columns line up."""
-    widths = [max(len(line[i]) for line in [list(COLUMNS), *table]) for i in range(len(COLUMNS))]
-
-    def text(line: Sequence[str]) -> str:
-        cells = [
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return f"| {' | '.join(cells)} |"
-
-    rule = [("-" * width if i == 0 else "-" * (width - 1) + ":") for i, width in enumerate(widths)]
-    return "\n".join([text(COLUMNS), text(rule), *map(text, table)])
-
-
 def picture(path: Path, runs: Sequence[Path]) -> list[Path]:
     """A row of samples of each run that has drawn some; gives back those runs."""
     drawn = [run for run in runs if (run / "samples" / "seed0.npz").is_file()]
@@ -189,18 +151,20 @@ def main(arguments: Sequence[str]) -> None:
     options = command.parse(parser, arguments)
     folder, runs = Path(options.configs), Path(options.runs)
     configs = members(folder, options.only)
-    failed = train(configs, runs) if options.train else []
-    results = {name: figures(runs / f"{folder.name}_{name}") for name in configs}
+    folders = {name: runs / f"{folder.name}_{name}" for name in configs}
+    jobs = {name: (folders[name], [f"--config={path}"]) for name, path in configs.items()}
+    failed = train(jobs) if options.train else []
+    results = {name: figures(path) for name, path in folders.items()}
     done = {name: result for name, result in results.items() if result is not None}
     if not done:
         raise UserError(f"--runs: no member of {folder} has figures in {runs}; run with --train")
-    rows = {name: row(result) for name, result in done.items()}
-    table = markdown([*lines(rows), *references(next(iter(done.values())))])
+    rows = {name: kept(result) for name, result in done.items()}
+    table = markdown(Table(COLUMNS, [*lines(rows), *references(next(iter(done.values())))]))
     print(table)
     if options.keep:
         write_bytes(HERE / f"{folder.name}.md", f"{table}\n".encode())
         write_json(HERE / f"{folder.name}.json", rows)
-        ordered = [runs / f"{folder.name}_{line[0]}" for line in lines(rows)]
+        ordered = [folders[line[0]] for line in lines(rows)]
         for run in picture(HERE / f"{folder.name}.png", ordered):
             print(f"in the picture: {run.name}")
     missing = [name for name in configs if name not in done]

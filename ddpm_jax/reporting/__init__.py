@@ -1,0 +1,1 @@
+"""What many runs say together: their figures in groups, tables, plots, and one page. Imports no JAX."""

@@ -1,0 +1,215 @@
+"""What the report says, in order: each data set with its table, plots and pictures, then what was published."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ddpm_jax.reporting import lines, plots, strips, tables
+from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
+from ddpm_jax.reporting.groups import KINDS, Group, several
+from ddpm_jax.reporting.ledger import LAW
+from ddpm_jax.reporting.plots import Panel, Style
+from ddpm_jax.reporting.published import beside, data_of
+from ddpm_jax.reporting.tables import TRAIN, TRUE_DRAWS
+
+KIND_WORDS = {
+    "exact": "*exact* is the likelihood of the discrete pixels by the chain rule",
+    "bound": "*bound* is a variational bound on the same likelihood, at or above it",
+    "ode": "*ODE* is the likelihood by the probability-flow ODE with uniform dequantisation",
+}
+IMAGES, FLOPS, EVALUATIONS = "images seen", "training FLOPs", "network evaluations for a sample"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One data set in the report: its groups, where its pictures go, and how each group is drawn."""
+
+    name: str
+    groups: Sequence[Group]
+    folder: Path
+    suffix: str
+    styles: Mapping[str, Style]
+
+    def plot(self, name: str, panels: Sequence[Panel], title: str, caption: str) -> Iterator[Block]:
+        """A plot of the panels that have lines; nothing if none has."""
+        if drawn := [panel for panel in panels if panel.lines]:
+            file = plots.draw(self.folder / f"{name}{self.suffix}.png", drawn, self.styles)
+            yield Picture(file.name, title, caption)
+
+
+def compose(
+    groups: Sequence[Group],
+    notes: Sequence[str],
+    published: Sequence[Mapping[str, Any]],
+    title: str,
+    folder: Path,
+    bar: Callable[[Any], Any] = iter,
+) -> list[Block]:
+    """The report's blocks. Its plots and pictures are drawn into the folder on the way; `bar` walks over the parts."""
+    several_sets = len({one.data for one in groups}) > 1
+    known = plots.styles([one.label for one in groups])
+    for one in groups:
+        known |= {lines.in_order(one.label, order): known[one.label].variant() for order in lines.other_orders(one)}
+    blocks: list[Block] = [Heading(1, title), Paragraph(_opening(groups))]
+    if said := [*notes, *_differences(groups)]:
+        blocks.append(Bullets(said))
+    parts: list[tuple[Callable[[Section], Iterator[Block]], Section]] = []
+    for data, there in groupby(groups, key=lambda one: one.data):
+        suffix = f"_{re.sub('[^A-Za-z0-9]+', '_', data).strip('_')}" if several_sets else ""
+        section = Section(data, list(there), folder, suffix, known)
+        parts += [(part, section) for part in (_table, _quality, _samples, _films, _history, _training)]
+    for part, section in bar(parts):
+        blocks += part(section)
+    for data, rows in groupby(sorted(published, key=data_of), key=data_of):
+        blocks += _published(data, list(rows), groups)
+    return blocks
+
+
+def _opening(groups: Sequence[Group]) -> str:
+    runs, seeds = sum(len(one.runs) for one in groups), {len(one.runs) for one in groups}
+    each = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    return (
+        f"{_count(runs, 'run')} in {_count(len(groups), 'group')} of {each} seed{'' if seeds == {1} else 's'} each. "
+        "Runs of a group differ by their seed only. "
+        "After ± stands the half-width of the 95 % t-interval of the mean over seeds, which says how the mean would "
+        "change with other seeds; *s.e.* marks a single run's own standard error over test images, which does not say "
+        "that."
+    )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _differences(groups: Sequence[Group]) -> list[str]:
+    """What the runs do not share."""
+    runs = [run for one in groups for run in one.runs]
+    commits = several("the runs were evaluated by different versions of the code", (run.commit[:12] for run in runs))
+    devices = several("the runs were trained on different devices", (run.device for run in runs))
+    return [line for line in (commits, devices) if line]
+
+
+def _table(section: Section) -> Iterator[Block]:
+    groups, references = section.groups, tables.references(section.groups)
+    yield Heading(2, section.name)
+    yield Figures(tables.figures(groups, references))
+    names = {name for one in groups for run in one.runs for name in run.figures}
+    kinds = [kind for kind in KINDS if any(one.kind == kind for one in groups)]
+    if "bits_per_dimension_ode" in names:
+        kinds = [*dict.fromkeys([*kinds, "ode"])]
+    if kinds:
+        yield Paragraph(
+            f"Bits per dimension of test images, lower is better: {'; '.join(KIND_WORDS[kind] for kind in kinds)}."
+            + (" Groups are ranked within a kind, and kinds not among one another." if len(kinds) > 1 else "")
+        )
+    if "frechet" in names:
+        yield Paragraph(_features(section))
+    if names & set(LAW):
+        yield Paragraph(
+            "KL divergence (nats) and total variation are those of the samples from the law that the data are drawn "
+            "from; they are above zero for true draws too."
+        )
+    if references:
+        yield Paragraph(
+            f"Lines in italics are what {_reference(section)} themselves and simple models score in the same way."
+        )
+    devices = {run.device for one in groups for run in one.runs}
+    if len(devices) == 1:
+        yield Paragraph(f"Device: {devices.pop()}.")
+
+
+def _features(section: Section) -> str:
+    found = tables.features(section.groups)
+    words = "Frechet distance, precision and recall are on features of this project and not an FID: "
+    if len(found) < 2:
+        return words + (next(iter(found)) if found else "unnamed") + "."
+    parts = "; ".join(f"{name} of {', '.join(labels)}" for name, labels in found.items())
+    return f"{words}{parts}. *They differ, and distances compare within one of them only.*"
+
+
+def _quality(section: Section) -> Iterator[Block]:
+    curves = any(len(run.curve) > 1 for one in section.groups for run in one.runs)
+    shown = "One line a group over numbers of sampler steps" if curves else "One point a group: no run has a curve"
+    band = ", with the 95 % interval over seeds" if any(len(one.runs) > 1 for one in section.groups) else ""
+    for name, against, axis, title in (
+        ("quality_evaluations", "network_evaluations_per_sample", EVALUATIONS, "Quality against network evaluations"),
+        ("quality_flops", "flops_per_sample", "FLOPs for a sample", "Quality against FLOPs a sample"),
+    ):
+        panels = [
+            Panel(axis, words, lines.quality(section.groups, metric, against), _levels(section, metric))
+            for metric, words in lines.PLOTTED.items()
+        ]
+        yield from section.plot(
+            name, panels, title, f"{shown}{band}. Lower is better. The dotted line is what {_reference(section)} score."
+        )
+
+
+def _levels(section: Section, metric: str) -> dict[str, float]:
+    references = tables.references(section.groups)
+    line = references.get(TRAIN) or references.get(TRUE_DRAWS) or {}
+    return {_reference(section): float(line[metric])} if line.get(metric) else {}
+
+
+def _reference(section: Section) -> str:
+    return TRUE_DRAWS if TRUE_DRAWS in tables.references(section.groups) else "training images"
+
+
+def _samples(section: Section) -> Iterator[Block]:
+    yield from _strip(section, "samples", strips.samples, "Samples", "A row a group, not chosen.")
+
+
+def _films(section: Section) -> Iterator[Block]:
+    caption = "From left to right: what the sampler has; below it the network's estimate of the clean image."
+    yield from _strip(section, "films", strips.films, "How a sample comes about", caption)
+
+
+def _strip(
+    section: Section, name: str, draw: Callable[[Path, Sequence[Group]], list[str]], title: str, caption: str
+) -> Iterator[Block]:
+    file = f"{name}{section.suffix}.png"
+    if shown := draw(section.folder / file, section.groups):
+        missing = [one.label for one in section.groups if one.label not in shown]
+        yield Picture(file, title, caption + (f" No picture of: {', '.join(missing)}." if missing else ""))
+
+
+def _history(section: Section) -> Iterator[Block]:
+    groups = section.groups
+    panels = [
+        Panel(FLOPS, f"bits/dim, {kind}", lines.history_of_likelihood(groups, kind), log=(True, False))
+        for kind in KINDS
+    ]
+    panels += [
+        Panel(FLOPS, words, lines.history(groups, metric), _levels(section, metric))
+        for metric, words in lines.PLOTTED.items()
+    ]
+    caption = "Figures of the kept checkpoints. Kinds of likelihood have panels of their own."
+    yield from section.plot("history", panels, "Likelihood and quality against training FLOPs", caption)
+
+
+def _training(section: Section) -> Iterator[Block]:
+    panels = [
+        Panel(axis, words, lines.training(section.groups, name, against))
+        for name, words in (("loss", "training loss"), ("validation_loss", "validation loss"))
+        for against, axis in (("images_seen", IMAGES), ("training_flops", FLOPS))
+    ]
+    caption = "Each group's own loss: losses of different objectives do not compare."
+    yield from section.plot("training", panels, "Training", caption)
+
+
+def _published(data: str, rows: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Iterator[Block]:
+    table = beside(rows, groups)
+    found = sum(line[table.head.index("ours")] != tables.NONE for line in table.rows)
+    yield Heading(2, f"Published figures: {data}")
+    yield Paragraph(
+        "Others' numbers, each with its source and its conditions. "
+        + (
+            f"Beside {found} of them is our figure of the same model, data and kind; read the conditions before "
+            "comparing. An FID has none beside it, for it is on other features."
+            if found
+            else "No run here has the same model, data and kind: nothing stands beside them."
+        )
+    )
+    yield Figures(table)

@@ -1,0 +1,83 @@
+"""A report as one HTML page that needs no other file and no network: pictures are inside it."""
+
+import base64
+import html
+import re
+from collections.abc import Sequence
+from functools import singledispatch
+from pathlib import Path
+
+from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 78rem; margin: 2rem auto;
+  padding: 0 1rem; }
+p, ul { max-width: 52rem; }
+h1, h2, h3 { line-height: 1.2; margin: 2rem 0 0.6rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
+td { white-space: nowrap; } td.words { text-align: left; white-space: normal; } th { border-bottom: 2px solid #555; }
+th.words { text-align: left; }
+figure { margin: 1.2rem 0; } figure img { max-width: min(100%, 62rem); } figcaption { color: #444; font-size: 14px; }
+code { background: #f2f2f2; padding: 0 0.2em; }
+"""
+
+
+def page(title: str, blocks: Sequence[Block], folder: Path) -> str:
+    """The page; pictures are read from the folder."""
+    body = "\n".join(render(block, folder) for block in blocks)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+@singledispatch
+def render(block: Block, folder: Path) -> str:
+    """A block as HTML."""
+    raise TypeError(block)
+
+
+@render.register
+def _(block: Heading, folder: Path) -> str:
+    return f"<h{block.level}>{_inline(block.text)}</h{block.level}>"
+
+
+@render.register
+def _(block: Paragraph, folder: Path) -> str:
+    return f"<p>{_inline(block.text)}</p>"
+
+
+@render.register
+def _(block: Bullets, folder: Path) -> str:
+    return f"<ul>{''.join(f'<li>{_inline(line)}</li>' for line in block.lines)}</ul>"
+
+
+@render.register
+def _(block: Figures, folder: Path) -> str:
+    def line(tag: str, cells: Sequence[str]) -> str:
+        kinds = [' class="words"' if i in block.table.words else "" for i in range(len(cells))]
+        inside = "".join(f"<{tag}{kind}>{_inline(text)}</{tag}>" for kind, text in zip(kinds, cells, strict=True))
+        return f"<tr>{inside}</tr>"
+
+    rows = "\n".join(line("td", cells) for cells in block.table.rows)
+    head = line("th", block.table.head)
+    return f'<div class="wide"><table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>'
+
+
+@render.register
+def _(block: Picture, folder: Path) -> str:
+    data = base64.b64encode((folder / block.file).read_bytes()).decode()
+    title = html.escape(block.title)
+    return (
+        f'<figure><img alt="{title}" src="data:image/png;base64,{data}">'
+        f"<figcaption><em>{title}.</em> {_inline(block.caption)}</figcaption></figure>"
+    )
+
+
+def _inline(text: str) -> str:
+    escaped = html.escape(text, quote=False)
+    code = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
+    return re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<em>\1</em>", code)

@@ -1,0 +1,188 @@
+"""Tables of groups: as cells with a head, as Markdown, and as CSV with every digit."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ddpm_jax.reporting.groups import Estimate, Group
+from ddpm_jax.reporting.ledger import LAW, QUALITY
+
+NONE, TRAIN, TRUE_DRAWS = "-", "train", "true draws"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A head and rows of as many cells. The first column is to the left, others to the right but for `words`."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: frozenset[int] = frozenset({0})
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure in a table: its name in the ledger, what stands above it, and how it is written."""
+
+    name: str
+    title: str
+    format: str = ".3f"
+
+
+COLUMNS = (
+    Column("bits_per_dimension", "bits/dim"),
+    Column("kind", "kind"),
+    Column("bits_per_dimension_ode", "bits/dim, ODE"),
+    Column("bits_per_dimension_in_order", "bits/dim, exact in one order"),
+    Column("nats", "nats", ".2f"),
+    Column("kl", "KL", ".4f"),
+    Column("total_variation", "total variation", ".4f"),
+    Column("frechet", "Frechet", ".2f"),
+    Column("precision", "precision"),
+    Column("recall", "recall"),
+    Column("copies", "copies"),
+    Column("variance", "variance"),
+    Column("evaluations", "evaluations", ".4g"),
+    Column("steps", "steps", ",.0f"),
+    Column("parameters", "parameters", ",.0f"),
+    Column("training_flops", "training FLOPs", ".2e"),
+    Column("flops_per_sample", "FLOPs/sample", ".2e"),
+)
+COSTS = ("evaluations", "steps", "parameters", "training_flops", "images_seen", "flops_per_sample")
+"""Figures without an interval in the table: they are chosen, not measured."""
+
+DATA = (
+    *(column.name for column in COLUMNS if column.name != "kind"),
+    *("nats_ode", "nats_in_order", "images_seen"),
+)
+"""The figures of the CSV file."""
+
+
+def cell(estimate: Estimate | None, format: str, interval: bool = True) -> str:
+    """A mean and its 95 % interval; of one seed the standard error, which says so."""
+    if estimate is None:
+        return NONE
+    value = f"{estimate.value:{format}}"
+    if not interval or estimate.half_width is None:
+        return value
+    return f"{value} ± {estimate.half_width:{format}}" + ("" if estimate.count > 1 else " s.e.")
+
+
+def figures(groups: Sequence[Group], references: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The figures of the groups of one data set in their order, and below what others score on the same test images.
+
+    Columns that nobody has are left out; so are devices where all runs had the same, and nats where a value costs more
+    than a bit, for binary images are compared in nats.
+    """
+    devices = [", ".join(dict.fromkeys(run.device for run in one.runs)) for one in groups]
+    lines = [
+        [
+            one.label,
+            *(
+                (one.kind or NONE)
+                if column.name == "kind"
+                else cell(one.figure(column.name), column.format, column.name not in COSTS)
+                for column in COLUMNS
+            ),
+            device,
+            " ".join(str(seed) for seed in one.seeds),
+        ]
+        for one, device in zip(groups, devices, strict=True)
+    ]
+    for name, line in references.items():
+        floor = line.get("bits_per_dimension")
+        cells = {column.name: NONE for column in COLUMNS}
+        if floor:
+            cells |= {"bits_per_dimension": f"{floor['value']:.3f} ± {floor['standard_error']:.3f} s.e."}
+            cells["kind"] = floor["kind"]
+            if "nats" in floor:
+                cells["nats"] = f"{floor['nats']:.2f} ± {floor['nats_standard_error']:.2f} s.e."
+        formats = {column.name: column.format for column in COLUMNS}
+        cells |= {key: f"{line[key]:{formats[key]}}" for key in (*LAW, *QUALITY) if line.get(key) is not None}
+        lines.append([f"*{name.replace('_', ' ')}*", *cells.values(), NONE, NONE])
+    head = ["", *(column.title for column in COLUMNS), "device", "seeds"]
+    bits = [mean.value for one in groups if (mean := one.figure("bits_per_dimension"))]
+    hidden = {"device"} if len(set(devices)) == 1 else set()
+    hidden |= {"nats"} if not bits or max(bits) >= 1 else set()
+    shown = [
+        i for i, title in enumerate(head) if i == 0 or (title not in hidden and any(line[i] != NONE for line in lines))
+    ]
+    return Table([head[i] for i in shown], [[line[i] for i in shown] for line in lines])
+
+
+def references(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """What simple models and the training images score, by name: figures of quality, and `bits_per_dimension`.
+
+    They are those of the first run that has them.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for one in groups:
+        for run in one.runs:
+            for name, floor in ((run.result.get("likelihood") or {}).get("floors") or {}).items():
+                found.setdefault(name, {}).setdefault("bits_per_dimension", floor)
+            quality = run.result.get("quality") or {}
+            for name, line in (quality.get("references") or {}).items():
+                there = found.setdefault(TRUE_DRAWS if name == TRAIN and "law" in quality else name, {})
+                for key, value in line.items():
+                    there.setdefault(key, value)
+    return found
+
+
+def features(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """The labels of the groups by the features and counts of their Frechet distances, which compare within one only."""
+    found: dict[str, list[str]] = {}
+    for one in groups:
+        for run in one.runs:
+            samples = (run.result.get("quality") or {}).get("samples") or {}
+            if "features" in samples:
+                words = f"{samples['features']} {samples.get('features_hash', '')}, {samples.get('count')} images"
+                if one.label not in found.setdefault(words, []):
+                    found[words].append(one.label)
+    return found
+
+
+def markdown(table: Table) -> str:
+    """The table as Markdown whose columns line up."""
+    widths = [max(len(line[i]) for line in [table.head, *table.rows]) for i in range(len(table.head))]
+
+    def text(line: Sequence[str]) -> str:
+        cells = [
+            word.ljust(width) if i in table.words else word.rjust(width)
+            for i, (word, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = [("-" * width if i in table.words else "-" * (width - 1) + ":") for i, width in enumerate(widths)]
+    return "\n".join([text(table.head), text(rule), *map(text, table.rows)])
+
+
+def comma_separated(groups: Sequence[Group]) -> str:
+    """All figures of all groups, a line a group, with every digit; what a group has not is empty.
+
+    A figure has its mean, `_half_width` and `_runs`. Over one run the half-width is that run's own standard error,
+    over more that of the 95 % t-interval.
+    """
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    names = [name for name in DATA if any(one.figure(name) for one in groups)]
+    each = [part for name in names for part in (name, f"{name}_half_width", f"{name}_runs")]
+    writer.writerow(["data", "group", "kind", *each, "seeds", "device", "commit", "folders"])
+    for one in groups:
+        cells: list[Any] = []
+        for name in names:
+            mean = one.figure(name)
+            cells += [mean.value, mean.half_width, mean.count] if mean else [None, None, None]
+        writer.writerow(
+            [
+                one.data,
+                one.label,
+                one.kind,
+                *cells,
+                " ".join(str(seed) for seed in one.seeds),
+                "; ".join(dict.fromkeys(run.device for run in one.runs)),
+                "; ".join(dict.fromkeys(run.commit for run in one.runs)),
+                "; ".join(str(run.folder) for run in one.runs),
+            ]
+        )
+    return content.getvalue()

@@ -1,0 +1,103 @@
+"""The ledger: which folders are runs, what is read of them, and that one that is damaged does not stop the rest."""
+
+import json
+
+import pytest
+
+from ddpm_jax.errors import UserError
+from ddpm_jax.reporting import ledger
+
+
+def test_runs_are_found_at_any_depth_and_once(tmp_path, fabricate):
+    a, b = fabricate(tmp_path / "a"), fabricate(tmp_path / "sweep" / "deep" / "b")
+    (a / "checkpoints" / "3").mkdir(parents=True)
+    (a / "checkpoints" / "3" / "config.json").write_text("{}")  # inside a run is no other
+    (tmp_path / "again").symlink_to(a)
+    assert ledger.find([tmp_path]) == [a, b]
+    assert ledger.find([a, tmp_path, tmp_path / "again"]) == [a, b]
+
+
+def test_what_is_read_is_what_the_result_says(tmp_path, fabricate):
+    samples = {"frechet": 12.5, "kl": 0.25, "kl_standard_error": 0.5, "recall": None}
+    folder = fabricate(tmp_path / "a", seed=3, bits=2.5, samples=samples)
+    run = ledger.read(folder)
+    assert run.seed == 3 and run.kind == "bound" and run.device == "cpu: A" and run.commit == "c0ffee"
+    assert run.figures["bits_per_dimension"] == ledger.Figure(2.5, 0.025)
+    assert run.figures["nats"] == ledger.Figure(110.0, 1.1)
+    assert run.figures["kl"] == ledger.Figure(0.25, 0.5)
+    assert run.figures["frechet"] == ledger.Figure(12.5)
+    assert run.figures["training_flops"].value == 1e9 and run.figures["evaluations"].value == 16
+    assert "recall" not in run.figures and "bits_per_dimension_ode" not in run.figures
+
+
+def test_keys_that_an_older_version_did_not_have_are_the_base_s(tmp_path, fabricate):
+    folder = fabricate(tmp_path / "a")
+    now = ledger.read(folder).config
+    result = json.loads((folder / "result.json").read_text())
+    del result["config"]["name"], result["config"]["evaluation"]["curve"], result["config"]["model"]["remat"]
+    (folder / "result.json").write_text(json.dumps(result))
+    assert ledger.read(folder).config == now
+
+
+def test_a_log_that_was_cut_off_and_resumed(tmp_path, fabricate):
+    folder = fabricate(tmp_path / "a")
+    rows = [{"step": 1, "loss": 5.0}, {"step": 2, "loss": 4.0}, {"step": 2, "validation_loss": 7.0}]
+    lines = [json.dumps(row) for row in [*rows, {"step": 2, "loss": 3.0}]]
+    (folder / "metrics.jsonl").write_text(
+        "\n".join([*lines[:3], "3", "[]", '{"loss": 1}', lines[3], '{"step": 3, "lo'])
+    )
+    assert ledger.read(folder).log == [{"step": 1, "loss": 5.0}, {"step": 2, "loss": 3.0, "validation_loss": 7.0}]
+    (folder / "metrics.jsonl").unlink()
+    assert ledger.read(folder).log == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"config": {', "result.json is damaged (Expecting"),
+        ("", "result.json is damaged (Expecting value"),
+        ("[]", "result.json is damaged (list indices"),
+        ("{}", "result.json is damaged ('config' is missing)"),
+        ('{"config": {}, "steps": "many"}', "result.json is damaged (could not convert"),
+        (
+            '{"config": {}, "likelihood": {"test": {"value": 2}}}',
+            "result.json is damaged ('standard_error' is missing)",
+        ),
+        (b"\xff\xfe", "result.json is damaged ("),
+        (None, "it has no result.json yet"),
+    ],
+)
+def test_a_damaged_run_is_named_and_left_out(tmp_path, fabricate, content, words):
+    good, bad = fabricate(tmp_path / "good"), fabricate(tmp_path / "bad")
+    if content is None:
+        (bad / "result.json").unlink()
+    else:
+        (bad / "result.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = ledger.gather([tmp_path])
+    assert [run.folder for run in found.runs] == [good]
+    assert len(found.notes) == 1 and found.notes[0].startswith(f"{bad} is left out: {words}")
+    with pytest.raises(UserError) as caught:
+        ledger.gather([bad])
+    assert "no run has a result to report" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_places_without_runs_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for place, words in (("empty", "holds no run"), ("missing", "no such folder")):
+        with pytest.raises(UserError, match=words):
+            ledger.find([tmp_path / place])
+
+
+def test_what_is_not_evaluated_or_not_finite_is_said(tmp_path, fabricate):
+    bare = fabricate(tmp_path / "bare")
+    result = json.loads((bare / "result.json").read_text())
+    for name in ("likelihood", "quality", "evaluated", "sampling"):
+        del result[name]
+    (bare / "result.json").write_text(json.dumps(result))
+    fabricate(tmp_path / "wild", samples={"frechet": float("nan"), "precision": 0.5})
+    found = ledger.gather([tmp_path])
+    assert found.notes == [
+        f"{bare} is not evaluated: only its costs and its losses are shown",
+        f"{tmp_path / 'wild'}: not a finite number, and left out: frechet",
+    ]
+    assert "frechet" not in found.runs[1].figures and found.runs[1].figures["precision"].value == 0.5
