@@ -103,7 +103,7 @@ def _flops_per_step(values: str, *place: Any) -> float:
 
     config, dataset = configuration.from_dict(json.loads(values)), _load(*place)
     plan = make_plan("jit", "replicated", "auto", config.data.batch)
-    return make_job(make(config, dataset.description), plan, dataset).flops_per_step
+    return make_job(make(config, dataset.description), plan, dataset).count_flops()
 
 
 def main() -> None:

@@ -149,7 +149,13 @@ def _sampler(config: ConfigDict, silent: bool) -> None:
         fail(f"sampler.{key}", reason)
     if not sampler.steps:
         fail("sampler.steps", "a Gaussian process has no number of steps of its own; use 100")
-    for option, plain in (("order", ""), ("temperature", 1), ("top_k", 0), ("nucleus", 1), ("confidence_temperature", 0)):
+    for option, plain in (
+        ("order", ""),
+        ("temperature", 1),
+        ("top_k", 0),
+        ("nucleus", 1),
+        ("confidence_temperature", 0),
+    ):
         if sampler[option] != plain:
             fail(f"sampler.{option}", f"is of an ordered process; leave it {plain if plain != '' else 'empty'}")
     if sampler.spacing in ("trailing", "leading") and not table:

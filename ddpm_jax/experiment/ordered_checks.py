@@ -177,7 +177,9 @@ def check_data(config: ConfigDict, description: Description) -> None:
     if config.sampler.order:
         order = sampling_order(config, description)
         if order.groups and config.sampler.steps not in (0, order.groups):
-            fail("sampler.steps", f"{config.sampler.steps} steps in groups of {order.chunk} are {order.groups}; use that")
+            fail(
+                "sampler.steps", f"{config.sampler.steps} steps in groups of {order.chunk} are {order.groups}; use that"
+            )
     grid = sampling_grid(config, order)
     if not (np.diff(grid) < 0).all():
         fail(

@@ -57,7 +57,9 @@ def law_distance(samples: UInt8[np.ndarray, "n *site"], law: Float64[np.ndarray,
 def law_references(law: Float64[np.ndarray, "*levels"], count: int, seed: int = 0) -> dict[str, LawDistance]:
     """What known samples score: as many true draws ("train"), and values drawn independently of one another."""
     rng = np.random.default_rng(seed)
-    drawn = [between(rng.multinomial(count, law.reshape(-1)).reshape(law.shape) / count, law, count) for _ in range(DRAWS)]
+    drawn = [
+        between(rng.multinomial(count, law.reshape(-1)).reshape(law.shape) / count, law, count) for _ in range(DRAWS)
+    ]
     true = dataclasses.replace(
         drawn[0],
         kl=float(np.mean([one.kl for one in drawn])),

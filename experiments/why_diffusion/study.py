@@ -184,14 +184,17 @@ def sweep(argument: str = "digits") -> Iterator[dict[str, Any]]:
     """The members of a tier, of its trials of learning rates, or of the known law with fewer different images."""
     tier, _, kind = argument.partition("_")
     if tier not in TIERS or kind not in ("", "rates", "data") or argument == "digits_data":
-        raise UserError(f"study.py: there is no sweep {argument!r}; give known, digits, known_rates, digits_rates, known_data")
+        raise UserError(
+            f"study.py: there is no sweep {argument!r}; give known, digits, known_rates, digits_rates, known_data"
+        )
     for arm in ARMS_OF[tier]:
         member = {"argument": f"{tier}/{arm}"}
         if kind == "rates":
             half = {"training.flops": get_config(f"{tier}/{arm}").training.flops / 2, "training.keep_every": 0}
             small = {"evaluation.at_end": False, "evaluation.pictures": False, "evaluation.history": False}
             for rate in TRIALS[tier]:
-                yield {**member, "optimizer.learning_rate": rate, **half, **small}
+                name = f"{arm} at {rate:g}"
+                yield {**member, "name": name, "optimizer.learning_rate": rate, **half, **small}
         elif kind == "data":
             for images in (100, 1000):
                 yield {**member, "name": f"{arm} on {images}", "data.splits.train": f"train[:{images}]"} | {
@@ -200,4 +203,4 @@ def sweep(argument: str = "digits") -> Iterator[dict[str, Any]]:
                 }
         else:
             for seed in SEEDS:
-                yield {**member, "seed": seed, "evaluation.history": seed == 0}
+                yield {**member, "name": arm, "seed": seed, "evaluation.history": seed == 0}
