@@ -133,6 +133,7 @@ def base() -> ConfigDict:
     evaluation.samples = 10_000  # for the distances; at most the size of the test split counts
     evaluation.curve = ()  # numbers of sampler steps at which the quality of samples is measured as well
     evaluation.curve_orders = ("",)  # and the orders in which, as in sampler.order
+    evaluation.raw = False  # measure the raw parameters too, where it is an average that is evaluated
     evaluation.history = False  # measure likelihood and quality at every checkpoint that is kept, not only the last
     evaluation.likelihood_images = 10_000  # at most, of the training and of the test split
     evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0, and in a fixed order: all T

@@ -23,11 +23,13 @@ def main(arguments: Sequence[str]) -> None:
     config = command.run_config(options)
     command.start_jax(config.parallel.distributed)
 
-    from ddpm_jax import evaluation, screen
+    from ddpm_jax import curves, evaluation, screen
     from ddpm_jax.restored import restore
 
     run = restore(config, folder, options.best)
-    figures = evaluation.evaluate(run.experiment, run.plan, run.params, run.dataset, run.step, screen.bar)
+    place = run.experiment, run.plan, run.params, run.dataset
+    figures = evaluation.evaluate(*place, run.step, screen.bar)
+    figures["curve"] = curves.curve(*place, figures, screen.bar)
     path = runs.write_result(folder, figures)
     screen.say(screen.summary(figures, [path]))
 

@@ -1,18 +1,16 @@
 """The figures of a run: bits per dimension, sample quality beside reference lines, and what they cost."""
 
 import dataclasses
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ddpm_jax import flops, pictures
 from ddpm_jax import keys as random
+from ddpm_jax import pictures
 from ddpm_jax.data import Dataset, Description, Source
 from ddpm_jax.experiment import SAMPLES, Experiment, Measure, purpose_key
 from ddpm_jax.likelihood import Likelihood, bits_per_dimension, floor_lines
@@ -72,7 +70,7 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
     figures: dict[str, Any] = {}
     if kind:
         for split in ("train", "test"):
-            figures[split] = _likelihood(experiment, plan, params, dataset, split, bar)
+            figures[split] = likelihood_of(experiment, plan, params, dataset, split, bar)
         figures.update(experiment.likelihood_facts())
     for name, measure in experiment.measures().items():
         figures[name] = _measured(experiment, plan, params, dataset, measure, bar)
@@ -89,7 +87,7 @@ def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Datase
     }
 
 
-def _likelihood(
+def likelihood_of(
     experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, split: str, bar: Bar
 ) -> dict[str, Any] | None:
     """Bits per dimension of a split with their parts; None for a model that gives images no probability."""
@@ -124,7 +122,7 @@ def _measured(
 
 
 def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dict[str, Any]:
-    """How near the samples are to the test images, or to the known law, with reference lines that give that a meaning."""
+    """How near samples are to the test images, or to a known law, with reference lines that give that a meaning."""
     if dataset.law is not None:
         references = law_references(dataset.law, len(images))
         return {
@@ -170,89 +168,12 @@ def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, 
         "batch": config.sampler.batch,
         "weights": f"ema {config.sampler.ema}" if config.sampler.ema else "raw",
     }
-    result["curve"] = curve(experiment, plan, params, dataset, result, bar)
     return result
 
 
 def samples_to_measure(config: Any, dataset: Dataset) -> int:
     """How many samples are measured: a set of test images is compared with as many; a law with any number."""
     return min(config.evaluation.samples, len(dataset.split("test")) if dataset.law is None else 2**31)
-
-
-def curve(
-    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, result: dict[str, Any], bar: Bar
-) -> list[dict[str, Any]]:
-    """Quality against the cost of a sample: a point for each order and number of steps that the config asks for.
-
-    The first is the config's own, which `result` has already. FLOPs of a sample are those of products, at batch 1.
-    """
-    config = experiment.config
-    wanted: dict[tuple[str, int], dict[str, Any] | None] = {}
-    own = config.sampler.order, len(experiment.grid()) - 1
-    wanted[own] = {
-        "network_evaluations_per_sample": result["sampling"]["network_evaluations_per_sample"],
-        "quality": result["quality"]["samples"],
-    }
-    for order in config.evaluation.curve_orders if config.evaluation.curve else ():
-        for steps in config.evaluation.curve:
-            wanted.setdefault((order or config.sampler.order, steps), None)
-    points, count = [], samples_to_measure(config, dataset)
-    for (order, steps), figures in wanted.items():
-        other = _in_order(experiment, order)
-        if figures is None:
-            draw = sampler(other, plan, steps)
-            title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
-            images, _, evaluations = draw(params, config.seed, count, progress=bar(title))
-            figures = {
-                "network_evaluations_per_sample": float(np.mean(evaluations)),
-                "quality": quality(other, images, dataset)["samples"],
-            }
-        points.append({"steps": steps, "order": order, "flops_per_sample": flops_per_sample(other, steps), **figures})
-    return points
-
-
-def _in_order(experiment: Experiment, order: str) -> Experiment:
-    """The experiment with samples revealed in this order."""
-    config = experiment.config.copy_and_resolve_references()
-    config.sampler.order = order
-    return type(experiment)(config, experiment.description)
-
-
-def flops_per_sample(experiment: Experiment, steps: int) -> float | None:
-    """FLOPs of one sample at batch 1, those of matrix products and convolutions; None for an adaptive sampler."""
-    params = jax.eval_shape(experiment.init, jax.random.key(0))
-    keys, labels = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), jax.ShapeDtypeStruct((1,), jnp.int32)
-    count = flops.of_function(lambda *inputs: experiment.sample(*inputs, steps=steps)[0], params, keys, labels)
-    return count if math.isfinite(count) else None
-
-
-def history(
-    experiment: Experiment,
-    plan: Plan,
-    params_at: Callable[[int], Any],
-    steps: Sequence[int],
-    flops_per_step: float,
-    dataset: Dataset,
-    result: dict[str, Any],
-    bar: Bar,
-) -> list[dict[str, Any]]:
-    """Likelihood and quality at each of these kept steps: what a training budget buys, from one run.
-
-    `result` has the figures of one of them, as `evaluate` gives them.
-    """
-    points, config, count = [], experiment.config, samples_to_measure(experiment.config, dataset)
-    for step in steps:
-        if step == result["evaluated"]["step"]:
-            figures, measured = result["likelihood"].get("test"), result["quality"]["samples"]
-        else:
-            params = params_at(step)
-            figures = _likelihood(experiment, plan, params, dataset, "test", bar)
-            draw = sampler(experiment, plan)
-            images, _, _ = draw(params, config.seed, count, progress=bar(f"samples of step {step}"))
-            measured = quality(experiment, images, dataset)["samples"]
-        seen = {"step": step, "images_seen": step * config.data.batch, "training_flops": step * flops_per_step}
-        points.append({**seen, "likelihood": figures, "quality": measured})
-    return points
 
 
 def headline(result: dict[str, Any]) -> dict[str, float]:

@@ -161,8 +161,8 @@ def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
         lines.append(f"law of {quality['count']:,} samples against the known law {quality['law']}")
         lines.append(f"  {'':<22}{'KL, nats':>10}{'total variation':>17}{'variance':>10}")
         for name, row in {"samples": quality["samples"], **quality["references"]}.items():
-            name = "true draws" if name == "train" else name.replace("_", " ")
-            lines.append(f"  {name:<22}{row['kl']:10.4f}{row['total_variation']:17.4f}{row['variance']:10.3f}")
+            title = "true draws" if name == "train" else name.replace("_", " ")
+            lines.append(f"  {title:<22}{row['kl']:10.4f}{row['total_variation']:17.4f}{row['variance']:10.3f}")
     elif quality:
         features, rows = quality["features"], {"samples": quality["samples"], **quality["references"]}
         lines.append(

@@ -60,7 +60,7 @@ def train(config: Any, folder: Path, profile: int = 0, once: bool = False) -> di
             that is not finite.
         Busy: another process trains in the folder, or, with `once`, has just finished the run.
     """
-    from ddpm_jax import configuration, data, devices, evaluation, locks, runs, screen
+    from ddpm_jax import configuration, curves, data, devices, evaluation, locks, runs, screen
     from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
@@ -132,17 +132,17 @@ def train(config: Any, folder: Path, profile: int = 0, once: bool = False) -> di
             log.picture(int(state.step), name, path)
         if config.evaluation.at_end:
             figures = evaluation.evaluate(experiment, plan, params, dataset, int(state.step), screen.bar)
+            place = experiment, plan
+            figures["curve"] = curves.curve(*place, params, dataset, figures, screen.bar)
             if config.evaluation.history:
-                figures["history"] = evaluation.history(
-                    experiment,
-                    plan,
-                    lambda step: weights(checkpoints.restore(job.abstract, step).state, config.sampler.ema),
-                    checkpoints.steps,
-                    job.count_flops(),
-                    dataset,
-                    figures,
-                    screen.bar,
-                )
+
+                def params_at(step: int) -> Any:
+                    return weights(checkpoints.restore(job.abstract, step).state, config.sampler.ema)
+
+                flops, steps = job.count_flops(), checkpoints.steps
+                figures["history"] = curves.history(*place, params_at, steps, flops, dataset, figures, screen.bar)
+            if config.evaluation.raw and config.sampler.ema:
+                figures["raw"] = curves.measured(*place, weights(state, 0.0), dataset, screen.bar)
             runs.write_result(folder, figures)
             log.scalars(int(state.step), evaluation.headline(figures))
             result.update(figures)

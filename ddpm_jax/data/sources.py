@@ -127,9 +127,9 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
     """A data set by name. Nothing is downloaded, and no image is read yet.
 
     Args:
-        name: `digits` (embedded, whatever `data_dir`); `ising` (drawn from a known law, likewise); or an image data set prepared for TFDS as array_record files:
-            `mnist`, `cifar10`, `name/config`, `name:version`; or `binarised_` and the name of one with grey images:
-            `binarised_mnist` (`data/binarised.py` says which draw that is).
+        name: `digits` (embedded, whatever `data_dir`); `ising` (drawn from a known law, likewise); or an image data
+            set prepared for TFDS as array_record files: `mnist`, `cifar10`, `name/config`, `name:version`; or
+            `binarised_` and the name of one with grey images: `binarised_mnist` (`data/binarised.py` says which draw).
         data_dir: the TFDS data directory; by default `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
         splits: what is in each split, in TFDS's words: `{"train": "train[:55000]", "validation": "train[55000:]"}`. By
             default train, validation and test are the set's own; where it has no validation split, that is the last

@@ -124,6 +124,7 @@ def _known() -> ConfigDict:
     config.model.sigma_data = 1.0
     config.data.batch = 256
     config.sampler.batch = 2048
+    config.training.steps = 0
     config.training.flops = 7e11
     config.training.save_every = config.training.keep_every = 320
     config.evaluation.samples = 2**14
@@ -203,4 +204,10 @@ def sweep(argument: str = "digits") -> Iterator[dict[str, Any]]:
                 }
         else:
             for seed in SEEDS:
-                yield {**member, "name": arm, "seed": seed, "evaluation.history": seed == 0}
+                yield {
+                    **member,
+                    "name": arm,
+                    "seed": seed,
+                    "evaluation.history": seed == 0,
+                    "evaluation.raw": seed == 0,
+                }
