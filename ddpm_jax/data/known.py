@@ -24,7 +24,7 @@ SEED = 2024
 def ising() -> Float64[np.ndarray, "*levels"]:
     """The law of `ising`: p(x) ~ exp(J sum of x_i x_j over neighbours i, j), x = -1 or 1, on 3 rows and 4 columns.
 
-    """The law of `ising`: p(x) ~ exp(J sum of x_i x_j over neighbours i, j), x in {-1, 1}, on 3 rows and 4 columns.
+    J = 0.45, and nothing lies beyond the border. Neighbours mostly agree; given its neighbours a site is independent
     of the rest, so that half of the sites, those of one colour of a chessboard, are independent given the others.
     """
     rows, columns = 3, 4
