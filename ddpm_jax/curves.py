@@ -1,0 +1,94 @@
+"""Figures along an axis: what more network evaluations, other orders, longer training and averaged weights bring."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddpm_jax import flops
+from ddpm_jax.data import Dataset
+from ddpm_jax.evaluation import Bar, likelihood_of, quality, sampler, samples_to_measure
+from ddpm_jax.experiment import Experiment
+from ddpm_jax.parallel import Plan
+
+
+def curve(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, result: dict[str, Any], bar: Bar
+) -> list[dict[str, Any]]:
+    """Quality against the cost of a sample: a point for each order and number of steps that the config asks for.
+
+    The first is the config's own, whose figures `result` has already, as `evaluation.evaluate` gives them. FLOPs of a
+    sample are those of products, at batch 1.
+    """
+    config, count = experiment.config, samples_to_measure(experiment.config, dataset)
+    own = config.sampler.order, len(experiment.grid()) - 1
+    known = {
+        "network_evaluations_per_sample": result["sampling"]["network_evaluations_per_sample"],
+        "quality": result["quality"]["samples"],
+    }
+    orders = [order or config.sampler.order for order in config.evaluation.curve_orders]
+    wanted = dict.fromkeys([own, *((order, steps) for order in orders for steps in config.evaluation.curve)])
+
+    def point(order: str, steps: int) -> dict[str, Any]:
+        other = _in_order(experiment, order)
+        cost = {"steps": steps, "order": order, "flops_per_sample": flops_per_sample(other, steps)}
+        if (order, steps) == own:
+            return {**cost, **known}
+        title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
+        images, _, evaluations = sampler(other, plan, steps)(params, config.seed, count, progress=bar(title))
+        measured = quality(other, images, dataset)["samples"]
+        return {**cost, "network_evaluations_per_sample": float(np.mean(evaluations)), "quality": measured}
+
+    return [point(order, steps) for order, steps in wanted]
+
+
+def _in_order(experiment: Experiment, order: str) -> Experiment:
+    """The experiment with samples revealed in this order."""
+    config = experiment.config.copy_and_resolve_references()
+    config.sampler.order = order
+    return type(experiment)(config, experiment.description)
+
+
+def flops_per_sample(experiment: Experiment, steps: int) -> float | None:
+    """FLOPs of one sample at batch 1, those of matrix products and convolutions; None for an adaptive sampler."""
+    params = jax.eval_shape(experiment.init, jax.random.key(0))
+    keys, labels = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), jax.ShapeDtypeStruct((1,), jnp.int32)
+    count = flops.of_function(lambda *inputs: experiment.sample(*inputs, steps=steps)[0], params, keys, labels)
+    return count if math.isfinite(count) else None
+
+
+def measured(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
+    """The likelihood of the test split and the quality of samples, with these parameters."""
+    config, count = experiment.config, samples_to_measure(experiment.config, dataset)
+    figure = likelihood_of(experiment, plan, params, dataset, "test", bar)
+    images, _, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+    return {"likelihood": figure, "quality": quality(experiment, images, dataset)["samples"]}
+
+
+def history(
+    experiment: Experiment,
+    plan: Plan,
+    params_at: Callable[[int], Any],
+    steps: Sequence[int],
+    flops_per_step: float,
+    dataset: Dataset,
+    result: dict[str, Any],
+    bar: Bar,
+) -> list[dict[str, Any]]:
+    """Likelihood and quality at each of these kept steps: what a training budget buys, from one run.
+
+    `result` has the figures of one of them, as `evaluation.evaluate` gives them.
+    """
+    points, batch = [], experiment.config.data.batch
+    for step in steps:
+        if step == result["evaluated"]["step"]:
+            figures = {"likelihood": result["likelihood"].get("test"), "quality": result["quality"]["samples"]}
+        else:
+            figures = measured(experiment, plan, params_at(step), dataset, bar)
+        points.append(
+            {"step": step, "images_seen": step * batch, "training_flops": step * flops_per_step, **figures},
+        )
+    return points
