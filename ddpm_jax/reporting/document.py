@@ -50,17 +50,15 @@ def compose(
 ) -> list[Block]:
     """The report's blocks. Its plots and pictures are drawn into the folder on the way; `bar` walks over the parts."""
     several_sets = len({one.data for one in groups}) > 1
-    known = plots.styles([one.label for one in groups])
-    for one in groups:
-        known |= {lines.in_order(one.label, order): known[one.label].variant() for order in lines.other_orders(one)}
-    blocks: list[Block] = [Heading(1, title), Paragraph(_opening(groups))]
-    if said := [*notes, *_differences(groups)]:
+    known = styles(groups)
+    blocks: list[Block] = [Heading(1, title), Paragraph(opening(groups))]
+    if said := [*notes, *differences(groups)]:
         blocks.append(Bullets(said))
-    parts: list[tuple[Callable[[Section], Iterator[Block]], Section]] = []
+    parts: list[tuple[Part, Section]] = []
     for data, there in groupby(groups, key=lambda one: one.data):
         suffix = f"_{re.sub('[^A-Za-z0-9]+', '_', data).strip('_')}" if several_sets else ""
         section = Section(data, list(there), folder, suffix, known)
-        parts += [(part, section) for part in (_table, _quality, _samples, _films, _history, _training)]
+        parts += [(part, section) for part in PARTS]
     for part, section in bar(parts):
         blocks += part(section)
     for data, rows in groupby(sorted(published, key=data_of), key=data_of):
@@ -68,7 +66,16 @@ def compose(
     return blocks
 
 
-def _opening(groups: Sequence[Group]) -> str:
+def styles(groups: Sequence[Group]) -> dict[str, Style]:
+    """How each group is drawn, and its samples in other orders."""
+    known = plots.styles([one.label for one in groups])
+    for one in groups:
+        known |= {lines.in_order(one.label, order): known[one.label].variant() for order in lines.other_orders(one)}
+    return known
+
+
+def opening(groups: Sequence[Group]) -> str:
+    """How many runs there are, and what stands after a figure."""
     runs, seeds = sum(len(one.runs) for one in groups), {len(one.runs) for one in groups}
     each = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
     return (
@@ -84,7 +91,7 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
-def _differences(groups: Sequence[Group]) -> list[str]:
+def differences(groups: Sequence[Group]) -> list[str]:
     """What the runs do not share."""
     runs = [run for one in groups for run in one.runs]
     commits = several("the runs were evaluated by different versions of the code", (run.commit[:12] for run in runs))
@@ -139,7 +146,7 @@ def _quality(section: Section) -> Iterator[Block]:
         ("quality_flops", "flops_per_sample", "FLOPs for a sample", "Quality against FLOPs a sample"),
     ):
         panels = [
-            Panel(axis, words, lines.quality(section.groups, metric, against), _levels(section, metric))
+            Panel(axis, words, lines.quality(section.groups, metric, against), level(section.groups, metric))
             for metric, words in lines.PLOTTED.items()
         ]
         yield from section.plot(
@@ -147,10 +154,12 @@ def _quality(section: Section) -> Iterator[Block]:
         )
 
 
-def _levels(section: Section, metric: str) -> dict[str, float]:
-    references = tables.references(section.groups)
+def level(groups: Sequence[Group], metric: str) -> dict[str, float]:
+    """What perfect samples score, by their name; empty where that is not known."""
+    references = tables.references(groups)
     line = references.get(TRAIN) or references.get(TRUE_DRAWS) or {}
-    return {_reference(section): float(line[metric])} if line.get(metric) else {}
+    name = TRUE_DRAWS if TRUE_DRAWS in references else "training images"
+    return {name: float(line[metric])} if line.get(metric) else {}
 
 
 def _reference(section: Section) -> str:
@@ -182,7 +191,7 @@ def _history(section: Section) -> Iterator[Block]:
         for kind in KINDS
     ]
     panels += [
-        Panel(FLOPS, words, lines.history(groups, metric), _levels(section, metric))
+        Panel(FLOPS, words, lines.history(groups, metric), level(section.groups, metric))
         for metric, words in lines.PLOTTED.items()
     ]
     caption = "Figures of the kept checkpoints. Kinds of likelihood have panels of their own."
@@ -213,3 +222,8 @@ def _published(data: str, rows: Sequence[Mapping[str, Any]], groups: Sequence[Gr
         )
     )
     yield Figures(table)
+
+
+Part = Callable[[Section], Iterator[Block]]
+PARTS: tuple[Part, ...] = (_table, _quality, _samples, _films, _history, _training)
+"""What is said of a data set, in order."""

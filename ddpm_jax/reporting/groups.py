@@ -20,6 +20,7 @@ SAME_MODEL = (
     "evaluation.curve",
     "evaluation.curve_orders",
     "evaluation.history",
+    "evaluation.raw",
     "evaluation.pictures",
     "evaluation.at_end",
 )

@@ -1,0 +1,102 @@
+"""Why does diffusion work better than autoregression? The whole study, from nothing to its report.
+
+    python experiments/why_diffusion/run.py                      # the known law and the digits
+    python experiments/why_diffusion/run.py --tiers=known        # the known law alone
+    python experiments/why_diffusion/run.py --report             # the report of what there is
+
+Started again, it goes on where it stopped. `--trials` first tries three learning rates for every arm and writes the
+best into learning_rates.json, which is committed; without it those rates are used.
+"""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ddpm_jax import command
+from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.files import obstacle, write_json
+
+HERE = Path(__file__).parent
+STUDY, RATES = HERE / "study.py", HERE / "learning_rates.json"
+TIERS = {"known": ("known", "known_data"), "digits": ("digits",)}
+"""The sweeps of each tier."""
+
+
+def python(*words: str) -> int:
+    """Run Python on these words; its exit code."""
+    return subprocess.run([sys.executable, *words], check=False).returncode
+
+
+def sweep(name: str, runs: Path, jobs: int) -> bool:
+    """Train what is left of a sweep. Whether all of it is done."""
+    print(f"== {name}", flush=True)
+    words = ["-m", "ddpm_jax.sweep", f"--config={STUDY}:{name}", f"--workdir={runs / name}", f"--jobs={jobs}"]
+    return python(*words) == 0
+
+
+def choose_rates(tier: str, runs: Path) -> dict[str, float]:
+    """The learning rate of each arm with the lowest validation loss at the end of its trial."""
+    best: dict[str, tuple[float, float]] = {}
+    for folder in sorted((runs / f"{tier}_rates").glob("*/config.json")):
+        config = json.loads(folder.read_text())
+        rows = [json.loads(line) for line in (folder.parent / "metrics.jsonl").read_text().splitlines()]
+        losses = [row["validation_loss"] for row in rows if "validation_loss" in row]
+        if losses and math.isfinite(losses[-1]):
+            arm = config["name"].partition(" at ")[0]
+            best[arm] = min(best.get(arm, (math.inf, 0.0)), (losses[-1], config["optimizer"]["learning_rate"]))
+    return {arm: rate for arm, (_, rate) in best.items()}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line and do it."""
+    parser = command.Parser(prog="python experiments/why_diffusion/run.py", description=__doc__)
+    parser.add_argument("--tiers", metavar="A,B", default=",".join(TIERS), help=f"of {','.join(TIERS)} (all)")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2)")
+    parser.add_argument("--runs", metavar="DIR", default="runs/why_diffusion", help="where the runs are")
+    parser.add_argument("--output", metavar="DIR", help="of the report (default: report/ among the runs)")
+    parser.add_argument("--trials", action="store_true", help="try learning rates first")
+    parser.add_argument("--report", action="store_true", help="only report what there is")
+    options = command.parse(parser, arguments)
+    tiers = [tier for tier in options.tiers.split(",") if tier]
+    for tier in tiers:
+        if tier not in TIERS:
+            raise UserError(f"--tiers: there is no tier {tier!r}; {nearest(tier, TIERS)}")
+    if options.jobs < 1:
+        raise UserError(f"--jobs: {options.jobs} is less than 1")
+    runs = Path(options.runs)
+    output = Path(options.output) if options.output else runs / "report"
+    for name, folder in (("--runs", runs), ("--output", output)):
+        if reason := obstacle(folder):
+            raise UserError(f"{name}: {folder} cannot be written ({reason}); choose another")
+    done = options.report or sum(train(tier, runs, options) for tier in tiers) == len(tiers)
+    import story
+
+    for line in story.write(runs, tiers, output):
+        print(line)
+    if not done:
+        raise UserError("some runs failed; the lines above say why, and the same command tries them again")
+
+
+def train(tier: str, runs: Path, options: Any) -> bool:
+    """All runs of a tier, and what is measured beside them. Whether all went well."""
+    done = True
+    if options.trials:
+        done &= sweep(f"{tier}_rates", runs, options.jobs)
+        kept = json.loads(RATES.read_text()) if RATES.exists() else {}
+        write_json(RATES, {**kept, tier: choose_rates(tier, runs)})
+    if tier == "known" and not (runs / "perfect.json").exists():
+        done &= python(str(HERE / "perfect.py"), f"--output={runs / 'perfect.json'}") == 0
+    for name in TIERS[tier]:
+        done &= sweep(name, runs, options.jobs)
+    if not (runs / f"costs_{tier}.json").exists():
+        words = f"--runs={runs / tier}", f"--output={runs / f'costs_{tier}.json'}"
+        done &= python(str(HERE / "costs.py"), *words) == 0
+    return done
+
+
+if __name__ == "__main__":
+    command.run(main)

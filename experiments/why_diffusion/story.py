@@ -1,0 +1,179 @@
+"""The study's report: the central plot of each tier, then its table, curves, pictures, budgets and costs.
+
+Reads run folders and figures only, and needs no JAX. Written for `run.py`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ddpm_jax.files import write_bytes
+from ddpm_jax.reporting import document, html, ledger, lines, plots, tables
+from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture, as_markdown
+from ddpm_jax.reporting.groups import Estimate, Group, Point, group
+from ddpm_jax.reporting.plots import Panel
+from ddpm_jax.reporting.tables import Table
+
+HERE = Path(__file__).parent
+TITLE = "Why does diffusion work better than autoregression?"
+EVALUATIONS = "network evaluations for a sample"
+LEAST = 1e-3
+"""Smaller divergences are drawn at this height."""
+
+INTRODUCTION = """A network that must say everything at once says the average, a blur. So information is put back
+little by little, and the arms of this study differ in what "little" is: the next pixel, the next block of neighbours,
+pixels far apart, a random set of pixels, or a little of the noise on all of them. All else is the same: the
+transformer (but for its mask and its head), the data, the training FLOPs, the number of learning rates tried, and the
+way of measuring. A U-Net stands beside it where no mask is needed."""
+
+ONE_NETWORK = """The lines `random, raster order` and `random, spread order` are *one and the same network*, trained
+on random orders and sampled in blocks of neighbours, in blocks of pixels far apart, and in random sets: there only
+what is restored together differs."""
+
+CENTRAL = {"known": ("kl", "KL divergence, nats"), "digits": ("frechet", "Frechet distance")}
+
+TIERS = {
+    "known": "Known truth: images of 3x4 from an Ising model, a new one each time",
+    "digits": "Digits: a thousand real images of 8x8",
+}
+
+
+def write(runs: Path, tiers: Sequence[str], output: Path) -> list[str]:
+    """Write report.md, report.html and their pictures; gives back notes, and the files to look at."""
+    output.mkdir(parents=True, exist_ok=True)
+    blocks: list[Block] = [Heading(1, TITLE), Paragraph(" ".join(INTRODUCTION.split()))]
+    said: list[str] = []
+    for tier in tiers:
+        found = ledger.gather([runs / tier])
+        groups, notes = group(found.runs)
+        said += [*found.notes, *notes]
+        blocks += list(_tier(tier, groups, runs, output))
+    written = {"report.md": as_markdown(blocks), "report.html": html.page(TITLE, blocks, output)}
+    for name, content in written.items():
+        write_bytes(output / name, content.encode())
+    return [*said, *(str(output / name) for name in written)]
+
+
+def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Iterator[Block]:
+    styles = document.styles(groups)
+    section = document.Section(TIERS[tier], groups, output, f"_{tier}", styles)
+    yield Heading(2, TIERS[tier])
+    yield Paragraph(document.opening(groups))
+    if several := document.differences(groups):
+        yield Bullets(several)
+    yield from _central(tier, groups, runs, output, styles)
+    yield Paragraph(" ".join(ONE_NETWORK.split()))
+    for part in document.PARTS:
+        yield from (block for block in part(section) if not isinstance(block, Heading))
+    yield from _raw(groups)
+    yield from _costs(runs / f"costs_{tier}.json")
+    if tier == "known":
+        yield from _data(groups, runs, output)
+
+
+def _central(
+    tier: str, groups: Sequence[Group], runs: Path, output: Path, styles: Mapping[str, plots.Style]
+) -> Iterator[Block]:
+    metric, words = CENTRAL[tier]
+    against = "network_evaluations_per_sample"
+    trained = lines.quality(groups, metric, against)
+    found = document.level(groups, metric)
+    if tier != "known":
+        panel = Panel(EVALUATIONS, words, trained, found)
+        file = plots.draw(output / f"central_{tier}.png", [panel], styles)
+        yield Picture(file.name, "Quality against network evaluations", "Every arm; lower is better.")
+        return
+    perfect = perfect_lines(runs / "perfect.json", metric)
+    own = plots.styles(list(perfect))
+    panels = [Panel(EVALUATIONS, f"{words}: perfect predictions", perfect)]
+    panels.append(Panel(EVALUATIONS, f"{words}: trained networks", trained, found))
+    file = plots.draw(output / f"central_{tier}.png", panels, {**own, **styles})
+    caption = (
+        "Left: what each way of putting information back makes of *perfect* predictions, so that all that is wrong "
+        f"comes from restoring much at once; values below {LEAST} are drawn there. Right: trained networks. The dotted "
+        "line is what as many true draws score."
+    )
+    yield Picture(file.name, "Divergence from the known law against network evaluations", caption)
+
+
+def perfect_lines(path: Path, metric: str) -> dict[str, list[Point]]:
+    """The lines of `perfect.py`; empty where it has not run."""
+    if not path.is_file():
+        return {}
+    arms = json.loads(path.read_text())["arms"]
+    return {
+        f"{arm} (perfect)": [
+            Point(float(steps), Estimate(max(at[metric], LEAST), None, 1)) for steps, at in points.items()
+        ]
+        for arm, points in arms.items()
+    }
+
+
+def _raw(groups: Sequence[Group]) -> Iterator[Block]:
+    """Averaged and raw parameters of the last step, of the runs that have both."""
+    rows = []
+    for one in groups:
+        for run in one.runs:
+            if raw := run.result.get("raw"):
+                rows.append([one.label, *_pair(run.result, raw)])
+    if rows:
+        yield Paragraph(
+            "Averaged parameters (EMA), which all else here uses, beside the raw ones of the same step, seed 0:"
+        )
+        yield Figures(Table(["", "bits/dim, EMA", "raw", "quality, EMA", "raw"], rows))
+
+
+def _pair(result: Mapping[str, Any], raw: Mapping[str, Any]) -> list[str]:
+    likelihoods = [(result.get("likelihood") or {}).get("test"), raw.get("likelihood")]
+    samples = [result["quality"]["samples"], raw["quality"]]
+    name = "kl" if "kl" in samples[0] else "frechet"
+    return [
+        *(f"{one['value']:.3f}" if one else tables.NONE for one in likelihoods),
+        *(f"{name} {one[name]:.3g}" for one in samples),
+    ]
+
+
+def _costs(path: Path) -> Iterator[Block]:
+    """What a sample costs: evaluations, FLOPs, seconds at batch 1 and at a large batch."""
+    if not path.is_file():
+        return
+    kept = json.loads(path.read_text())
+    rows = [
+        [
+            arm,
+            f"{one['network_evaluations']:g}",
+            f"{one['flops']:.2e}",
+            f"{1000 * one['seconds_at_batch_1']:.1f}",
+            f"{1000 * one['seconds_at_large_batch']:.2f}",
+        ]
+        for arm, one in kept["arms"].items()
+    ]
+    yield Paragraph(f"What one sample costs on {kept['device']}, compiled, the median of {kept['repeats']} runs:")
+    head = ["", "evaluations", "FLOPs", "ms, batch 1", f"ms a sample, batch {kept['batch']}"]
+    yield Figures(Table(head, rows))
+
+
+def _data(groups: Sequence[Group], runs: Path, output: Path) -> Iterator[Block]:
+    """Fewer different training images, seen more often, at the same training FLOPs."""
+    if not (runs / "known_data").is_dir():
+        return
+    fewer, _ = group(ledger.gather([runs / "known_data"]).runs)
+    numbers = sorted({int(one.label.rpartition(" ")[2]) for one in fewer})
+    by_label = {one.label: one for one in [*groups, *fewer]}
+    rows = []
+    for one in groups:
+        cells = [by_label.get(f"{one.label} on {number}") for number in numbers]
+        bits = [_cell(other, "bits_per_dimension") for other in (*cells, one)]
+        rows.append([one.label, *bits, *(_cell(other, "kl") for other in (*cells, one))])
+    names = [*(f"{number}" for number in numbers), "fresh"]
+    yield Paragraph(
+        "Different training images, at the same number of training FLOPs (seed 0 where there are few; all seeds where "
+        "each image is new):"
+    )
+    yield Figures(Table(["", *(f"bits/dim, {n}" for n in names), *(f"KL, {n}" for n in names)], rows))
+
+
+def _cell(one: Group | None, name: str) -> str:
+    figure = one.figure(name) if one else None
+    return tables.NONE if figure is None else f"{figure.value:.3f}"
