@@ -206,7 +206,7 @@ class TestStandIns:
         """The child of a sweep that was killed counts as one of the jobs; another user's process does not."""
         rates(1e-3, 2e-3)
         first, second = members()
-        stand_ins.setenv("STAND_IN_SECONDS", "3")
+        stand_ins.setenv("STAND_IN_SECONDS", "4")
         between = (
             f"import os, subprocess, sys\nos.environ[{locks.PARENT!r}] = str(os.getpid())\n"
             "subprocess.Popen(sys.argv[1:])"  # and that was it
