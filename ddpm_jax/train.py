@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> None:
         return
     from ddpm_jax import configuration, runs
 
-    command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then
+    # before the first array: processes must be joined by then
+    command.start_jax(config.parallel.distributed, command.facts(config, options))
     configuration.check(config)
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
