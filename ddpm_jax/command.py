@@ -38,7 +38,7 @@ MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoReturn:
-    """Run a command: exit code 0, or 2 with one line where the user can mend it, or 130 where they stopped it."""
+    """Run a command: exit code 0, or the UserError's (2) with its one line, or 130 where the user stopped it."""
     if getattr(main, "__module__", "") == "__main__":  # this process is the command's own, to begin again as it likes
         _ask_for_huge_pages()
     warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"  # type: ignore[assignment]
@@ -46,7 +46,7 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
         main(sys.argv[1:])
         sys.stdout.flush()
     except UserError as error:
-        _end(error)
+        _end(error, error.code)
     except KeyboardInterrupt:
         print(f"\n{stopped}", file=sys.stderr)
         joining.leave(130)
@@ -82,10 +82,10 @@ def _ask_for_huge_pages() -> None:
         return
 
 
-def _end(message: object) -> NoReturn:
+def _end(message: object, code: int = UserError.code) -> NoReturn:
     print(f"error: {_one_line(message)}", file=sys.stderr)
-    joining.leave(2)
-    sys.exit(2)
+    joining.leave(code)
+    sys.exit(code)
 
 
 def _one_line(message: object) -> str:
@@ -110,6 +110,20 @@ def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argpars
     The options of the parser stand beside `--config=FILE.py` and any number of overrides. The config's keys, types and
     values are checked, which is quick; `configuration.check` checks its names too.
     """
+    others, overrides = split(arguments)
+    options = parse(parser, others)
+    if not options.config:
+        raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
+
+    from ddpm_jax import configuration
+
+    known = configuration.flatten(configuration.base())
+    overrides = [checked(word, known) for word in overrides]
+    return options, load_config(options.config, overrides), overrides
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of a command line that are no overrides of the config, and the overrides."""
     overrides, others = [], []
     waiting = list(arguments)
     while waiting:
@@ -120,15 +134,7 @@ def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argpars
         if "=" not in word and waiting and not waiting[0].startswith("--"):
             word = f"{word}={waiting.pop(0)}"
         overrides.append(word)
-    options = parse(parser, others)
-    if not options.config:
-        raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
-
-    from ddpm_jax import configuration
-
-    known = configuration.flatten(configuration.base())
-    overrides = [checked(word, known) for word in overrides]
-    return options, load_config(options.config, overrides), overrides
+    return others, overrides
 
 
 def load_config(file: str, overrides: Sequence[str]) -> Any:
@@ -198,11 +204,14 @@ def read_file(file: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def users_code(file: str) -> Iterator[None]:
-    """Whatever the user's Python file raises inside, `sys.exit()` included, is a UserError that names its line."""
+def users_code(file: str, *meant: type[Exception]) -> Iterator[None]:
+    """Whatever the user's Python file raises inside, `sys.exit()` included, is a UserError that names its line.
+
+    Exceptions that are `meant` are let through.
+    """
     try:
         yield
-    except (UserError, KeyboardInterrupt):
+    except (UserError, KeyboardInterrupt, *meant):
         raise
     except BaseException as error:
         path = file.partition(":")[0]

@@ -6,7 +6,18 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """A mistake in what the user asked for. Its text is one line that names what to change."""
+    """A mistake in what the user asked for. Its text is one line that names what to change.
+
+    `code` is what the command exits with.
+    """
+
+    code = 2
+
+
+class Busy(UserError):
+    """Another process is at it: no mistake, but a reason to wait. The exit code is `EX_TEMPFAIL` of sysexits.h."""
+
+    code = 75
 
 
 def fail(key: str, message: str) -> NoReturn:

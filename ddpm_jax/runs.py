@@ -4,6 +4,7 @@ A run's folder holds all that its result depends on: `config.json`, `checkpoints
 and the pictures.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from ml_collections import ConfigDict
 from ddpm_jax import configuration
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import obstacle, write_json
+from ddpm_jax.locks import LOCK, hold
 
-CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
+CONFIG, RESULT, CHECKPOINTS, METRICS = "config.json", "result.json", "checkpoints", "metrics.jsonl"
+FINISHED = "finished"
 
 
 def default_folder(config_file: str, overrides: Sequence[str], config: ConfigDict) -> Path:
@@ -52,10 +55,75 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
                 f"{folder} holds a run of another config; choose another --workdir, or undo: {'; '.join(different)}"
             )
         return True
-    started = re.compile(rf"\.{re.escape(CONFIG)}\..*\.part")  # another process is writing it, or was killed as it did
+    started = re.compile(
+        rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.part"
+    )  # another process is at it, or was killed
     if folder.is_dir() and not all(started.fullmatch(file.name) for file in folder.iterdir()):
         raise UserError(f"{folder} is not empty and not a run folder; choose another --workdir")
     return False
+
+
+@contextmanager
+def claim(folder: Path, config: ConfigDict) -> Iterator[None]:
+    """Make the run's folder and keep it for this run. When the run ends without an error, its result says `finished`.
+
+    Process 0 does it for all.
+
+    Raises:
+        Busy: another process trains in it.
+        UserError: as `check_folder` and `make_folder`.
+    """
+    import jax
+
+    if jax.process_index() != 0:
+        yield
+        return
+    with hold(folder):
+        if not check_folder(folder, config):  # asked again: now nobody else writes here
+            make_folder(folder, config)
+        yield
+        write_result(folder, {FINISHED: True})
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run has done all that its config asks for."""
+    try:
+        result = json.loads((folder / RESULT).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(result, dict) and result.get(FINISHED) is True
+
+
+def latest_checkpoint(folder: Path) -> int | None:
+    """The step that the run would go on from; None if it would start anew."""
+    try:
+        steps = [int(path.name) for path in (folder / CHECKPOINTS).iterdir() if path.name.isdigit()]
+    except OSError:
+        return None
+    return max(steps, default=None)
+
+
+def last_row(folder: Path, *keys: str) -> dict[str, Any]:
+    """The last row of the run's `metrics.jsonl` that has the keys; empty if none has. Reads only the file's end."""
+    try:
+        with (folder / METRICS).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2**16))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        with suppress(ValueError):  # half a line
+            row = json.loads(line)
+            if isinstance(row, dict) and all(key in row for key in keys):
+                return row
+    return {}
+
+
+def identity(folder: Path, config: ConfigDict) -> str:
+    """The id of a run of a group in W&B, wherever the group's folder lies; empty without a group."""
+    group = config.logging.group
+    words = f"{group}/{folder.name}/{configuration.digest(config)}"
+    return hashlib.sha256(words.encode()).hexdigest()[:12] if group else ""
 
 
 def make_folder(folder: Path, config: ConfigDict) -> None:

@@ -19,10 +19,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import command, configuration, member_checks, runs
+from ddpm_jax import command, configuration, runs, sweep_checks
 from ddpm_jax.errors import UserError
 
-ARGUMENT, GROUP = "argument", "logging.group"
+ARGUMENT, NAME, GROUP = "argument", "name", "logging.group"
 
 MOST = 10_000
 """Members of one sweep: a generator without an end is a mistake."""
@@ -73,18 +73,38 @@ def expand(config_file: str, root: Path, overrides: Sequence[str] = ()) -> list[
     Raises:
         UserError: names the member and the key that is wrong, or two members that are the same run.
     """
-    members = [make_member(config_file, root, changes, overrides, where) for where, changes in _changes(config_file)]
-    refuse_twins(members)
-    for member, problem in zip(members, member_checks.check([member.config for member in members]), strict=True):
+    found = members(config_file, root, overrides)
+    check(found)
+    return found
+
+
+def members(config_file: str, root: Path, overrides: Sequence[str] = ()) -> list[Member]:
+    """As `expand`, without what `check` adds."""
+    found = [make_member(config_file, root, changes, overrides, where) for where, changes in _changes(config_file)]
+    _refuse_twins(found)
+    return found
+
+
+def check(members: Sequence[Member], data: bool = False) -> list[int | None]:
+    """Check what needs jax, in a process of its own; with `data`, also what the data sets decide.
+
+    Returns:
+        With `data`, the steps of each member's budget, None where only time limits it; else None.
+
+    Raises:
+        UserError: names the member and the key that is wrong.
+    """
+    checked = sweep_checks.check([member.config for member in members], data)
+    for member, problem in zip(members, checked, strict=True):
         if problem.error:
             raise UserError(f"member {member.name}: {problem.error}")
-    return members
+    return [each.steps for each in checked]
 
 
 def make_member(
     config_file: str, root: Path, changes: Mapping[str, Any], overrides: Sequence[str] = (), where: str = ""
 ) -> Member:
-    """The run that `changes` ask for; `configuration.check_values` has passed it, but not yet `configuration.check`.
+    """The run that `changes` ask for. `configuration.check_values` has passed it, `check` has not seen it.
 
     Raises:
         UserError: what is wrong with it, after `where` and the changes.
@@ -110,7 +130,7 @@ def make_member(
     return Member(name, tuple(words), config_file, config, root / name, dict(changes))
 
 
-def refuse_twins(members: Sequence[Member]) -> None:
+def _refuse_twins(members: Sequence[Member]) -> None:
     """Raise UserError if two members are the same run."""
     seen: dict[str, Member] = {}
     for member in members:
@@ -148,7 +168,8 @@ def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise UserError(f"--config={config_file}: sweep is not a function; see ddpm_jax.sweeping")
     takes = bool(inspect.signature(sweep).parameters)
     with command.users_code(config_file):
-        all_changes = list(itertools.islice(sweep(*([argument] if takes and argument else [])) or (), MOST + 1))
+        asked: Any = sweep(*([argument] if takes and argument else []))
+        all_changes = list(itertools.islice(asked or (), MOST + 1))
     if not 0 < len(all_changes) <= MOST:
         many = f"more than {MOST} members" if all_changes else "no member"
         raise UserError(f"--config={config_file}: sweep() yields {many}")
@@ -162,13 +183,17 @@ def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _name(config_file: str, config: ConfigDict, changes: Mapping[str, Any]) -> str:
-    """Config's name (or argument), what else the member changes, and the start of the config's hash."""
-    _, _, argument = config_file.partition(":")
-    others = {key: value for key, value in changes.items() if key not in (ARGUMENT, "name")}
+    """The config's name (or argument), what else the member changes, and the start of the config's hash.
+
+    A name that the member itself gives stands for all it changes but the seed, as it does in a report.
+    """
+    argument = config_file.partition(":")[2]
+    others = {key: value for key, value in changes.items() if key not in (ARGUMENT, NAME)}
+    if NAME in changes:
+        others = {"seed": config.seed}
     leaves = [key.rpartition(".")[2] for key in others]
     words = [config.name or argument]
-    for key, leaf in zip(others, leaves, strict=True):
-        value = others[key]
+    for (key, value), leaf in zip(others.items(), leaves, strict=True):
         shown = f"{value:g}" if isinstance(value, float) else str(value)
         words.append((leaf if leaves.count(leaf) == 1 else key) + shown)
     words = [word for word in words if word] or [runs.default_folder(config_file, (), config).name]

@@ -55,8 +55,9 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
     Raises:
         UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
             that is not finite.
+        Busy: another process trains in the folder.
     """
-    from ddpm_jax import configuration, data, devices, evaluation, runs, screen
+    from ddpm_jax import configuration, data, devices, evaluation, locks, runs, screen
     from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
@@ -72,12 +73,13 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
     known = runs.check_folder(folder, config)
+    if screen.speaks():
+        locks.check_free(folder)
     experiment = make(config, dataset.description)
     job = make_job(experiment, plan, dataset)
-    if not known:
-        runs.make_folder(folder, config)
     limits, logging = config.training, config.logging
     with (
+        runs.claim(folder, config),
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):
@@ -87,7 +89,8 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
             f"{'going on with' if known and start else 'training in'} {folder} from step {start}: "
             f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
         )
-        log = Log(folder, config.to_dict(), logging.wandb, logging.project, logging.group, logging.tensorboard, start)
+        trackers = logging.wandb, logging.project, logging.group, logging.tensorboard
+        log = Log(folder, config.to_dict(), *trackers, start, runs.identity(folder, config))
         stack.callback(log.close)
         peak = devices.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
         display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.flops_per_step, peak)
@@ -129,6 +132,7 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
             runs.write_result(folder, figures)
             log.scalars(int(state.step), evaluation.headline(figures))
             result.update(figures)
+    result[runs.FINISHED] = True
     screen.say(screen.summary(result, [*pictures.values(), folder / runs.RESULT, folder / "metrics.jsonl"]))
     return result
 

@@ -14,10 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 
-from members import DISTRIBUTED, at_least, make_parser, read, shown
+from members import DISTRIBUTED, at_least, make_parser, read, shown, unfinished
 
 from ddpm_jax import command, joining
 from ddpm_jax.errors import UserError
@@ -35,15 +33,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--processes", type=int, default=2, help="how many (default: 2)")
     parser.add_argument("--devices", type=int, help="emulated CPU devices of each process (default: its real devices)")
     parser.add_argument("--command", choices=COMMANDS, default="train", help="what to run (default: train)")
-    parser.add_argument("--workdir", metavar="DIR", help="the folder of the one run, in place of one in --root")
     words = list(arguments)
     split = words.index("--") if "--" in words else len(words)
     options, members, _ = read(parser, words[:split])
     at_least(options, 1, "processes", "devices")
-    if options.workdir:
-        if len(members) > 1:
-            raise UserError(f"--workdir: {len(members)} members cannot share a folder; use --root")
-        members = [replace(members[0], folder=Path(options.workdir))]
+    if options.command == "train":
+        members = unfinished(members)
     failed = []
     for member in members:
         line = command_line(member, options.command, options.processes, words[split + 1 :])

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddpm_jax import command, sweeping
+from ddpm_jax import command, runs, sweep, sweeping
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeping import Member
 
@@ -24,22 +24,35 @@ def make_parser(name: str, description: str | None) -> command.Parser:
     """A parser with the options that every launcher has."""
     parser = command.Parser(prog=f"python launch/{name}.py", description=description)
     parser.add_argument("--config", metavar="FILE.py", help="the config file: all members of its sweep(), or one run")
-    parser.add_argument("--root", metavar="DIR", help="the folder of the run folders (default: runs/..._sweep)")
+    parser.add_argument("--workdir", metavar="ROOT", help="where the run folders go (default: runs/, its name, _sweep)")
     parser.add_argument("--dry_run", action="store_true", help="print what would be submitted; write and start nothing")
     return parser
 
 
-def read(parser: command.Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[Member], Path]:
-    """The options, the members that are to run, and the folder of their run folders.
+def read(
+    parser: command.Parser, arguments: Sequence[str], here: bool = True
+) -> tuple[argparse.Namespace, list[Member], Path]:
+    """The options, the members, and the folder of their run folders.
+
+    Args:
+        parser: from `make_parser`, with the launcher's own options.
+        arguments: of the command line.
+        here: the run folders, or the launcher's files beside them, are written from this machine.
 
     Raises:
-        UserError: an option, the config file or a member is wrong.
+        UserError: an option, the config file or a member is wrong, or the folder cannot be written.
     """
     options, _, overrides = command.parse_with_config(parser, arguments)
-    if options.root == "":
-        raise UserError("--root: the name of the folder is empty")
-    root = Path(options.root) if options.root else sweeping.default_root(options.config)
+    root = sweep.root_folder(options.workdir, options.config) if here or not options.workdir else Path(options.workdir)
     return options, sweeping.expand(options.config, root, overrides), root
+
+
+def unfinished(members: Sequence[Member]) -> list[Member]:
+    """The members that there is something left to do for; says how many there are not."""
+    left = [member for member in members if not runs.finished(member.folder)]
+    if len(left) < len(members):
+        print(f"{len(members) - len(left)} of {len(members)} are finished", flush=True)
+    return left
 
 
 def at_least(options: argparse.Namespace, least: int, *names: str) -> None:

@@ -2,7 +2,7 @@
 
     python launch/skypilot.py --config=configs/cifar10/ddpm.py --accelerators=tpu-v5litepod-8 --store=gs://my-bucket/runs
 
-Writes one task file a member into --root, and gives each to `sky jobs launch`. SkyPilot starts a job again elsewhere
+Writes one task file a member into --workdir, and gives each to `sky jobs launch`. SkyPilot starts a job again elsewhere
 where its machine was taken away; with --store the run goes on from its last checkpoint. The checkout is what is sent.
 SkyPilot is a tool of its own, in an environment of its own: `uv tool install 'skypilot[gcp]'`.
 """
@@ -60,8 +60,6 @@ def main(arguments: Sequence[str]) -> None:
             print(f"# {path}\n{text}# {shown(submission('sky', path))}\n")
         return
     sky = tool("sky", INSTALL)
-    if reason := files.obstacle(root / "skypilot"):
-        raise UserError(f"--root: {root} cannot be written ({reason}); choose another --root")
     for path, text in tasks.items():
         files.write_bytes(path, text.encode())
     for path in tasks:
@@ -73,7 +71,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(
-    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
 )
 
 

@@ -1,9 +1,9 @@
 """Submit a sweep's members, or one run, to Slurm as one job array, by submitit.
 
-    python launch/slurm.py --config=configs/cifar10/ddpm.py --root=/scratch/runs/ddpm --partition=gpu --time=1440 \\
-        --gpus_per_node=8 --cpus_per_task=16
+    python launch/slurm.py --config=configs/cifar10/ddpm.py --workdir=/scratch/runs/ddpm --partition=gpu \\
+        --time=1440 --gpus_per_node=8 --cpus_per_task=16
 
-Start it where all nodes see the checkout, its Python environment and --root. A job that is preempted, or comes to the
+Start it where all nodes see the checkout, its Python environment and --workdir. A job that is preempted, or comes to the
 end of its time, is queued again and goes on from its last checkpoint. One task uses all devices of its node; with more
 tasks than one each has one GPU and they are joined. --cluster=local runs the same jobs on this machine.
 """
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from members import DISTRIBUTED, at_least, make_parser, read, shown
+from members import DISTRIBUTED, at_least, make_parser, read, shown, unfinished
 
-from ddpm_jax import command, files
+from ddpm_jax import command
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeping import Member
 
@@ -54,10 +54,10 @@ def main(arguments: Sequence[str]) -> None:
     tasks = tasks_per_node(options)
     if options.cluster == "local" and options.nodes > 1:
         raise UserError(f"--nodes: {options.nodes} with --cluster=local, which is this machine alone")
+    if not (members := unfinished(members)):
+        return
     lines = [[*member.command(), *([DISTRIBUTED] if options.nodes * tasks > 1 else [])] for member in members]
     folder = root / "jobs"
-    if not options.dry_run and (reason := files.obstacle(folder)):
-        raise UserError(f"--root: {folder} cannot be written ({reason}); choose another --root")
     try:
         import submitit
     except ImportError as error:
@@ -110,7 +110,12 @@ def script(submitit: Any, folder: Path, parameters: dict[str, Any], members: int
 
 
 def submit(
-    submitit: Any, folder: Path, parameters: dict[str, Any], members: list[Member], lines: list[list[str]], requeues: int
+    submitit: Any,
+    folder: Path,
+    parameters: dict[str, Any],
+    members: list[Member],
+    lines: list[list[str]],
+    requeues: int,
 ) -> None:
     """Give all members to Slurm as one array, and say under which numbers."""
     from jobs import Job

@@ -1,9 +1,9 @@
 """Run a sweep's members, or one run, on TPU slices of a GKE cluster, as workloads of xpk.
 
-    python launch/xpk.py --config=configs/cifar10/ddpm.py --root=/runs/ddpm --cluster=NAME --tpu_type=v5litepod-16 \\
+    python launch/xpk.py --config=configs/cifar10/ddpm.py --workdir=/runs/ddpm --cluster=NAME --tpu_type=v5litepod-16 \\
         --docker_image=gcr.io/PROJECT/ddpm_jax:latest --storage=runs
 
-The image has the checkout as its working folder, and Python 3.11 with this package and jax[tpu]. --root lies on storage
+The image has the checkout as its working folder, and Python 3.11 with this package and jax[tpu]. --workdir lies on storage
 that the cluster mounts (`xpk storage attach`), for a pod's own files go with it. A workload that is interrupted starts
 again and goes on from its last checkpoint. xpk is a tool of its own: `uv tool install xpk`, never beside SkyPilot,
 which it takes back years.
@@ -38,15 +38,15 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--num_slices", type=int, default=1, help="of one member (default: 1)")
     parser.add_argument("--max_restarts", type=int, default=10, help="of one workload (default: 10)")
     parser.add_argument("--priority", choices=("very-low", "low", "medium", "high", "very-high"))
-    parser.add_argument("--storage", metavar="NAME", help="that holds --root, if it is not mounted by itself")
-    options, members, root = read(parser, arguments)
+    parser.add_argument("--storage", metavar="NAME", help="that holds --workdir, if it is not mounted by itself")
+    options, members, root = read(parser, arguments, here=False)
     for name in REQUIRED:
         if not getattr(options, name):
             raise UserError(f"--{name} is missing (see --help)")
     at_least(options, 1, "num_slices")
     at_least(options, 0, "max_restarts")
     if not root.is_absolute():
-        raise UserError(f"--root: {root} would go with its pod; give a folder of mounted storage, such as /runs/{root.name}")
+        raise UserError(f"--workdir: {root} would go with its pod; give one on mounted storage, as /runs/{root.name}")
     lines = [workload(elsewhere(member), options) for member in members]
     if options.dry_run:
         print("\n".join(shown(["xpk", *line]) for line in lines))

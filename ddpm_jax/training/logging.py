@@ -33,6 +33,8 @@ class Log:
 
     W&B online starts at once, for it may ask for an account. Offline, where nothing can be wrong that anyone should
     hear of first, it starts with the first row or picture: by then training is under way.
+
+    `identity` is the W&B run's id, by which a run that is started again goes on there; empty: the folder's place.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Log:
         group: str = "",
         tensorboard: bool = False,
         resume_step: int = 0,
+        identity: str = "",
     ):
         self._sinks: list[tuple[str, Callable[[int, dict[str, float]], None]]] = []
         self._images: list[Callable[[int, str, Path], None]] = []
@@ -53,9 +56,9 @@ class Log:
             return
         self._guard("metrics.jsonl", lambda: self._open_lines(folder / "metrics.jsonl", resume_step))
         if wandb == "online":
-            self._guard("W&B", lambda: self._open_wandb(folder, config, wandb, project, group))
+            self._guard("W&B", lambda: self._open_wandb(folder, config, wandb, project, group, identity))
         elif wandb != "off":
-            self._later = lambda: self._open_wandb(folder, config, wandb, project, group)
+            self._later = lambda: self._open_wandb(folder, config, wandb, project, group, identity)
         if tensorboard:
             self._guard("TensorBoard", lambda: self._open_tensorboard(folder, resume_step))
 
@@ -79,13 +82,15 @@ class Log:
         self._sinks.append((path.name, lambda step, row: _write(file, {"step": step, **row})))
         self._closers.append(file.close)
 
-    def _open_wandb(self, folder: Path, config: dict[str, Any], mode: str, project: str, group: str) -> None:
+    def _open_wandb(
+        self, folder: Path, config: dict[str, Any], mode: str, project: str, group: str, identity: str
+    ) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
         import hashlib
 
         import wandb
 
-        identity = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]
+        identity = identity or hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]
         run = wandb.init(
             project=project,
             group=group or None,

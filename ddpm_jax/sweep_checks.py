@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -19,11 +20,11 @@ class Checked:
 
     Attributes:
         error: the one line that is wrong with it; None where nothing is.
-        flops_per_step: of training, where the budget is in FLOPs and data were looked at.
+        steps: of its budget, if data were looked at; None where only time limits it.
     """
 
     error: str | None = None
-    flops_per_step: float | None = None
+    steps: int | None = None
 
 
 def check(configs: Sequence[ConfigDict], data: bool = False) -> list[Checked]:
@@ -33,12 +34,12 @@ def check(configs: Sequence[ConfigDict], data: bool = False) -> list[Checked]:
         UserError: the other process ended without an answer.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "ddpm_jax.member_checks"],
+        [sys.executable, "-m", "ddpm_jax.sweep_checks"],
         input=json.dumps({"configs": [config.to_dict() for config in configs], "data": data}),
         stdout=subprocess.PIPE,
         text=True,
         check=False,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},  # accelerators are for the runs
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"},  # accelerators are for the runs
     )
     if done.returncode == 130:
         raise KeyboardInterrupt
@@ -53,40 +54,67 @@ def _check_one(config: ConfigDict, data: bool) -> Checked:
 
     try:
         configuration.check(config)
-        return _look_at_data(config) if data else Checked()
+        return Checked(steps=_look_at_data(config)) if data else Checked()
     except UserError as error:
         return Checked(str(error))
 
 
-def _look_at_data(config: ConfigDict) -> Checked:
+def _look_at_data(config: ConfigDict) -> int | None:
+    """The steps of the budget. Raises UserError for what does not fit the data."""
     from ddpm_jax import configuration
-    from ddpm_jax.data import load
+    from ddpm_jax.training.optimizer import Budget
 
-    dataset = load(config.data.name, config.data.dir or None, configuration.splits(config))
+    place = config.data.name, config.data.dir or None, *(configuration.splits(config) or {}).items()
+    dataset = _load(*place)
     configuration.check_data(config, dataset.description, len(dataset.split("train")))
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
-    if not config.training.flops:
-        return Checked()
-    return Checked(flops_per_step=_flops(config, dataset))
+    limits = config.training
+    flops = _flops_per_step(_shape(config), *place) if limits.flops else 0.0
+    return Budget.of(config.data.batch, flops, limits.steps, limits.images, limits.flops, limits.seconds).steps
 
 
-def _flops(config: ConfigDict, dataset: Any) -> float:
-    """Of one training step; one device counts them all."""
+@cache
+def _load(name: str, folder: str | None, *splits: tuple[str, str]) -> Any:
+    from ddpm_jax.data import load
+
+    return load(name, folder, dict(splits) or None)
+
+
+def _shape(config: ConfigDict) -> str:
+    """The config as JSON, without what its FLOPs cannot depend on, so that members share one count."""
+    from ddpm_jax import base, configuration
+
+    plain = configuration.from_dict(config.to_dict())
+    plain.seed, plain.name = 0, ""
+    plain.optimizer.learning_rate = base.base().optimizer.learning_rate
+    plain.training = base.base().training
+    plain.training.steps = 1
+    return configuration.to_json(plain)
+
+
+@cache
+def _flops_per_step(values: str, *place: Any) -> float:
+    """Of one training step of the config, which is JSON; one device counts them all."""
+    from ddpm_jax import configuration
     from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
 
-    plan = make_plan("jit", "replicated", config.parallel.loop, config.data.batch)
+    config, dataset = configuration.from_dict(json.loads(values)), _load(*place)
+    plan = make_plan("jit", "replicated", "auto", config.data.batch)
     return make_job(make(config, dataset.description), plan, dataset).flops_per_step
 
 
 def main() -> None:
     """Read configs from the standard input and answer on the standard output, both JSON."""
     asked = json.load(sys.stdin)
+    from tqdm import tqdm
+
     from ddpm_jax import configuration
 
-    answers = [_check_one(configuration.from_dict(values), asked["data"]) for values in asked["configs"]]
+    bar = tqdm(asked["configs"], desc="checking", leave=False, dynamic_ncols=True, delay=1)
+    answers = [_check_one(configuration.from_dict(values), asked["data"]) for values in bar]
     print(json.dumps([asdict(answer) for answer in answers]))
 
 
