@@ -179,7 +179,7 @@ def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             raise UserError(f"{where}: {changes!r} is not a mapping of dotted keys to values")
         if argument and ARGUMENT in changes and not takes:
             raise UserError(f"{where}: {ARGUMENT} is given on the command line too; leave it out there")
-        yield where, changes
+        yield where, {str(key): value for key, value in changes.items()}
 
 
 def _name(config_file: str, config: ConfigDict, changes: Mapping[str, Any]) -> str:

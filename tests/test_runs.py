@@ -144,3 +144,55 @@ def test_provenance():
     assert known["versions"]["jax"].count(".") == 2
     assert known["device"]["count"] >= 1
     assert known["git_commit"] is None or len(known["git_commit"].removesuffix("+changes")) == 40
+
+
+def test_a_claim_makes_the_folder_and_says_when_the_run_is_finished(tmp_path, tiny_config):
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt), runs.claim(folder, tiny_config):
+        assert runs.check_folder(folder, tiny_config)
+        raise KeyboardInterrupt
+    assert not runs.finished(folder)
+    with runs.claim(folder, tiny_config):
+        runs.write_result(folder, {"steps": 2})
+        assert not runs.finished(folder)
+    assert runs.finished(folder)
+    assert json.loads((folder / "result.json").read_text()) == {"steps": 2, "finished": True}
+    tiny_config.data.batch = 16
+    with pytest.raises(UserError, match="holds a run of another config"), runs.claim(folder, tiny_config):
+        pass
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"finished": "no"}'])
+def test_what_is_not_finished(tmp_path, content):
+    assert not runs.finished(tmp_path)
+    (tmp_path / "result.json").write_text(content)
+    assert not runs.finished(tmp_path)
+
+
+def test_where_a_run_is(tmp_path, trained):
+    assert runs.finished(trained)
+    assert runs.latest_checkpoint(trained) == 2
+    assert runs.last_row(trained)["step"] == 2
+    assert runs.last_row(trained, "loss", "elapsed_seconds")["images_seen"] == 16
+    assert runs.last_row(trained, "no such figure") == {}
+    assert runs.latest_checkpoint(tmp_path) is None
+    assert runs.last_row(tmp_path) == {}
+    (tmp_path / "checkpoints" / "30.orbax-checkpoint-tmp").mkdir(parents=True)  # was being saved
+    (tmp_path / "checkpoints" / "9").mkdir()
+    assert runs.latest_checkpoint(tmp_path) == 9
+    rows = "".join(json.dumps({"step": step, "loss": 1.0}) + "\n" for step in range(5000))
+    (tmp_path / "metrics.jsonl").write_text(rows + '{"step": 5000, "lo')
+    assert runs.last_row(tmp_path, "loss")["step"] == 4999
+
+
+def test_identity_is_of_the_config_and_not_of_the_place(tmp_path, tiny_config):
+    assert runs.identity(tmp_path / "run", tiny_config) == ""
+    tiny_config.logging.group = "sweep"
+    here = runs.identity(tmp_path / "run", tiny_config)
+    assert len(here) == 12
+    assert runs.identity(tmp_path / "elsewhere" / "run", tiny_config) == here
+    tiny_config.logging.wandb = "online"
+    assert runs.identity(tmp_path / "run", tiny_config) == here
+    assert runs.identity(tmp_path / "run2", tiny_config) != here
+    tiny_config.seed = 1
+    assert runs.identity(tmp_path / "run", tiny_config) != here

@@ -83,9 +83,10 @@ class TestRefused:
 
 def test_a_finished_run(trained, tiny_config):
     names = sorted(path.name for path in trained.iterdir())
-    assert names == ["checkpoints", "config.json", "metrics.jsonl", "result.json"]
+    assert names == [".lock", "checkpoints", "config.json", "metrics.jsonl", "result.json"]
     written = json.loads((trained / "result.json").read_text())
     assert written["config"] == json.loads(json.dumps(tiny_config.to_dict()))
+    assert written["finished"] is True
     assert (written["steps"], written["images_seen"], written["global_batch"]) == (2, 16, 8)
     assert written["training_flops"] > 0
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
