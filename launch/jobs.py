@@ -1,7 +1,6 @@
 """A member as a job of submitit: its command, which goes on from the last checkpoint when the job is queued again."""
 
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,8 +8,16 @@ from dataclasses import dataclass
 import cloudpickle
 import submitit
 
-DEAF = (signal.SIGTERM, signal.SIGUSR2)
-"""What Slurm sends to every process of a job that is to make room. The job decides; its command goes on until then."""
+DEAF = """\
+import os, signal, sys
+for number in (signal.SIGTERM, signal.SIGUSR2):
+    signal.signal(number, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Runs a command that does not hear what Slurm sends to every process of a job which is to make room.
+
+The job hears it, and ends its command when it has been queued again.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Job:
 
             task = submitit.JobEnvironment()
             variables |= joining.environment(self.address, task.num_tasks, task.global_rank)
-        process = subprocess.Popen(self.command, env=variables, preexec_fn=_ignore)
+        process = subprocess.Popen([sys.executable, "-c", DEAF, *self.command], env=variables)
         try:
             code = process.wait()
         finally:  # also where the job is queued again, by an exception out of the signal's handler
@@ -46,11 +53,6 @@ class Job:
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """What to queue after a preemption or at the end of the time limit: the same, for `train` resumes by itself."""
         return submitit.helpers.DelayedSubmission(self)
-
-
-def _ignore() -> None:
-    for number in DEAF:
-        signal.signal(number, signal.SIG_IGN)
 
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a job cannot import this folder

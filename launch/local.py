@@ -24,7 +24,7 @@ from ddpm_jax.sweeping import Member
 COMMANDS = ("train", "sample", "evaluate")
 
 GRACE = 20
-"""Seconds that the others have to end after one has failed; each gives the others some of its own (`joining.FAREWELL`)."""
+"""Seconds that the others have to end after one has failed; more than `joining.FAREWELL`, which each takes itself."""
 
 
 def main(arguments: Sequence[str]) -> None:

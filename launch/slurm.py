@@ -3,9 +3,9 @@
     python launch/slurm.py --config=configs/cifar10/ddpm.py --workdir=/scratch/runs/ddpm --partition=gpu \\
         --time=1440 --gpus_per_node=8 --cpus_per_task=16
 
-Start it where all nodes see the checkout, its Python environment and --workdir. A job that is preempted, or comes to the
-end of its time, is queued again and goes on from its last checkpoint. One task uses all devices of its node; with more
-tasks than one each has one GPU and they are joined. --cluster=local runs the same jobs on this machine.
+Start it where all nodes see the checkout, its Python environment and --workdir. A job that is preempted, or comes to
+the end of its time, is queued again and goes on from its last checkpoint. One task uses all devices of its node; with
+more tasks than one each has one GPU and they are joined. --cluster=local runs the same jobs on this machine.
 """
 
 import argparse

@@ -3,10 +3,10 @@
     python launch/xpk.py --config=configs/cifar10/ddpm.py --workdir=/runs/ddpm --cluster=NAME --tpu_type=v5litepod-16 \\
         --docker_image=gcr.io/PROJECT/ddpm_jax:latest --storage=runs
 
-The image has the checkout as its working folder, and Python 3.11 with this package and jax[tpu]. --workdir lies on storage
-that the cluster mounts (`xpk storage attach`), for a pod's own files go with it. A workload that is interrupted starts
-again and goes on from its last checkpoint. xpk is a tool of its own: `uv tool install xpk`, never beside SkyPilot,
-which it takes back years.
+The image has the checkout as its working folder, and Python 3.11 with this package and jax[tpu]. --workdir lies on
+storage that the cluster mounts (`xpk storage attach`), for a pod's own files go with it. A workload that is interrupted
+starts again and goes on from its last checkpoint. xpk is a tool of its own: `uv tool install xpk`, never beside
+SkyPilot, which it takes back years.
 """
 
 from collections.abc import Sequence
