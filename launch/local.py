@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from members import DISTRIBUTED, at_least, make_parser, read, shown, unfinished
 
-from ddpm_jax import command, joining
+from ddpm_jax import command, joining, sweeping
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeping import Member
 
@@ -37,6 +37,8 @@ def main(arguments: Sequence[str]) -> None:
     split = words.index("--") if "--" in words else len(words)
     options, members, _ = read(parser, words[:split])
     at_least(options, 1, "processes", "devices")
+    if len(members) > 1:  # one run checks itself at once
+        sweeping.check(members)
     if options.command == "train":
         members = unfinished(members)
     failed = []
@@ -85,13 +87,13 @@ def together(line: Sequence[str], variables: Sequence[Mapping[str, str]]) -> dic
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are ended too
     try:
         deadline = None
-        while any(process.poll() is None for process in processes):
-            if deadline is None and any(process.returncode for process in processes):
+        while None in (codes := [process.poll() for process in processes]):
+            if deadline is None and any(codes):
                 deadline = time.monotonic() + GRACE
             if deadline is not None and time.monotonic() > deadline:
                 break
             time.sleep(0.1)
-        return {i: process.returncode for i, process in enumerate(processes) if process.returncode}
+        return {i: code for i, code in enumerate(codes) if code}
     except KeyboardInterrupt:  # they have heard it as well
         for process in processes:
             process.wait(joining.FAREWELL)

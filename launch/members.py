@@ -32,7 +32,7 @@ def make_parser(name: str, description: str | None) -> command.Parser:
 def read(
     parser: command.Parser, arguments: Sequence[str], here: bool = True
 ) -> tuple[argparse.Namespace, list[Member], Path]:
-    """The options, the members, and the folder of their run folders.
+    """The options, the members, which `sweeping.check` is to see yet, and the folder of their run folders.
 
     Args:
         parser: from `make_parser`, with the launcher's own options.
@@ -42,9 +42,12 @@ def read(
     Raises:
         UserError: an option, the config file or a member is wrong, or the folder cannot be written.
     """
-    options, _, overrides = command.parse_with_config(parser, arguments)
+    others, overrides = command.split(arguments)
+    options = command.parse(parser, others)
+    if not options.config:
+        raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
     root = sweep.root_folder(options.workdir, options.config) if here or not options.workdir else Path(options.workdir)
-    return options, sweeping.expand(options.config, root, overrides), root
+    return options, sweeping.members(options.config, root, overrides), root
 
 
 def unfinished(members: Sequence[Member]) -> list[Member]:

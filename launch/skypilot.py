@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
 
-from ddpm_jax import command, files
+from ddpm_jax import command, files, sweeping
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeping import Member
 
@@ -51,19 +51,31 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--num_nodes: {options.num_nodes} TPU nodes; a pod is one node, such as tpu-v5litepod-32")
     if options.store and "://" not in options.store:
         raise UserError(f"--store: {options.store!r} is not a URL, such as gs://my-bucket/runs")
+    if not options.store and (options.num_nodes > 1 or several_hosts(options.accelerators)):
+        raise UserError(
+            "--store is missing: several machines need a bucket in common for the runs, such as gs://b/runs"
+        )
+    members = [elsewhere(member) for member in members]
+    sky = "sky" if options.dry_run else tool("sky", INSTALL)
+    sweeping.check(members)
     tasks = {}
     for member in members:
-        task = task_of(elsewhere(member), root, options, tpu)
+        task = task_of(member, root, options, tpu)
         tasks[root / "skypilot" / f"{task['name']}.yaml"] = written(task)
     if options.dry_run:
         for path, text in tasks.items():
-            print(f"# {path}\n{text}# {shown(submission('sky', path))}\n")
+            print(f"# {path}\n{text}# {shown(submission(sky, path))}\n")
         return
-    sky = tool("sky", INSTALL)
     for path, text in tasks.items():
         files.write_bytes(path, text.encode())
     for path in tasks:
         call(submission(sky, path.absolute()), str(path))
+
+
+def several_hosts(accelerators: str) -> bool:
+    """Whether a node is a TPU pod: a machine has at most 8 chips, or 8 cores where a type's name counts those."""
+    size = accelerators.rpartition("-")[2]
+    return accelerators.startswith("tpu-") and size.isdecimal() and int(size) > 8
 
 
 class _Dumper(yaml.SafeDumper):

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from members import DISTRIBUTED, at_least, make_parser, read, shown, unfinished
+from members import DISTRIBUTED, at_least, make_parser, read, shown, tool, unfinished
 
-from ddpm_jax import command
+from ddpm_jax import command, sweeping
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeping import Member
 
@@ -54,14 +54,18 @@ def main(arguments: Sequence[str]) -> None:
     tasks = tasks_per_node(options)
     if options.cluster == "local" and options.nodes > 1:
         raise UserError(f"--nodes: {options.nodes} with --cluster=local, which is this machine alone")
-    if not (members := unfinished(members)):
-        return
-    lines = [[*member.command(), *([DISTRIBUTED] if options.nodes * tasks > 1 else [])] for member in members]
-    folder = root / "jobs"
     try:
         import submitit
     except ImportError as error:
         raise UserError(INSTALL) from error
+    if options.cluster == "slurm" and not options.dry_run:
+        for name in ("sbatch", "srun"):
+            tool(name, "start this on a machine of the cluster, or use --cluster=local or --dry_run")
+    sweeping.check(members)
+    if not (members := unfinished(members)):
+        return
+    lines = [[*member.command(), *([DISTRIBUTED] if options.nodes * tasks > 1 else [])] for member in members]
+    folder = root / "jobs"
     if options.cluster == "local":
         run_here(submitit, folder.absolute(), options, tasks, members, lines)
     elif options.dry_run:
@@ -126,7 +130,7 @@ def submit(
         executor.update_parameters(**parameters)
         with executor.batch():
             jobs = [executor.submit(Job(line)) for line in lines]
-    except RuntimeError as error:  # there is no srun, or sbatch refuses
+    except RuntimeError as error:  # sbatch refuses
         forget(folder, before)
         words = " ".join(str(error).split())
         raise UserError(f"Slurm does not take the jobs: {words[:300]}") from error

@@ -14,7 +14,7 @@ from typing import Any
 
 from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
 
-from ddpm_jax import command
+from ddpm_jax import command, sweeping
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeping import Member
 
@@ -47,11 +47,13 @@ def main(arguments: Sequence[str]) -> None:
     at_least(options, 0, "max_restarts")
     if not root.is_absolute():
         raise UserError(f"--workdir: {root} would go with its pod; give one on mounted storage, as /runs/{root.name}")
-    lines = [workload(elsewhere(member), options) for member in members]
+    members = [elsewhere(member) for member in members]
+    xpk = "xpk" if options.dry_run else tool("xpk", INSTALL)
+    sweeping.check(members)
+    lines = [workload(member, options) for member in members]
     if options.dry_run:
-        print("\n".join(shown(["xpk", *line]) for line in lines))
+        print("\n".join(shown([xpk, *line]) for line in lines))
         return
-    xpk = tool("xpk", INSTALL)
     for member, line in zip(members, lines, strict=True):
         call([xpk, *line], member.name)
 
