@@ -20,7 +20,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax import configuration
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Busy, UserError
 from ddpm_jax.files import obstacle, write_json
 from ddpm_jax.locks import LOCK, hold
 
@@ -64,13 +64,13 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
 
 
 @contextmanager
-def claim(folder: Path, config: ConfigDict) -> Iterator[None]:
+def claim(folder: Path, config: ConfigDict, once: bool = False) -> Iterator[None]:
     """Make the run's folder and keep it for this run. When the run ends without an error, its result says `finished`.
 
     Process 0 does it for all.
 
     Raises:
-        Busy: another process trains in it.
+        Busy: another process trains in it, or, with `once`, has finished the run.
         UserError: as `check_folder` and `make_folder`.
     """
     import jax
@@ -81,6 +81,8 @@ def claim(folder: Path, config: ConfigDict) -> Iterator[None]:
     with hold(folder):
         if not check_folder(folder, config):  # asked again: now nobody else writes here
             make_folder(folder, config)
+        if once and finished(folder):
+            raise Busy(f"another process has finished {folder}")
         yield
         write_result(folder, {FINISHED: True})
 

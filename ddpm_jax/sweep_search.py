@@ -75,11 +75,10 @@ class Search:
         # seeded by what has been, so that a study that goes on does not draw the first trials again
         with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
             study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=True)
-        before = study.user_attrs.get(METRIC, [self._metric, self._maximise])
-        if before != [self._metric, self._maximise]:
-            words = f"--metric={before[0]}{' --maximise' if before[1] else ''}"
-            raise UserError(f"{self._path} is of a search with {words}; say the same, or choose another --workdir")
-        study.set_user_attr(METRIC, [self._metric, self._maximise])
+        metric = study.user_attrs.get(METRIC, self._metric)  # known when a first trial had it
+        if metric != self._metric or study.direction.name.lower() != direction:
+            aim = f"--metric={metric}{' --maximise' if study.direction.name == 'MAXIMIZE' else ''}"
+            raise UserError(f"{self._path} is of a search with {aim}; say the same, or choose another --workdir")
         return study
 
     @property
@@ -142,6 +141,8 @@ class Search:
         import optuna
 
         value = figure(member.folder, self._metric) if good else None
+        if good:
+            self._study.set_user_attr(METRIC, self._metric)
         state = None if good else optuna.trial.TrialState.FAIL
         number = self._numbers[member.name].pop()
         self._study.tell(number, value, state, skip_if_finished=True)  # another sweep may have told it

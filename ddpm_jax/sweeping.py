@@ -49,8 +49,8 @@ class Member:
     changes: Mapping[str, Any]
 
     def command(self, python: str = sys.executable) -> list[str]:
-        """The command line that trains it, or goes on with it."""
-        words = [f"--config={self.config_file}", *self.overrides, f"--workdir={self.folder}"]
+        """The command line that trains it, or goes on with it, or does nothing if it is finished."""
+        words = [f"--config={self.config_file}", *self.overrides, f"--workdir={self.folder}", "--once"]
         return [python, "-m", "ddpm_jax.train", *words]
 
 
@@ -169,7 +169,7 @@ def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     takes = bool(inspect.signature(sweep).parameters)
     with command.users_code(config_file):
         asked: Any = sweep(*([argument] if takes and argument else []))
-        all_changes = list(itertools.islice(asked or (), MOST + 1))
+        all_changes: list[Any] = list(itertools.islice(asked or (), MOST + 1))
     if not 0 < len(all_changes) <= MOST:
         many = f"more than {MOST} members" if all_changes else "no member"
         raise UserError(f"--config={config_file}: sweep() yields {many}")
@@ -188,7 +188,7 @@ def _name(config_file: str, config: ConfigDict, changes: Mapping[str, Any]) -> s
     A name that the member itself gives stands for all it changes but the seed, as it does in a report.
     """
     argument = config_file.partition(":")[2]
-    others = {key: value for key, value in changes.items() if key not in (ARGUMENT, NAME)}
+    others: dict[str, Any] = {key: value for key, value in changes.items() if key not in (ARGUMENT, NAME)}
     if NAME in changes:
         others = {"seed": config.seed}
     leaves = [key.rpartition(".")[2] for key in others]

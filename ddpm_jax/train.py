@@ -28,6 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         const=str(profiling.STEPS),
         help=f"record N steps (default {profiling.STEPS}) and print where a step's time goes",
     )
+    parser.add_argument("--once", action="store_true", help="do nothing if the run is finished already")
     parser.add_argument("--print_config", action="store_true", help="print the resolved config as JSON and stop")
     options, config, overrides = command.parse_with_config(parser, arguments)
     profile = profiling.steps_to_record(options.profile)
@@ -38,16 +39,19 @@ def main(arguments: Sequence[str]) -> None:
         return
     from ddpm_jax import configuration, runs
 
-    # before the first array: processes must be joined by then
-    command.start_jax(config.parallel.distributed, command.facts(config, options))
-    configuration.check(config)
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
     folder = Path(options.workdir) if options.workdir else runs.default_folder(options.config, overrides, config)
-    train(config, folder, profile)
+    if options.once and runs.finished(folder):
+        print(f"{folder} is finished")
+        return
+    # before the first array: processes must be joined by then
+    command.start_jax(config.parallel.distributed, command.facts(config, options))
+    configuration.check(config)
+    train(config, folder, profile, options.once)
 
 
-def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
+def train(config: Any, folder: Path, profile: int = 0, once: bool = False) -> dict[str, Any]:
     """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
 
     With `profile`, so many steps are recorded into `folder/profile`; the run's numbers do not depend on it.
@@ -55,7 +59,7 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
     Raises:
         UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
             that is not finite.
-        Busy: another process trains in the folder.
+        Busy: another process trains in the folder, or, with `once`, has just finished the run.
     """
     from ddpm_jax import configuration, data, devices, evaluation, locks, runs, screen
     from ddpm_jax.experiment import make
@@ -79,7 +83,7 @@ def train(config: Any, folder: Path, profile: int = 0) -> dict[str, Any]:
     job = make_job(experiment, plan, dataset)
     limits, logging = config.training, config.logging
     with (
-        runs.claim(folder, config),
+        runs.claim(folder, config, once),
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):

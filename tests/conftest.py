@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -65,3 +66,21 @@ def nothing_prepared(monkeypatch, tmp_path):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
+
+
+@pytest.fixture
+def stand_ins(monkeypatch, nothing_prepared):
+    """Sweeps in an empty working folder whose runs take a moment and need no jax: `stand_in_run.py`."""
+    from ddpm_jax import sweep_loop, sweeping
+
+    tests = Path(__file__).parent
+    real = sweeping.Member.command
+
+    def command(self, python=sys.executable):
+        return [python, str(tests / "stand_in_run.py"), *real(self)[3:]]
+
+    monkeypatch.setattr(sweeping.Member, "command", command)
+    monkeypatch.setattr(sweeping, "check", lambda members, data=False: [400] * len(members))
+    monkeypatch.setattr(sweep_loop, "PAUSE", 0.02)
+    monkeypatch.setenv("PYTHONPATH", str(tests.parent))
+    return monkeypatch

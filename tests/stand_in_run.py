@@ -11,16 +11,19 @@ import time
 from pathlib import Path
 
 from ddpm_jax import command, locks, runs
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Busy, UserError
 
 
 def main(arguments):
     parser = command.Parser()
     parser.add_argument("--config")
     parser.add_argument("--workdir")
+    parser.add_argument("--once", action="store_true")
     options, config, _ = command.parse_with_config(parser, arguments)
     folder, rate = Path(options.workdir), config.optimizer.learning_rate
     with locks.hold(folder):
+        if options.once and runs.finished(folder):
+            raise Busy("another process has finished it")
         with (folder.parent / "starts.txt").open("a") as file:
             file.write(f"{folder.name} {os.sched_getaffinity(0)} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
         print("training")

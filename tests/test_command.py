@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ddpm_jax import command, configuration, evaluate, sample, train
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Busy, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = f"--config={ROOT}/configs/digits/ddpm.py"
@@ -202,6 +202,8 @@ assert not heavy, heavy
         ("train", ["--help"]),
         ("sample", ["--help"]),
         ("evaluate", ["--help"]),
+        ("sweep", ["--help"]),
+        ("sweep", [DIGITS, "--config.data.batch=3", "--workdir=root", "--plan"]),
         ("train", [DIGITS, "--config.data.batch=3", "--print_config"]),
     ],
 )
@@ -238,6 +240,7 @@ def raises(error):
 def test_exit_codes(capsys, monkeypatch):
     assert ends(lambda _: None, capsys, monkeypatch) == (0, "")
     assert ends(raises(UserError("a\n  b")), capsys, monkeypatch) == (2, "error: a b\n")
+    assert ends(raises(Busy("wait")), capsys, monkeypatch) == (75, "error: wait\n")
     full = OSError(errno.ENOSPC, "No space left on device", "/some/file")
     assert ends(raises(full), capsys, monkeypatch) == (2, "error: /some/file: No space left on device\n")
     assert ends(raises(KeyboardInterrupt()), capsys, monkeypatch) == (130, "\nstopped\n")

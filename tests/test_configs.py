@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from ddpm_jax import command
+from ddpm_jax import command, configuration, sweeping
 from ddpm_jax.configuration import check, check_data
 from ddpm_jax.data import Description
 from ddpm_jax.experiment import make
@@ -82,6 +82,20 @@ def test_every_config_fits_its_data(folder, size, description):
         assert config.data.name == description.name, path
         check(config)
         check_data(config, description, 1000)
+
+
+def test_the_sweep_to_copy():
+    members = sweeping.expand(str(FOLDER.parent / "digits" / "sweep_learning_rate.py"), Path("root"))
+    assert [(member.config.optimizer.learning_rate, member.config.seed) for member in members] == [
+        *((rate, seed) for rate in (5e-4, 2e-3, 8e-3) for seed in range(2))
+    ]
+    assert [member.name[:-9] for member in members[:3]] == [
+        "rate_0.0005_seed0",
+        "rate_0.0005_seed1",
+        "rate_0.002_seed0",
+    ]
+    plain = command._load(str(FOLDER.parent / "digits" / "ddpm.py"))
+    assert configuration.digest(members[2].config) == configuration.digest(plain)  # what it varies is that run
 
 
 def test_the_ordered_members_are_there_for_each_small_data_set():

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ddpm_jax import runs
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Busy, UserError
 
 
 def refused(function, *arguments):
@@ -157,6 +157,8 @@ def test_a_claim_makes_the_folder_and_says_when_the_run_is_finished(tmp_path, ti
         assert not runs.finished(folder)
     assert runs.finished(folder)
     assert json.loads((folder / "result.json").read_text()) == {"steps": 2, "finished": True}
+    with pytest.raises(Busy, match="another process has finished"), runs.claim(folder, tiny_config, once=True):
+        pass
     tiny_config.data.batch = 16
     with pytest.raises(UserError, match="holds a run of another config"), runs.claim(folder, tiny_config):
         pass

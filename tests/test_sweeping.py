@@ -65,6 +65,7 @@ def test_the_training_command_makes_the_members_config():
         parser = command.Parser()
         parser.add_argument("--config")
         parser.add_argument("--workdir")
+        parser.add_argument("--once", action="store_true")
         options, config, _ = command.parse_with_config(parser, words[3:])
         assert config.to_dict() == member.config.to_dict()
         assert Path(options.workdir) == member.folder == Path("root") / member.name

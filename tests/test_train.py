@@ -115,3 +115,18 @@ def test_a_run_that_fails_closes_its_log(tmp_path, tiny_config, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train.train(tiny_config, tmp_path / "run")
     assert len(closed) == 1
+
+
+def test_once(trained, tmp_path, capsys, monkeypatch):
+    """A finished run is left as it is; one that is not is gone on with."""
+    shutil.copytree(trained, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
+    assert capsys.readouterr().out == f"{tmp_path / 'run'} is finished\n"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+    (tmp_path / "run" / "result.json").unlink()
+    going_on = []
+    monkeypatch.setattr(train, "train", lambda *words: going_on.append(words))
+    monkeypatch.setattr("ddpm_jax.command.start_jax", lambda distributed: None)
+    train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
+    assert going_on[0][1:] == (tmp_path / "run", 0, True)

@@ -45,12 +45,12 @@ QUALITY = ("frechet", "precision", "recall", "copies", "variance")
 
 
 def members(folder: Path, only: str) -> dict[str, Path]:
-    """The configs of the folder by name, or those of them that are named.
+    """The configs of the folder by name, or those of them that are named. Sweeps (`sweep_*.py`) are no members.
 
     Raises:
         UserError: there are none, or none of that name.
     """
-    found = {path.stem: path for path in sorted(folder.glob("*.py"))}
+    found = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("sweep_")}
     if not found:
         raise UserError(f"--configs: there are no configs in {folder}")
     names = [name for name in only.split(",") if name] or list(found)

@@ -53,6 +53,7 @@ def result(bits, ode=None):
 def runs(tmp_path):
     configs = tmp_path / "digits"
     configs.mkdir()
+    (configs / "sweep_rates.py").write_text("")  # many runs, and no member
     for name, content in {"b": result(3.1, 4.2), "a": result(1.9), "c": None}.items():
         (configs / f"{name}.py").write_text("")
         folder = tmp_path / "runs" / f"digits_{name}"

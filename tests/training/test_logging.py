@@ -155,6 +155,12 @@ def test_the_same_folder_is_the_same_run(tmp_path, tracker):
     assert identities[0] == identities[1] != identities[2]
 
 
+def test_an_identity_that_is_given_is_the_runs(tmp_path, tracker):
+    made = tracker()
+    Log(tmp_path, {}, wandb="online", identity="abc").close()
+    assert made.arguments["id"] == "abc"
+
+
 def test_a_tracker_that_does_not_start(tmp_path, tracker):
     tracker("init")
     with pytest.warns(UserWarning, match="logging to W&B failed, the run goes on: not today"):
