@@ -86,7 +86,10 @@ def refused():
 
 @pytest.fixture
 def expected():
-    """Checks a launcher's output, less what differs between machines, against a file of `expected/`."""
+    """Checks a launcher's output, less what differs between machines, against a file of `expected/`.
+
+    With WRITE_EXPECTED in the environment the files are written anew, to be looked at in the diff.
+    """
 
     def check(done, name):
         assert done.returncode == 0, done.stderr
