@@ -265,26 +265,9 @@ def start_on_run(options: argparse.Namespace) -> Any:
     config.parallel.distributed = options.distributed
     if options.data_dir:
         config.data.dir = options.data_dir
-    start_jax(config.parallel.distributed, facts(config, options))
+    start_jax(config.parallel.distributed, joining.facts(config, options))
     runs.check_config(folder, config)
     return config
-
-
-EACH_ITS_OWN = ("logging", "data.dir")
-"""Keys and sections of the config that may differ between the processes of one run; and so may these options."""
-
-
-def facts(config: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """What the processes of one run must agree on: the config's values and the command's options, by name."""
-    from ddpm_jax import configuration
-
-    flat = configuration.flatten(config)
-    shared = {key: flat[key] for key in flat if not any(f"{key}.".startswith(f"{own}.") for own in EACH_ITS_OWN)}
-    chosen = {name: value for name, value in vars(options).items() if name not in ("config", "data_dir")}
-    return {
-        **{f"config.{key}": value for key, value in shared.items()},
-        **{f"--{name}": value for name, value in chosen.items()},
-    }
 
 
 def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None) -> None:

@@ -5,6 +5,7 @@ things by its environment: `JAX_COORDINATOR_ADDRESS` (host:port of process 0), `
 `DDPM_JAX_JOIN_SECONDS` is how long they wait for one another. Imports jax late.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -29,6 +30,9 @@ PATIENCE = 300
 
 FAREWELL = 10
 """Seconds that a process which has failed waits for the others to end as well."""
+
+EACH_ITS_OWN = ("logging", "data.dir")
+"""Keys and sections of the config that may differ between the processes of one run."""
 
 SHOWN = 3
 """Differences that a line tells; the rest are counted."""
@@ -71,6 +75,19 @@ def _whole(variables: Mapping[str, str], name: str) -> int:
     if not variables[name].isdecimal():
         raise UserError(f"{name}: {variables[name]!r} is not a whole number")
     return int(variables[name])
+
+
+def facts(config: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """What the processes of one run must agree on: the config's values and the command's options, by name."""
+    from ddpm_jax import configuration
+
+    flat = configuration.flatten(config)
+    shared = {key: flat[key] for key in flat if not any(f"{key}.".startswith(f"{own}.") for own in EACH_ITS_OWN)}
+    chosen = {name: value for name, value in vars(options).items() if name not in ("config", "data_dir")}
+    return {
+        **{f"config.{key}": value for key, value in shared.items()},
+        **{f"--{name}": value for name, value in chosen.items()},
+    }
 
 
 def join(facts: Mapping[str, Any]) -> None:
