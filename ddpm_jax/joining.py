@@ -6,6 +6,7 @@ things by its environment: `JAX_COORDINATOR_ADDRESS` (host:port of process 0), `
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -103,7 +104,8 @@ def join(facts: Mapping[str, Any]) -> None:
 
     arguments = read_environment(os.environ)
     seconds = _whole(os.environ, SECONDS) if os.environ.get(SECONDS) else PATIENCE
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which is to end the process
+    with contextlib.suppress(AttributeError):  # a JAX without it
+        jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which is to end the process
     failures: list[Exception] = []
 
     def connect() -> None:
