@@ -22,6 +22,9 @@ LOCK = ".lock"
 NO_LOCKS = (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL)
 """What a file system without locks answers."""
 
+PARENT = "DDPM_JAX_PARENT"
+"""The variable in which a sweep tells its runs who started them; they may outlive it before they have a lock."""
+
 ATTEMPTS, PAUSE = 5, 0.05
 """Whoever asks for a holder takes a shared lock for an instant, which must not look like a holder."""
 
@@ -71,7 +74,8 @@ def hold(folder: Path) -> Iterator[None]:
             time.sleep(PAUSE)
         with suppress(OSError):  # of a full disk: only words about the holder are lost
             file.truncate(0)
-            file.write(json.dumps(asdict(Holder(os.getpid(), socket.gethostname(), os.getppid()))))
+            parent = int(os.environ.get(PARENT, os.getppid()))
+            file.write(json.dumps(asdict(Holder(os.getpid(), socket.gethostname(), parent))))
             file.flush()
         yield
 

@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from ddpm_jax.locks import PARENT
 from ddpm_jax.sweeping import Member
 
 LOGS = "logs"
 
 GRACE = ((signal.SIGINT, 20.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """How a process is asked to end, and the seconds that it has for it. On SIGINT a run ends its logs and its saving."""
+
+DEFAULTS = {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "30"}
+"""Variables of a run whose output is a file, where the user has not set them."""
 
 Item = TypeVar("Item")
 
@@ -98,7 +102,7 @@ class Worker:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the sweep, which tells its runs
-                env={"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "30", **os.environ, **share.environment},
+                env={**DEFAULTS, **os.environ, **share.environment, PARENT: str(os.getpid())},
             )
         if share.cores:
             with suppress(OSError):  # it has ended already

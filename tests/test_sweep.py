@@ -201,6 +201,28 @@ class TestStandIns:
             assert other.wait(timeout=60) == 0
         assert sorted(starts()) == sorted(member.name for member in members())
 
+    @pytest.mark.parametrize("parent", ["gone", "alive"])
+    def test_an_orphan_keeps_its_share_of_the_machine(self, stand_ins, parent):
+        """The child of a sweep that was killed counts as one of the jobs; another user's process does not."""
+        rates(1e-3, 2e-3)
+        first, second = members()
+        stand_ins.setenv("STAND_IN_SECONDS", "4")
+        between = (
+            f"import os, subprocess, sys\nos.environ[{locks.PARENT!r}] = str(os.getpid())\n"
+            "subprocess.Popen(sys.argv[1:])"  # and that was it
+        )
+        process = subprocess.Popen([*([sys.executable, "-c", between] if parent == "gone" else []), *first.command()])
+        while not locks.holder(first.folder):
+            time.sleep(0.02)
+        if parent == "gone":
+            assert process.wait() == 0
+        stand_ins.setenv("STAND_IN_SECONDS", "0")
+        go()
+        process.wait()
+        assert starts() == [first.name, second.name]
+        ends = [(member.folder / "result.json").stat().st_mtime for member in (first, second)]
+        assert (ends[0] < ends[1]) == (parent == "gone")
+
     def test_wrong_words(self):
         rates(1e-3)
         assert refused("--jobs=0") == "--jobs: 0 is less than 1"
@@ -252,10 +274,10 @@ def environment():
     return {**os.environ, "PYTHONPATH": str(ROOT), **quick}
 
 
-def wait_for(condition, process, seconds=240.0):
+def wait_for(condition, process, log, seconds=240.0):
     end = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, "the sweep ended before"
+        assert process.poll() is None, Path(log).read_text()
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -266,30 +288,36 @@ def test_killed_and_started_again_no_run_is_lost_and_none_done_twice():
     words = [sys.executable, "-m", "ddpm_jax.sweep", "--config=x.py", "--workdir=root", "--jobs=2"]
     everyone = members()
 
-    def state():
-        """The finished, and those in training that have saved something."""
-        finished = [member for member in everyone if runs.finished(member.folder)]
-        going = [member for member in everyone if member not in finished and locks.holder(member.folder)]
-        return finished, [member for member in going if runs.latest_checkpoint(member.folder)]
+    def finished():
+        return [member for member in everyone if runs.finished(member.folder)]
+
+    def going():
+        """Those in training, first one that has saved something."""
+        held = [member for member in everyone if not runs.finished(member.folder) and locks.holder(member.folder)]
+        return sorted(held, key=lambda member: not runs.latest_checkpoint(member.folder))
+
+    def half_way():
+        held = going()
+        return finished() and len(held) == 2 and runs.latest_checkpoint(held[0].folder)
 
     with Path("first.txt").open("w") as log:
         first = subprocess.Popen(words, env=environment(), stdout=log, stderr=log)
-    wait_for(lambda: state()[0] and len(state()[1]) == 2, first)
-    victim, orphan = state()[1]
+    wait_for(half_way, first, "first.txt")
+    victim, orphan = going()
     pids = [locks.holder(member.folder).pid for member in (victim, orphan)]
     os.kill(pids[1], signal.SIGSTOP)  # so that it is still training when the second sweep comes to it
     try:
         for pid in (first.pid, pids[0]):
             os.kill(pid, signal.SIGKILL)
         first.wait()
-        finished = {m.name: (m.folder / "result.json").stat().st_mtime_ns for m in state()[0]}
+        done = {member.folder: (member.folder / "result.json").stat().st_mtime_ns for member in finished()}
         saved = runs.latest_checkpoint(victim.folder)
-        assert 0 < len(finished) < 5
+        assert 0 < len(done) < 5
         assert not runs.finished(victim.folder)
         with Path("second.txt").open("w") as log:
             second = subprocess.Popen(words, env=environment(), stdout=log, stderr=log)
         waiting = f"{orphan.name}: process {pids[1]} on"
-        wait_for(lambda: waiting in Path("second.txt").read_text(), second)
+        wait_for(lambda: waiting in Path("second.txt").read_text(), second, "second.txt")
     finally:
         os.kill(pids[1], signal.SIGCONT)
     assert second.wait(timeout=240) == 0, Path("second.txt").read_text()
@@ -310,5 +338,5 @@ def test_killed_and_started_again_no_run_is_lost_and_none_done_twice():
         assert all(member == victim and step > saved for step in again)  # told, but not saved yet when it was killed
         rows = [json.loads(line) for line in (member.folder / "metrics.jsonl").read_text().splitlines()]
         assert [row["step"] for row in rows if "loss" in row] == list(range(10, 401, 10))
-        if member.name in finished:
-            assert (member.folder / "result.json").stat().st_mtime_ns == finished[member.name]
+    for folder, moment in done.items():
+        assert (folder / "result.json").stat().st_mtime_ns == moment
