@@ -14,10 +14,11 @@ import platform
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ddpm_jax import joining
 from ddpm_jax.errors import UserError, nearest
 
 
@@ -48,6 +49,7 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
         _end(error, error.code)
     except KeyboardInterrupt:
         print(f"\n{stopped}", file=sys.stderr)
+        joining.leave(130)
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,6 +59,11 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
             _end(f"{error.filename or 'a file'}: {error.strerror}")
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             _end("out of memory; lower config.data.batch, config.sampler.batch or config.model.channels")
+        if joining.lost(error):
+            _end("another process has gone; what it said at its end tells why")
+        if joining.joined():
+            traceback.print_exc()
+            joining.leave(1)
         raise
     sys.exit(0)
 
@@ -77,6 +84,7 @@ def _ask_for_huge_pages() -> None:
 
 def _end(message: object, code: int = UserError.code) -> NoReturn:
     print(f"error: {_one_line(message)}", file=sys.stderr)
+    joining.leave(code)
     sys.exit(code)
 
 
@@ -244,26 +252,33 @@ def run_options(parser: Parser) -> None:
     )
 
 
-def run_config(options: argparse.Namespace) -> Any:
-    """The config of the run in `--workdir`, for this machine.
+def start_on_run(options: argparse.Namespace) -> Any:
+    """Start JAX for the run in `--workdir`, joined with other processes if asked for, and return its config.
 
     Raises:
-        UserError: there is no run, or its config does not read.
+        UserError: there is no run, its config does not read, or the processes cannot be joined.
     """
     from ddpm_jax import runs
 
-    config = runs.read_config(Path(options.workdir))
+    folder = Path(options.workdir)
+    config = runs.read_unchecked(folder)
     config.parallel.distributed = options.distributed
     if options.data_dir:
         config.data.dir = options.data_dir
+    start_jax(config.parallel.distributed, joining.facts(config, options))
+    runs.check_config(folder, config)
     return config
 
 
-def start_jax(distributed: bool = False) -> None:
+def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None) -> None:
     """Set JAX up for a command: compiled programs are kept in the cache folder; several processes if asked for.
 
+    Args:
+        distributed: join the other processes of the run, however they were started (see `joining`).
+        facts: what they must agree on.
+
     Raises:
-        UserError: the processes cannot find one another.
+        UserError: the processes cannot find one another, or differ.
     """
     if os.environ.get("JAX_NUM_CPU_DEVICES", "1") != "1" or "host_platform_device_count" in os.environ.get(
         "XLA_FLAGS", ""
@@ -279,11 +294,7 @@ def start_jax(distributed: bool = False) -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled" / _host()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     if distributed:
-        try:
-            jax.distributed.initialize()
-        except Exception as error:
-            line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"config.parallel.distributed: the processes cannot be joined: {line}") from error
+        joining.join(facts or {})
 
 
 def _choose_convolutions() -> None:

@@ -20,8 +20,7 @@ def main(arguments: Sequence[str]) -> None:
     from ddpm_jax import runs
 
     folder = Path(options.workdir)
-    config = command.run_config(options)
-    command.start_jax(config.parallel.distributed)
+    config = command.start_on_run(options)
 
     from ddpm_jax import curves, evaluation, screen
     from ddpm_jax.restored import restore

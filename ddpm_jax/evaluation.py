@@ -137,9 +137,10 @@ def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dic
     train, labels = dataset.split("train").arrays()
     test, test_labels = dataset.split("test").arrays()
     levels, classes = len(experiment.description.values), experiment.description.labels
-    features = load_features(train, labels, levels, classes, test, test_labels)
+    speaks = jax.process_index() == 0
+    features = load_features(train, labels, levels, classes, test, test_labels, progress=speaks)
     ours = quality(images, train, test, levels, features)
-    references = reference_lines(train, test, levels, features, ours.count)
+    references = reference_lines(train, test, levels, features, ours.count, progress=speaks)
     return {
         "samples": ours.to_dict(),
         "references": {name: line.to_dict() for name, line in references.lines.items()},

@@ -150,6 +150,17 @@ def read_config(folder: Path) -> ConfigDict:
     Raises:
         UserError: there is no run in the folder, or its config does not read.
     """
+    config = read_unchecked(folder)
+    check_config(folder, config)
+    return config
+
+
+def read_unchecked(folder: Path) -> ConfigDict:
+    """The config of a run as it is there, read without JAX: several processes must be joined before that starts.
+
+    Raises:
+        UserError: as `read_config`.
+    """
     path = folder / CONFIG
     try:
         values = json.loads(path.read_text())
@@ -158,12 +169,22 @@ def read_config(folder: Path) -> ConfigDict:
         raise UserError(line) from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    try:
-        config = configuration.from_dict(values)
+    with _naming(path):
+        return configuration.from_dict(values)
+
+
+def check_config(folder: Path, config: ConfigDict) -> None:
+    """`configuration.check` of the config that was read from `folder`, whose errors name the file."""
+    with _naming(folder / CONFIG):
         configuration.check(config)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    return config
 
 
 def write_result(folder: Path, figures: dict[str, Any]) -> Path:

@@ -94,11 +94,10 @@ def main(arguments: Sequence[str]) -> None:
     from ddpm_jax import configuration, files
 
     folder = Path(options.workdir)
-    config = command.run_config(options)
+    config = command.start_on_run(options)
     for name in CHANGES:
         if name != "label" and (value := getattr(options, name)) is not None:
             config.sampler["name" if name == "sampler" else name] = value
-    command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then
     if options.sampler:
         forget_options(config)
     with options_named():

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command, profiling
+from ddpm_jax import command, joining, profiling
 from ddpm_jax.errors import UserError
 
 
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     if options.once and runs.finished(folder):
         print(f"{folder} is finished")
         return
-    command.start_jax(config.parallel.distributed)  # before the first array: processes must be joined by then
+    # before the first array: processes must be joined by then
+    command.start_jax(config.parallel.distributed, joining.facts(config, options))
     configuration.check(config)
     train(config, folder, profile, options.once)
 

@@ -1,0 +1,109 @@
+"""Run a config as several processes of this machine, joined as on a cluster.
+
+    python launch/local.py --config=configs/digits/ddpm.py --processes=2 --devices=4
+    python launch/local.py --config=configs/digits/ddpm.py --processes=2 --devices=4 --command=sample -- --count=16
+
+For trying out what a cluster will do. One process uses all devices of a machine, so no run needs this. Members of a
+sweep run one after another. What stands behind -- goes to the command as it is.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from members import DISTRIBUTED, at_least, make_parser, read, shown, unfinished
+
+from ddpm_jax import command, joining, sweeping
+from ddpm_jax.errors import UserError
+from ddpm_jax.sweeping import Member
+
+COMMANDS = ("train", "sample", "evaluate")
+
+GRACE = 20
+"""Seconds that the others have to end after one has failed; more than `joining.FAREWELL`, which each takes itself."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line and do it."""
+    parser = make_parser("local", __doc__)
+    parser.add_argument("--processes", type=int, default=2, help="how many (default: 2)")
+    parser.add_argument("--devices", type=int, help="emulated CPU devices of each process (default: its real devices)")
+    parser.add_argument("--command", choices=COMMANDS, default="train", help="what to run (default: train)")
+    words = list(arguments)
+    split = words.index("--") if "--" in words else len(words)
+    options, members, _ = read(parser, words[:split])
+    at_least(options, 1, "processes", "devices")
+    if len(members) > 1:  # one run checks itself at once
+        sweeping.check(members)
+    if options.command == "train":
+        members = unfinished(members)
+    failed = []
+    for member in members:
+        line = command_line(member, options.command, options.processes, words[split + 1 :])
+        if options.dry_run:
+            for variables in environments("localhost:PORT", options.processes, options.devices):
+                print(" ".join([*(f"{name}={value}" for name, value in variables.items()), shown(line)]))
+            continue
+        address = f"localhost:{free_port()}"
+        if codes := together(line, environments(address, options.processes, options.devices)):
+            failed.append(f"{member.name} ({', '.join(f'process {i}: exit code {codes[i]}' for i in codes)})")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(members)} failed: {'; '.join(failed)}")
+
+
+def command_line(member: Member, name: str, processes: int, rest: Sequence[str]) -> list[str]:
+    """What each process runs."""
+    if name == "train":
+        return [*member.command(), *([DISTRIBUTED] if processes > 1 else []), *rest]
+    several = ["--distributed"] if processes > 1 else []
+    return [sys.executable, "-m", f"ddpm_jax.{name}", f"--workdir={member.folder}", *several, *rest]
+
+
+def environments(address: str, processes: int, devices: int | None) -> list[dict[str, str]]:
+    """The variables of each process, beside those that are set."""
+    emulated = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)} if devices else {}
+    joined = [joining.environment(address, processes, index) for index in range(processes)]
+    return [{**(own if processes > 1 else {}), **emulated} for own in joined]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def together(line: Sequence[str], variables: Sequence[Mapping[str, str]]) -> dict[int, int]:
+    """Run one process for each set of variables until all have ended; none outlives one that fails for long.
+
+    Returns:
+        The exit codes, by process, of those that ended by themselves with another than 0.
+    """
+    processes = [subprocess.Popen(line, env={**os.environ, **own}) for own in variables]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are ended too
+    try:
+        deadline = None
+        while None in (codes := [process.poll() for process in processes]):
+            if deadline is None and any(codes):
+                deadline = time.monotonic() + GRACE
+            if deadline is not None and time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return {i: code for i, code in enumerate(codes) if code}
+    except KeyboardInterrupt:  # they have heard it as well
+        for process in processes:
+            process.wait(joining.FAREWELL)
+        raise
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+
+if __name__ == "__main__":
+    command.run(main)

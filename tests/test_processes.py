@@ -1,0 +1,163 @@
+"""Two processes of four devices each, started by the local launcher, and one process of eight: the same figures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddpm_jax import joining
+from ddpm_jax.training.logging import read_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = """
+from ddpm_jax.base import base
+
+def get_config():
+    config = base()
+    config.data.batch = 16
+    config.model.name = "dit"
+    config.model.patch = 4
+    config.model.channels = 8
+    config.model.depth = 1
+    config.model.heads = 1
+    config.model.dropout = 0.0
+    config.sampler.steps = 2
+    config.sampler.ema = 0.5
+    config.sampler.batch = 32
+    config.optimizer.ema = (0.5,)
+    config.optimizer.epsilon = 1e-3  # Adam turns rounding of a gradient near zero into a full step otherwise
+    config.optimizer.warmup = 1
+    config.optimizer.learning_rate = 0.05
+    config.training.steps = 4
+    config.training.dispatch = 2
+    config.training.log_every = 2
+    config.training.save_every = 4
+    config.evaluation.validation_images = 32
+    config.evaluation.likelihood_images = 32
+    config.evaluation.likelihood_groups = 2
+    config.evaluation.samples = 32
+    config.evaluation.at_end = False
+    config.evaluation.pictures = False
+    config.logging.wandb = "off"
+    return config
+"""
+SAMPLES = ["--count=11", "--seed=1"]
+ALONE = """
+import sys
+from ddpm_jax import evaluate, sample, train
+folder = f"--workdir={sys.argv[1]}"
+train.main(["--config=tiny.py", folder])
+sample.main([folder, *sys.argv[2:]])
+evaluate.main([folder])
+"""
+
+
+def environment(**more):
+    # compiled without optimisation: the programs are small
+    return {**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **more}
+
+
+def python(*words, **more):
+    done = subprocess.run(
+        [sys.executable, *words], env=environment(**more), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def launch(*words):
+    return python(f"{ROOT}/launch/local.py", "--config=tiny.py", "--processes=2", "--devices=4", *words)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """The run folders of one process and of two, both trained, sampled and evaluated."""
+    here = tmp_path_factory.mktemp("processes")
+    before = Path.cwd()
+    os.chdir(here)
+    try:
+        Path("tiny.py").write_text(CONFIG)
+        python("-c", ALONE, "one", *SAMPLES, JAX_PLATFORMS="cpu", JAX_NUM_CPU_DEVICES="8", NPROC="16")
+        launch("--workdir=two")
+        launch("--workdir=two", "--command=sample", "--", *SAMPLES)
+        launch("--workdir=two", "--command=evaluate")
+        [two] = Path("two").iterdir()
+        yield here / "one", here / two
+    finally:
+        os.chdir(before)
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_two_processes_had_eight_devices_together(folders):
+    one, two = map(result, folders)
+    for figures in (two, two["evaluated"]):
+        assert (figures["device"]["processes"], figures["device"]["count"]) == (2, 8)
+    assert (one["device"]["processes"], one["device"]["count"]) == (1, 8)
+    assert two["finished"] is True
+
+
+def test_losses_agree(folders):
+    one, two = (read_lines(folder / "metrics.jsonl") for folder in folders)
+    assert [row["step"] for row in two] == [row["step"] for row in one] == [2, 4, 4]
+    for name in ("loss", "gradient_norm", "validation_loss"):
+        ours, theirs = ([row[name] for row in rows if name in row] for rows in (two, one))
+        assert ours
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert one[0]["loss"] != one[1]["loss"]
+
+
+def test_samples_agree(folders):
+    one, two = (np.load(folder / "samples" / "seed1.npz")["images"] for folder in folders)
+    assert one.shape == two.shape == (11, 8, 8, 1)  # eleven on eight devices: padded, and none dropped
+    assert (one == two).mean() > 0.99  # a level may round the other way
+    assert np.abs(one.astype(int) - two).max() <= 1
+    assert len({image.tobytes() for image in two}) == 11
+    assert (folders[1] / "samples" / "seed1.png").is_file()
+
+
+def test_evaluations_agree(folders):
+    one, two = map(result, folders)
+    for split in ("train", "test"):
+        ours, theirs = (figures["likelihood"][split] for figures in (two, one))
+        assert ours["images"] == theirs["images"] == 32
+        np.testing.assert_allclose(ours["value"], theirs["value"], rtol=1e-5)
+    ours, theirs = (figures["quality"]["samples"] for figures in (two, one))
+    assert ours["features_hash"] == theirs["features_hash"]
+    for name in ("frechet", "precision", "recall", "copies", "variance"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-3)
+
+
+def test_processes_of_two_configs_end_with_one_line_each(tmp_path):
+    """Started by hand, as on a cluster that JAX does not know, one with another config."""
+    (tmp_path / "tiny.py").write_text(CONFIG)
+    sys.path.insert(0, str(ROOT / "launch"))
+    try:
+        from local import free_port
+    finally:
+        sys.path.pop(0)
+    address, processes = f"localhost:{free_port()}", []
+    for index in range(2):
+        words = ["--config=tiny.py", "--workdir=run", f"--config.seed={index}", "--config.parallel.distributed=True"]
+        own = {"JAX_PLATFORMS": "cpu", **joining.environment(address, 2, index)}
+        line = [sys.executable, "-m", "ddpm_jax.train", *words]
+        processes.append(
+            subprocess.Popen(line, cwd=tmp_path, env=environment(**own), stderr=subprocess.PIPE, text=True)
+        )
+    try:
+        for process in processes:
+            _, said = process.communicate(timeout=60)
+            expected = (
+                "error: the processes differ in config.seed: 0 in process 0, 1 in process 1; start all of them alike"
+            )
+            assert (process.returncode, said) == (2, f"{expected}\n")
+    finally:
+        for process in processes:
+            process.kill()
+    assert not (tmp_path / "run").exists()
