@@ -98,7 +98,7 @@ NOISE = {
     "noise, DPM-Solver++": ("vp", "dpm_2m", 0.0),
     "flow, Euler": ("flow", "first_order", 0.0),
 }
-"""Arms of noise: schedule, sampler, eta. All are given the posterior mean, which is what a network is trained to say."""
+"""Arms of noise: schedule, sampler, eta. All are given the posterior mean, which is what networks are trained for."""
 
 
 def noise_samples(name: str, arm: str, steps: int) -> UInt8[np.ndarray, "n *site"]:
