@@ -53,7 +53,10 @@ def _in_order(experiment: Experiment, order: str) -> Experiment:
 
 
 def flops_per_sample(experiment: Experiment, steps: int) -> float | None:
-    """FLOPs of one sample at batch 1, those of matrix products and convolutions; None for an adaptive sampler."""
+    """FLOPs of one sample at batch 1, those of matrix products and convolutions; None for an adaptive sampler.
+
+    Heun's last step counts as the others do, though it needs one evaluation only.
+    """
     params = jax.eval_shape(experiment.init, jax.random.key(0))
     keys, labels = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), jax.ShapeDtypeStruct((1,), jnp.int32)
     count = flops.of_function(lambda *inputs: experiment.sample(*inputs, steps=steps)[0], params, keys, labels)

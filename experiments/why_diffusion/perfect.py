@@ -27,7 +27,7 @@ NOISE_STEPS = (*STEPS, 24)
 ORDERS, SAMPLES = 200, 2**14
 
 Law = Float64[np.ndarray, "*levels"]
-Groups = Sequence[Sequence[int]]
+Groups = list[list[int]]
 
 
 def conditional(law: Law, site: int, given: frozenset[int]) -> Law:
@@ -57,18 +57,18 @@ def random_groups(count: int, steps: int, seed: int) -> Iterator[Groups]:
     """Groups of sites in random orders, of nearly equal size."""
     rng = np.random.default_rng(seed)
     for _ in range(ORDERS):
-        yield in_turn(list(rng.permutation(count)), steps)
+        yield in_turn(rng.permutation(count).tolist(), steps)
 
 
 def independent_groups(count: int, steps: int, seed: int) -> Iterator[Groups]:
     """Each site in a step of its own choice: masked diffusion, whose cosine schedule shows few sites at first."""
     from ddpm_jax.schedules.keeping import KEEPS
 
-    kept = np.asarray([float(KEEPS["cosine"](np.float64(t))) for t in np.linspace(1, 0, steps + 1)])
+    kept = np.asarray(KEEPS["cosine"](np.linspace(1, 0, steps + 1)))
     rng = np.random.default_rng(seed)
     for _ in range(ORDERS):
         step = np.clip(np.searchsorted(kept, rng.random(count), side="right"), 1, steps)
-        yield [list(np.flatnonzero(step == number)) for number in range(1, steps + 1)]
+        yield [np.flatnonzero(step == number).tolist() for number in range(1, steps + 1)]
 
 
 def mean_law(law: Law, all_groups: Iterator[Groups]) -> Law:

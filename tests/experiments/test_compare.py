@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-import jax
-import jax.numpy as jnp
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "speed"
@@ -76,21 +74,6 @@ def test_figures_and_ratios(load, tiny):
     figures = compare.figures(tiny["unet"], 10.0, [1.0, 4.0, 2.0])
     assert (figures["median"], figures["images_per_second"], figures["flops_per_second"]) == (2.0, 2.0, 30.0)
     assert compare.figures(tiny["limit"], 8.0, [2.0])["flops_per_second"] == 4.0
-
-
-def test_products_are_counted(load):
-    """A dense layer in a loop, a convolution of ours and of the compiler's: two operations a weight and place."""
-    from ddpm_jax.models.convolution import convolve
-
-    def function(x, kernel, matrix):
-        y = convolve(x, kernel) + jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return jax.lax.scan(lambda h, _: (jax.nn.relu(h @ matrix), None), y, None, length=3)[0]
-
-    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((2, 8, 8, 4), (3, 3, 4, 6), (6, 6))]
-    places = 2 * 8 * 8
-    assert load("ours").products(jax.make_jaxpr(function)(*shapes).jaxpr) == 2 * places * (2 * 9 * 4 * 6 + 3 * 6 * 6)
 
 
 def test_our_worker_measures_every_kind_of_task(load, tiny):

@@ -1,0 +1,154 @@
+"""The study: its arms differ in what they say they differ in, and perfect predictions give the exact laws."""
+
+import importlib.util
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddpm_jax import configuration, data
+from ddpm_jax.errors import UserError
+from ddpm_jax.exact import JointTable
+from ddpm_jax.experiment import make
+from ddpm_jax.processes import Ordered, make_order
+from ddpm_jax.schedules.keeping import KEEPS
+
+FOLDER = Path(__file__).parents[2] / "experiments" / "why_diffusion"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"why_diffusion_{name}", FOLDER / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+study, perfect, run = load("study"), load("perfect"), load("run")
+ARMS = [(tier, arm) for tier, arms in study.ARMS_OF.items() for arm in arms]
+
+OF_AN_ARM = (
+    *("name", "process", "objective.name", "objective.times", "model.prediction", "model.variance", "model.time"),
+    *("model.name", "optimizer.learning_rate", "sampler", "evaluation.curve", "evaluation.curve_orders"),
+    *("evaluation.decoder_noise",),
+)
+"""What an arm may change: what is removed, what the network sees and says, and how it is sampled."""
+OF_A_UNET = ("model.channels", "model.heads", "training.save_every", "training.keep_every")
+
+
+@pytest.mark.parametrize(("tier", "arm"), ARMS)
+def test_arms_are_possible_and_alike_in_all_else(tier, arm):
+    config = study.get_config(f"{tier}/{arm}")
+    configuration.check(config)
+    configuration.check_data(config, data.load(config.data.name).description, 1000)
+    own = (*OF_AN_ARM, *(OF_A_UNET if arm.endswith("unet") else ()))
+    first = configuration.flatten(study.get_config(f"{tier}/raster"))
+    different = [
+        key
+        for key, value in configuration.flatten(config).items()
+        if value != first[key] and not any(f"{key}.".startswith(f"{same}.") for same in own)
+    ]
+    assert different == []
+
+
+def test_a_network_of_the_same_size_behind_every_arm():
+    """Parameters within a tenth: heads and embeddings of masks are all that differs."""
+    from ddpm_jax.models import parameter_count
+
+    counts = []
+    for arm in ("raster", "one_shot", "masked", "v"):
+        config = study.get_config(f"digits/{arm}")
+        network = make(config, data.load("digits").description).network
+        import jax
+
+        counts.append(parameter_count(jax.eval_shape(network.init, jax.random.key(0))))
+    assert max(counts) < 1.12 * min(counts)
+
+
+@pytest.mark.parametrize("tier", study.TIERS)
+def test_every_arm_has_as_many_seeds_and_trials(tier):
+    members = list(study.sweep(tier))
+    for arm in study.ARMS_OF[tier]:
+        mine = [member for member in members if member["argument"] == f"{tier}/{arm}"]
+        assert [member["seed"] for member in mine] == list(study.SEEDS) and len(study.SEEDS) >= 3
+        trials = [member for member in study.sweep(f"{tier}_rates") if member["argument"] == f"{tier}/{arm}"]
+        assert [trial["optimizer.learning_rate"] for trial in trials] == list(study.TRIALS[tier])
+        assert len({trial["training.flops"] for trial in trials}) == 1
+    kept = json.loads(study.RATES.read_text())
+    for rates in (kept.get(tier, {}),):
+        assert not rates or set(rates) == set(study.ARMS_OF[tier])
+        assert set(rates.values()) <= set(study.TRIALS[tier])
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"), [("digit/raster", "no tier 'digit'"), ("known/rastr", "no arm 'rastr' in known")]
+)
+def test_wrong_names(argument, words):
+    with pytest.raises(UserError, match=words):
+        study.get_config(argument)
+    with pytest.raises(UserError, match="there is no sweep 'digits_data'"):
+        list(study.sweep("digits_data"))
+
+
+def test_the_trial_with_the_least_loss_is_chosen(tmp_path):
+    for name, rate, loss in (("raster at 1", 0.1, 2.0), ("raster at 2", 0.2, 1.5), ("raster at 3", 0.3, float("nan"))):
+        folder = tmp_path / "known_rates" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"name": name, "optimizer": {"learning_rate": rate}}))
+        rows = [{"step": 1, "validation_loss": 0.1}, {"step": 2, "loss": 0.0}, {"step": 2, "validation_loss": loss}]
+        (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert run.choose_rates("known", tmp_path) == {"raster": 0.2}
+
+
+P = np.random.default_rng(0).dirichlet(np.full(16, 0.5)).reshape(2, 2, 2, 2)
+
+
+@pytest.mark.parametrize("name", ["raster", "spread"])
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_perfect_predictions_in_a_fixed_order(name, steps):
+    """The same law as enumeration over sets of sites gives, by other code."""
+    order = make_order(name, (2, 2), chunk=4 // steps)
+    exact = JointTable(P, np.array([-1.0, 1.0])).sampled_law(
+        Ordered(order, KEEPS["linear"]), np.linspace(1, 0, steps + 1)
+    )
+    ours = perfect.law_of_groups(P, perfect.in_turn(list(order.sequence), steps))
+    np.testing.assert_allclose(ours, exact, rtol=1e-12)
+    if steps == 4:
+        np.testing.assert_allclose(ours, P, rtol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_perfect_predictions_in_random_orders(steps):
+    """The mean over all 24 orders is the law that enumeration gives."""
+    order = make_order("random", (2, 2))
+    exact = JointTable(P, np.array([-1.0, 1.0])).sampled_law(
+        Ordered(order, KEEPS["linear"]), np.linspace(1, 0, steps + 1)
+    )
+    groups = (perfect.in_turn(sequence, steps) for sequence in itertools.permutations(range(4)))
+    np.testing.assert_allclose(perfect.mean_law(P, groups), exact, rtol=1e-9)
+
+
+def test_perfect_predictions_at_independent_times(monkeypatch):
+    """Random orders are drawn here, so the law is near the exact one: within four standard errors over repetitions."""
+    monkeypatch.setattr(perfect, "ORDERS", 400)
+    table, process = JointTable(P, np.array([-1.0, 1.0])), Ordered(make_order("independent", (2, 2)), KEEPS["cosine"])
+    exact = table.sampled_law(process, np.linspace(1, 0, 4))
+    laws = np.stack([perfect.mean_law(P, perfect.independent_groups(4, 3, seed)) for seed in range(20)])
+    error = laws.std(axis=0, ddof=1) / np.sqrt(len(laws))
+    assert np.all(np.abs(laws.mean(axis=0) - exact) < 4.5 * error + 1e-9)
+
+
+def test_the_report_of_fabricated_runs(fabricate, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "story", load("story"))
+    fabricate(tmp_path / "runs" / "digits" / "a", name="raster")
+    fabricate(tmp_path / "runs" / "digits" / "b", name="masked")
+    run.main([f"--runs={tmp_path / 'runs'}", "--tiers=digits", "--report"])
+    text = (tmp_path / "runs" / "report" / "report.md").read_text()
+    assert "central_digits.png" in text and "| raster" in text and "| masked" in text
+    with pytest.raises(UserError, match="--tiers: there is no tier 'digit'"):
+        run.main(["--tiers=digit", "--report"])
+    with pytest.raises(UserError, match="--jobs: 0 is less than 1"):
+        run.main(["--jobs=0"])
