@@ -84,7 +84,7 @@ def test_the_denoiser_sees_a_draw_of_x_t_its_time_and_the_condition():
     assert condition == "condition"
 
 
-@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name not in ("likelihood", "regression")])
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if "regression" not in name and name != "likelihood"])
 def test_an_examples_loss_depends_on_its_own_key_and_time(name):
     process = Gaussian(VP(), DDPM.values)
     learned = name == "hybrid"
@@ -348,6 +348,22 @@ def test_one_interval_is_one_shot_regression():
     ours = loss(process, denoise, objective("regression", steps=1), keys(3), x, guess, one, none)
     expected = ((np.asarray(x)[..., 0] - np.asarray(guess)[:, None, None]) ** 2).mean((1, 2)) / 2
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def test_one_pass_of_a_causal_network_regresses_on_all_sites_at_once():
+    """What `regression` says of every interval in turn, on the average, for guesses made of the sites before."""
+    process = Ordered(make_order("raster", (2, 4)), linear)
+    x = jnp.asarray(np.random.default_rng(1).integers(0, 17, (1, 2, 4, 1)) / 8 - 1, jnp.float32)
+
+    def denoise(x_t, t, condition):
+        before = jnp.pad(x_t.reshape(len(x_t), -1), ((0, 0), (1, 0)))[:, :-1]
+        return Normal((0.3 - before).reshape(x_t.shape))
+
+    index, tiled = jnp.arange(1, 9), jnp.tile(x, (8, 1, 1, 1))
+    each = loss(process, denoise, objective("regression", steps=8), keys(8), tiled, None, index / 8, (index - 1) / 8)
+    now = loss(process, denoise, objective("causal_regression"), keys(1), x, None, jnp.zeros(1), jnp.zeros(1))
+    np.testing.assert_allclose(now, each.mean(keepdims=True), rtol=1e-5)
+    assert float(now[0]) > 0.1
 
 
 @pytest.mark.parametrize(("name", "chunk"), [*HIDING, ("independent", 1)])
