@@ -27,9 +27,33 @@ pixels far apart, a random set of pixels, or a little of the noise on all of the
 transformer (but for its mask and its head), the data, the training FLOPs, the number of learning rates tried, and the
 way of measuring. A U-Net stands beside it where no mask is needed."""
 
-ONE_NETWORK = """The lines `random, raster order` and `random, spread order` are *one and the same network*, trained
-on random orders and sampled in blocks of neighbours, in blocks of pixels far apart, and in random sets: there only
-what is restored together differs."""
+WAYS = {
+    "random, raster order": "blocks of neighbours",
+    "random, spread order": "blocks of pixels far apart",
+    "random": "random sets of pixels",
+    "masked": "masked diffusion",
+    "v": "noise (v)",
+    "flow": "noise (flow matching)",
+    "v_unet": "noise (v), U-Net",
+    "masked_unet": "masked diffusion, U-Net",
+    "raster": "pixel by pixel, a chance each",
+    "raster_mean": "pixel by pixel, the mean",
+    "one_shot": "all at once, the mean",
+}
+"""The lines of the central plot: arms as reports call them, and what they put back at a time."""
+
+PERFECT = {
+    "raster blocks": WAYS["random, raster order"],
+    "spread out": WAYS["random, spread order"],
+    "random": WAYS["random"],
+    "masked": WAYS["masked"],
+    "noise, DPM-Solver++": WAYS["v"],
+    "flow, Euler": WAYS["flow"],
+}
+"""The same for perfect predictions."""
+
+WORDS = """The lines of neighbours, of pixels far apart and of random sets are *one and the same network*, trained on
+random orders: what is put back together is all that differs."""
 
 CENTRAL = {"known": ("kl", "KL divergence, nats"), "digits": ("frechet", "Frechet distance")}
 
@@ -62,8 +86,7 @@ def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Itera
     yield Paragraph(document.opening(groups))
     if several := document.differences(groups):
         yield Bullets(several)
-    yield from _central(tier, groups, runs, output, styles)
-    yield Paragraph(" ".join(ONE_NETWORK.split()))
+    yield from _central(tier, groups, runs, output)
     for part in document.PARTS:
         yield from (block for block in part(section) if not isinstance(block, Heading))
     yield from _raw(groups)
@@ -72,41 +95,37 @@ def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Itera
         yield from _data(groups, runs, output)
 
 
-def _central(
-    tier: str, groups: Sequence[Group], runs: Path, output: Path, styles: Mapping[str, plots.Style]
-) -> Iterator[Block]:
+def _central(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Iterator[Block]:
     metric, words = CENTRAL[tier]
-    against = "network_evaluations_per_sample"
-    trained = lines.quality(groups, metric, against)
-    found = document.level(groups, metric)
-    if tier != "known":
-        panel = Panel(EVALUATIONS, words, trained, found)
-        file = plots.draw(output / f"central_{tier}.png", [panel], styles)
-        yield Picture(file.name, "Quality against network evaluations", "Every arm; lower is better.")
-        return
-    perfect = perfect_lines(runs / "perfect.json", metric)
-    own = plots.styles(list(perfect))
-    panels = [Panel(EVALUATIONS, f"{words}: perfect predictions", perfect)]
-    panels.append(Panel(EVALUATIONS, f"{words}: trained networks", trained, found))
-    file = plots.draw(output / f"central_{tier}.png", panels, {**own, **styles})
-    caption = (
-        "Left: what each way of putting information back makes of *perfect* predictions, so that all that is wrong "
-        f"comes from restoring much at once; values below {LEAST} are drawn there. Right: trained networks. The dotted "
-        "line is what as many true draws score."
-    )
-    yield Picture(file.name, "Divergence from the known law against network evaluations", caption)
+    measured = lines.quality(groups, metric, "network_evaluations_per_sample")
+    trained = {title: measured[label] for label, title in WAYS.items() if label in measured}
+    kept = _kept(runs / "perfect.json") if tier == "known" else {}
+    perfect = perfect_lines(kept, metric)
+    true_draws = {"true draws": kept["references"]["train"][metric]} if kept else {}
+    panels = [Panel(EVALUATIONS, f"{words}, perfect predictions", perfect, true_draws)] if perfect else []
+    panels.append(Panel(EVALUATIONS, f"{words}, trained networks", trained, document.level(groups, metric)))
+    file = plots.draw(output / f"central_{tier}.png", panels, plots.styles(list(dict.fromkeys(WAYS.values()))))
+    caption = "Lower is better. " + " ".join(WORDS.split())
+    if perfect:
+        caption += (
+            " On the left no network errs: each way is given *perfect* predictions, so that what is wrong comes from "
+            f"restoring much at once (values below {LEAST} are drawn there). The law of noise and flow is counted over "
+            f"{kept['samples']:,} samples, and the line of as many true draws is their floor; the others' are exact."
+        )
+    yield Picture(file.name, "Quality against the number of network evaluations", caption)
 
 
-def perfect_lines(path: Path, metric: str) -> dict[str, list[Point]]:
-    """The lines of `perfect.py`; empty where it has not run."""
-    if not path.is_file():
-        return {}
-    arms = json.loads(path.read_text())["arms"]
+def _kept(path: Path) -> dict[str, Any]:
+    """The figures of `perfect.py`; empty where it has not run."""
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def perfect_lines(kept: Mapping[str, Any], metric: str) -> dict[str, list[Point]]:
+    """The lines of perfect predictions, by their titles in the central plot."""
     return {
-        f"{arm} (perfect)": [
-            Point(float(steps), Estimate(max(at[metric], LEAST), None, 1)) for steps, at in points.items()
-        ]
-        for arm, points in arms.items()
+        PERFECT[arm]: [Point(float(steps), Estimate(max(at[metric], LEAST), None, 1)) for steps, at in points.items()]
+        for arm, points in kept.get("arms", {}).items()
+        if arm in PERFECT
     }
 
 

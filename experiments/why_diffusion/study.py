@@ -61,6 +61,7 @@ def _noise(prediction: str, schedule: str = "vp") -> Callable[[ConfigDict], None
         config.model.prediction = prediction
         config.objective.name = {"epsilon": "simple"}.get(prediction, prediction)
         config.objective.times = "stratified"
+        config.evaluation.likelihood_groups = 32  # of each image's bound
         config.sampler.name = "dpm_2m"
         config.sampler.spacing = "quadratic"
         config.sampler.eta = 0.0
@@ -177,6 +178,7 @@ def get_config(argument: str = "digits/raster") -> ConfigDict:
     if arm in FREE:
         config.evaluation.curve = CURVES[tier]
     if arm == "random":
+        config.evaluation.curve = (*CURVES[tier], _sites(config))
         config.evaluation.curve_orders = ("", "raster", "spread")
     rates = json.loads(RATES.read_text()) if RATES.exists() else {}
     config.optimizer.learning_rate = rates.get(tier, {}).get(arm, TRIALS[tier][1])

@@ -33,7 +33,7 @@ ARMS = [(tier, arm) for tier, arms in study.ARMS_OF.items() for arm in arms]
 OF_AN_ARM = (
     *("name", "process", "objective.name", "objective.times", "model.prediction", "model.variance", "model.time"),
     *("model.name", "optimizer.learning_rate", "sampler", "evaluation.curve", "evaluation.curve_orders"),
-    *("evaluation.decoder_noise",),
+    *("evaluation.decoder_noise", "evaluation.likelihood_groups"),
 )
 """What an arm may change: what is removed, what the network sees and says, and how it is sampled."""
 OF_A_UNET = ("model.channels", "model.heads", "training.save_every", "training.keep_every")
