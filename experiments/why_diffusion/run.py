@@ -22,8 +22,10 @@ from ddpm_jax.files import obstacle, write_json
 
 HERE = Path(__file__).parent
 STUDY, RATES = HERE / "study.py", HERE / "learning_rates.json"
-TIERS = {"known": ("known", "known_data"), "digits": ("digits",)}
+TIERS = {"known": ("known", "known_data"), "digits": ("digits",), "mnist": ("mnist",), "cifar10": ("cifar10",)}
 """The sweeps of each tier."""
+SMALL = ("known", "digits")
+"""Those that two CPU cores do."""
 
 
 def python(*words: str) -> int:
@@ -54,7 +56,9 @@ def choose_rates(tier: str, runs: Path) -> dict[str, float]:
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = command.Parser(prog="python experiments/why_diffusion/run.py", description=__doc__)
-    parser.add_argument("--tiers", metavar="A,B", default=",".join(TIERS), help=f"of {','.join(TIERS)} (all)")
+    parser.add_argument(
+        "--tiers", metavar="A,B", default=",".join(SMALL), help=f"of {', '.join(TIERS)} ({','.join(SMALL)})"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2)")
     parser.add_argument("--runs", metavar="DIR", default="runs/why_diffusion", help="where the runs are")
     parser.add_argument("--output", metavar="DIR", help="of the report (default: report/ among the runs)")

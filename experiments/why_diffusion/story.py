@@ -55,11 +55,14 @@ PERFECT = {
 WORDS = """The lines of neighbours, of pixels far apart and of random sets are *one and the same network*, trained on
 random orders: what is put back together is all that differs."""
 
-CENTRAL = {"known": ("kl", "KL divergence, nats"), "digits": ("frechet", "Frechet distance")}
+CENTRAL = {"known": ("kl", "KL divergence, nats")}
+OTHERWISE = ("frechet", "Frechet distance")
 
 TIERS = {
     "known": "Known truth: images of 3x4 from an Ising model, a new one each time",
     "digits": "Digits: a thousand real images of 8x8",
+    "mnist": "MNIST: 55,000 images of 28x28",
+    "cifar10": "CIFAR-10: 50,000 images of 32x32",
 }
 
 
@@ -96,7 +99,7 @@ def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Itera
 
 
 def _central(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Iterator[Block]:
-    metric, words = CENTRAL[tier]
+    metric, words = CENTRAL.get(tier, OTHERWISE)
     measured = lines.quality(groups, metric, "network_evaluations_per_sample")
     trained = {title: measured[label] for label, title in WAYS.items() if label in measured}
     kept = _kept(runs / "perfect.json") if tier == "known" else {}

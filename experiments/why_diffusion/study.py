@@ -9,7 +9,8 @@ training images). What an arm changes is below it; all else is the tier's, and t
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def _any_order(order: str) -> Callable[[ConfigDict], None]:
     def change(config: ConfigDict) -> None:
         families.random_order(config)
         config.process.order = order
-        config.sampler.steps = _sites(config)
+        config.sampler.steps = _steps(config)
 
     return change
 
@@ -65,7 +66,7 @@ def _noise(prediction: str, schedule: str = "vp") -> Callable[[ConfigDict], None
         config.sampler.name = "dpm_2m"
         config.sampler.spacing = "quadratic"
         config.sampler.eta = 0.0
-        config.sampler.steps = _sites(config)
+        config.sampler.steps = _steps(config)
 
     return change
 
@@ -74,8 +75,6 @@ def _with_unet(change: Callable[[ConfigDict], None]) -> Callable[[ConfigDict], N
     def with_unet(config: ConfigDict) -> None:
         change(config)
         config.model.name = "unet"
-        config.model.channels, config.model.heads = 16, 1
-        config.training.save_every = config.training.keep_every = 525  # its steps are a third as dear
 
     return with_unet
 
@@ -101,8 +100,13 @@ FREE = ("random", "masked", "x0", "epsilon", "v", "flow", "masked_unet", "v_unet
 """Arms that can be sampled in any number of steps; the others take one a group."""
 
 
-def _sites(config: ConfigDict) -> int:
-    return {"ising": 12, "digits": 64}[config.data.name]
+SITES = {"ising": 12, "digits": 64, "mnist": 28 * 28, "cifar10": 32 * 32}
+MOST_STEPS = 128
+"""Of samplers that may take any number of steps; where there are more sites, some are restored at once."""
+
+
+def _steps(config: ConfigDict) -> int:
+    return min(SITES[config.data.name], MOST_STEPS)
 
 
 def _common(config: ConfigDict) -> None:
@@ -149,16 +153,74 @@ def _digits() -> ConfigDict:
     return config
 
 
-FEWER = ("raster", "random", "masked", "v", "flow")
-"""Arms that are also trained on fewer different images."""
+def _large(config: ConfigDict) -> ConfigDict:
+    """A transformer for a GPU, and a budget of training to go with it."""
+    noise = config.evaluation.decoder_noise
+    _common(config)
+    config.model.channels, config.model.depth, config.model.heads = 256, 8, 8
+    config.model.dtype = "bfloat16"
+    config.data.batch = 128
+    config.sampler.batch = 512
+    config.optimizer.ema = (0.9999,)
+    config.sampler.ema = 0.9999
+    config.optimizer.warmup = 1000
+    config.training.steps = 0
+    config.evaluation.decoder_noise = noise
+    config.evaluation.likelihood_images = 1000
+    config.evaluation.samples = 10_000
+    return config
 
-TIERS: dict[str, Callable[[], ConfigDict]] = {"known": _known, "digits": _digits}
-CURVES = {"known": (1, 2, 3, 4, 6), "digits": (1, 2, 4, 8, 16, 32)}
-ARMS_OF = {
-    "known": [arm for arm in ARMS if not arm.endswith("unet")],
-    "digits": list(ARMS),
+
+def _mnist() -> ConfigDict:
+    """MNIST: a GPU, or overnight on CPUs with --config.training.flops=1e14."""
+    config = _large(base.mnist())
+    config.training.flops = 5e16
+    config.training.save_every = config.training.keep_every = 5000
+    return config
+
+
+def _cifar10() -> ConfigDict:
+    """CIFAR-10: one to eight GPUs, or a TPU pod by launch/."""
+    config = _large(base.cifar10())
+    config.model.channels, config.model.depth = 512, 12
+    config.training.flops = 2e18
+    config.training.save_every = config.training.keep_every = 25_000
+    return config
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One data set and what it is tried with.
+
+    Attributes:
+        config: without what an arm changes.
+        curve: numbers of sampler steps at which quality is measured too.
+        trials: the learning rates that every arm is tried with.
+        arms: by name.
+        unet: the size of the U-Net that stands beside the transformer.
+    """
+
+    config: Callable[[], ConfigDict]
+    curve: tuple[int, ...]
+    trials: tuple[float, ...]
+    arms: tuple[str, ...] = tuple(ARMS)
+    unet: Mapping[str, Any] = field(default_factory=dict)
+
+
+NO_UNET = tuple(arm for arm in ARMS if not arm.endswith("unet"))
+LARGE = (1, 2, 4, 8, 16, 32, 64)
+DIGITS_UNET = {"model.channels": 16, "model.heads": 1, "training.save_every": 525, "training.keep_every": 525}
+"""Its steps are a third as dear as the transformer's."""
+
+TIERS = {
+    "known": Tier(_known, (1, 2, 3, 4, 6), (1e-3, 3e-3, 1e-2), NO_UNET),
+    "digits": Tier(_digits, (1, 2, 4, 8, 16, 32), (5e-4, 1.5e-3, 4.5e-3), unet=DIGITS_UNET),
+    "mnist": Tier(_mnist, LARGE, (1e-4, 3e-4, 1e-3), unet={"model.channels": 64, "model.heads": 4}),
+    "cifar10": Tier(_cifar10, LARGE, (1e-4, 2e-4, 4e-4), unet={"model.channels": 128, "model.heads": 4}),
 }
-TRIALS = {"known": (1e-3, 3e-3, 1e-2), "digits": (5e-4, 1.5e-3, 4.5e-3)}
+
+FEWER = ("raster", "random", "masked", "v", "flow")
+"""Arms that are also trained on fewer different images, of the known law."""
 
 
 def get_config(argument: str = "digits/raster") -> ConfigDict:
@@ -166,38 +228,43 @@ def get_config(argument: str = "digits/raster") -> ConfigDict:
     tier, _, arm = argument.partition("/")
     if tier not in TIERS:
         raise UserError(f"study.py: there is no tier {tier!r}; {nearest(tier, TIERS)}")
-    if arm not in ARMS_OF[tier]:
-        raise UserError(f"study.py: there is no arm {arm!r} in {tier}; {nearest(arm, ARMS_OF[tier])}")
-    config = TIERS[tier]()
+    of = TIERS[tier]
+    if arm not in of.arms:
+        raise UserError(f"study.py: there is no arm {arm!r} in {tier}; {nearest(arm, of.arms)}")
+    config = of.config()
     noise = config.evaluation.decoder_noise
     ARMS[arm](config)
+    if arm.endswith("unet"):
+        config.update_from_flattened_dict(dict(of.unet))
     if config.process.name == "gaussian":
         config.evaluation.decoder_noise = noise
+    elif config.data.name == "cifar10" and config.model.prediction == "categorical":
+        config.model.prediction = "logistics"  # couples the channels of a pixel, which is one site
     config.name = arm
     config.evaluation.ode_images = 0
     if arm in FREE:
-        config.evaluation.curve = CURVES[tier]
+        config.evaluation.curve = of.curve
     if arm == "random":
-        config.evaluation.curve = (*CURVES[tier], _sites(config))
+        config.evaluation.curve = (*of.curve, _steps(config))
         config.evaluation.curve_orders = ("", "raster", "spread")
     rates = json.loads(RATES.read_text()) if RATES.exists() else {}
-    config.optimizer.learning_rate = rates.get(tier, {}).get(arm, TRIALS[tier][1])
+    config.optimizer.learning_rate = rates.get(tier, {}).get(arm, of.trials[1])
     return config
 
 
 def sweep(argument: str = "digits") -> Iterator[dict[str, Any]]:
     """The members of a tier, of its trials of learning rates, or of the known law with fewer different images."""
     tier, _, kind = argument.partition("_")
-    if tier not in TIERS or kind not in ("", "rates", "data") or argument == "digits_data":
-        raise UserError(
-            f"study.py: there is no sweep {argument!r}; give known, digits, known_rates, digits_rates, known_data"
-        )
-    for arm in ARMS_OF[tier]:
+    kinds = ("", "rates", "data") if tier == "known" else ("", "rates")
+    if tier not in TIERS or kind not in kinds:
+        names = [*TIERS, *(f"{name}_rates" for name in TIERS), "known_data"]
+        raise UserError(f"study.py: there is no sweep {argument!r}; give one of {', '.join(names)}")
+    for arm in TIERS[tier].arms:
         member = {"argument": f"{tier}/{arm}"}
         if kind == "rates":
             half = {"training.flops": get_config(f"{tier}/{arm}").training.flops / 2, "training.keep_every": 0}
             small = {"evaluation.at_end": False, "evaluation.pictures": False, "evaluation.history": False}
-            for rate in TRIALS[tier]:
+            for rate in TIERS[tier].trials:
                 name = f"{arm} at {rate:g}"
                 yield {**member, "name": name, "optimizer.learning_rate": rate, **half, **small}
         elif kind == "data":

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import configuration, data
+from ddpm_jax.data import known
 from ddpm_jax.errors import UserError
 from ddpm_jax.exact import JointTable
 from ddpm_jax.experiment import make
@@ -28,7 +29,14 @@ def load(name):
 
 
 study, perfect, run = load("study"), load("perfect"), load("run")
-ARMS = [(tier, arm) for tier, arms in study.ARMS_OF.items() for arm in arms]
+ARMS = [(name, arm) for name, tier in study.TIERS.items() for arm in tier.arms]
+
+DESCRIPTIONS = {
+    "known": known.describe("ising"),
+    "digits": data.load("digits").description,
+    "mnist": data.Description("mnist", "3.0.1", (28, 28, 1), 256, 10),
+    "cifar10": data.Description("cifar10", "3.0.2", (32, 32, 3), 256, 10),
+}
 
 OF_AN_ARM = (
     *("name", "process", "objective.name", "objective.times", "model.prediction", "model.variance", "model.time"),
@@ -43,7 +51,7 @@ OF_A_UNET = ("model.channels", "model.heads", "training.save_every", "training.k
 def test_arms_are_possible_and_alike_in_all_else(tier, arm):
     config = study.get_config(f"{tier}/{arm}")
     configuration.check(config)
-    configuration.check_data(config, data.load(config.data.name).description, 1000)
+    configuration.check_data(config, DESCRIPTIONS[tier], 1000)
     own = (*OF_AN_ARM, *(OF_A_UNET if arm.endswith("unet") else ()))
     first = configuration.flatten(study.get_config(f"{tier}/raster"))
     different = [
@@ -71,16 +79,16 @@ def test_a_network_of_the_same_size_behind_every_arm():
 @pytest.mark.parametrize("tier", study.TIERS)
 def test_every_arm_has_as_many_seeds_and_trials(tier):
     members = list(study.sweep(tier))
-    for arm in study.ARMS_OF[tier]:
+    for arm in study.TIERS[tier].arms:
         mine = [member for member in members if member["argument"] == f"{tier}/{arm}"]
         assert [member["seed"] for member in mine] == list(study.SEEDS) and len(study.SEEDS) >= 3
         trials = [member for member in study.sweep(f"{tier}_rates") if member["argument"] == f"{tier}/{arm}"]
-        assert [trial["optimizer.learning_rate"] for trial in trials] == list(study.TRIALS[tier])
+        assert [trial["optimizer.learning_rate"] for trial in trials] == list(study.TIERS[tier].trials)
         assert len({trial["training.flops"] for trial in trials}) == 1
     kept = json.loads(study.RATES.read_text())
     for rates in (kept.get(tier, {}),):
-        assert not rates or set(rates) == set(study.ARMS_OF[tier])
-        assert set(rates.values()) <= set(study.TRIALS[tier])
+        assert not rates or set(rates) == set(study.TIERS[tier].arms)
+        assert set(rates.values()) <= set(study.TIERS[tier].trials)
 
 
 @pytest.mark.parametrize(
