@@ -34,7 +34,8 @@ def curve(
 
     def point(order: str, steps: int) -> dict[str, Any]:
         other = _in_order(experiment, order)
-        cost = {"steps": steps, "order": order, "flops_per_sample": flops_per_sample(other, steps)}
+        taken = len(other.grid(steps)) - 1  # an order may have fewer groups than steps were asked for
+        cost = {"steps": taken, "order": order, "flops_per_sample": flops_per_sample(other, steps)}
         if (order, steps) == own:
             return {**cost, **known}
         title = f"samples, {steps} steps" + (f" in {order} order" if order else "")

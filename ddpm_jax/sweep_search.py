@@ -107,6 +107,7 @@ class Search:
             trial = self._study.ask()
             try:
                 changes = self._ask(trial)
+                trial.set_user_attr(CHANGES, json.dumps(dict(changes)))  # now, lest another search takes it for dead
                 member = self._member(trial.number, changes)
                 sweeping.check([member], data=True)
             except optuna.TrialPruned:
@@ -115,7 +116,6 @@ class Search:
             except UserError:
                 self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 raise
-            trial.set_user_attr(CHANGES, json.dumps(dict(changes)))
             yield member
 
     def _ask(self, trial: Any) -> Mapping[str, Any]:
@@ -143,7 +143,8 @@ class Search:
         value = figure(member.folder, self._metric) if good else None
         if good:
             self._study.set_user_attr(METRIC, self._metric)
-        state = None if good else optuna.trial.TrialState.FAIL
+        good = value is not None and math.isfinite(value)  # what is not finite is a failure of that trial
+        value, state = value if good else None, None if good else optuna.trial.TrialState.FAIL
         number = self._numbers[member.name].pop()
         self._study.tell(number, value, state, skip_if_finished=True)  # another sweep may have told it
 
@@ -164,10 +165,10 @@ def figure(folder: Path, key: str) -> float:
     """A figure of the run's `result.json` by its dotted key.
 
     Raises:
-        UserError: there is none, or it is not a finite number.
+        UserError: there is none.
     """
     values = configuration.flatten(json.loads((folder / runs.RESULT).read_text()))
-    values = {name: value for name, value in values.items() if type(value) in (int, float) and math.isfinite(value)}
+    values = {name: value for name, value in values.items() if type(value) in (int, float)}
     if key not in values:
         told = [name for name in values if not name.startswith("config.")]
         raise UserError(f"--metric: {folder / runs.RESULT} has no figure {key!r}; {nearest(key, told)}")

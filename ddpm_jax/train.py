@@ -143,7 +143,8 @@ def train(config: Any, folder: Path, profile: int = 0, once: bool = False) -> di
                 flops, steps = job.count_flops(), checkpoints.steps
                 figures["history"] = curves.history(*place, params_at, steps, flops, dataset, figures, screen.bar)
             if config.evaluation.raw and config.sampler.ema:
-                figures["raw"] = curves.measured(*place, weights(state, 0.0), dataset, screen.bar)
+                measured = curves.measured(*place, weights(state, 0.0), dataset, screen.bar)
+                figures["raw"] = {"step": int(state.step), **measured}
             runs.write_result(folder, figures)
             log.scalars(int(state.step), evaluation.headline(figures))
             result.update(figures)

@@ -123,12 +123,13 @@ def ours(members: Mapping[str, Any], found: Mapping[str, Member]) -> Table:
 
 
 def difference(
-    lower: Sequence[Figure], higher: Sequence[Figure], deviation: float | None
+    lower: Sequence[Figure], higher: Sequence[Figure], deviation: Mapping[str, float] | None
 ) -> tuple[float, float | None, str]:
     """The second mean less the first, the half-width of its 95 % interval, and what that covers.
 
     With two seeds or more on both sides it is Welch's, over seeds. Else it is made of the runs' own standard errors, or
-    of `deviation`, how much one run differs from another, where that is known; None where neither is.
+    of `deviation`, how much one run differs from another, where that is known, as `{"value": deviation, "runs": from
+    how many}` and with the t quantile of so many; None where neither is.
     """
     a, b = ([figure.value for figure in side] for side in (lower, higher))
     gap = statistics.fmean(b) - statistics.fmean(a)
@@ -137,18 +138,22 @@ def difference(
 
         interval = ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
         return gap, float(interval.high - interval.low) / 2, "over seeds"
-    errors = [deviation if deviation is not None else side[0].error for side in (lower, higher)]
+    if deviation is not None:
+        from scipy.special import stdtrit
+
+        quantile = float(stdtrit(deviation["runs"] - 1, 0.975))
+        return gap, quantile * math.sqrt(2) * deviation["value"], f"from what {deviation['runs']} runs differ by"
+    errors = [side[0].error for side in (lower, higher)]
     if any(error is None for error in errors):
         return gap, None, "unknown"
-    words = "from what runs differ by" if deviation is not None else "over test images only: one seed"
-    return gap, 1.96 * math.hypot(*(error for error in errors if error is not None)), words
+    return gap, 1.96 * math.hypot(*(error for error in errors if error is not None)), "over test images"
 
 
-def verdict(gap: float, half_width: float | None) -> str:
-    """Whether our figures show what the paper says."""
+def verdict(gap: float, half_width: float | None, seeds: int) -> str:
+    """Whether our figures show what the paper says; of one seed each it is of these runs, not of the methods."""
     if half_width is None or not abs(gap) > half_width:
         return "cannot be told"
-    return "shown" if gap > 0 else "the contrary"
+    return ("shown" if gap > 0 else "the contrary") + (" (one seed)" if seeds < 2 else "")
 
 
 def claims(experiment: Mapping[str, Any], found: Mapping[str, Member]) -> Table:
@@ -167,7 +172,7 @@ def claims(experiment: Mapping[str, Any], found: Mapping[str, Member]) -> Table:
             deviation = experiment["deviations"].get(claim["lower"][1])
             gap, half_width, words = difference(measured[0], measured[1], deviation)
             width = "unknown" if half_width is None else f"± {half_width:.3f} {words}"
-            said = (f"{gap:+.3f}", width, verdict(gap, half_width))
+            said = (f"{gap:+.3f}", width, verdict(gap, half_width, min(map(len, measured))))
         lines.append((claim["claim"], claim["source"], *cells, *said, claim["note"]))
     return Table(head, lines, frozenset({0, 1, 2, 3, 5, 6, 7}))
 

@@ -7,6 +7,7 @@ For trying out what a cluster will do. One process uses all devices of a machine
 sweep run one after another. What stands behind -- goes to the command as it is.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -96,7 +97,8 @@ def together(line: Sequence[str], variables: Sequence[Mapping[str, str]]) -> dic
         return {i: code for i, code in enumerate(codes) if code}
     except KeyboardInterrupt:  # they have heard it as well
         for process in processes:
-            process.wait(joining.FAREWELL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
         raise
     finally:
         for process in processes:

@@ -155,7 +155,9 @@ class OrderedExperiment(Experiment):
 
     def grid(self, steps: int | None = None) -> np.ndarray:
         """The sampler's time grid, of `steps` intervals if given."""
-        return sampling_grid(self.config, sampling_order(self.config, self.description, steps), steps)
+        order = sampling_order(self.config, self.description, steps)
+        groups = order.groups if self.config.sampler.order else None  # as many as there are, which may be fewer
+        return sampling_grid(self.config, order, groups or steps)
 
     def finish(self, denoise: Denoise, film: bool) -> Denoise:
         """Temperature, and the truncation of unlikely levels."""

@@ -146,7 +146,7 @@ def gather(places: Sequence[Path]) -> Ledger:
         ledger.runs.append(run)
         if not run.evaluated:
             ledger.notes.append(f"{folder} is not evaluated: only its costs and its losses are shown")
-        elif run.result.get("finished") is False:
+        elif "curve" in run.result and not run.result.get("finished"):  # older versions say nothing of it
             ledger.notes.append(f"{folder} is not finished: shown is what it has so far")
         if run.strange:
             ledger.notes.append(f"{folder}: not a finite number, and left out: {', '.join(run.strange)}")

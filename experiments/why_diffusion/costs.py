@@ -6,6 +6,7 @@ One run of each arm is timed, compiled and in turn, on a machine that should do 
 cache. Seconds hold for this device only.
 """
 
+import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -71,9 +72,13 @@ def main(arguments: Sequence[str]) -> None:
     from ddpm_jax.runs import provenance
 
     folders = first_of_each(Path(options.runs))
+    output = Path(options.output)
+    if output.is_file() and set(json.loads(output.read_text())["arms"]) == set(folders):
+        print(f"{output} has all arms already; delete it to measure again")
+        return
     arms = {name: cost(folder) for name, folder in tqdm(folders.items(), desc="costs")}
     device = provenance()["device"]["kind"]
-    write_json(Path(options.output), {"device": device, "repeats": REPEATS, "batch": BATCH, "arms": arms})
+    write_json(output, {"device": device, "repeats": REPEATS, "batch": BATCH, "arms": arms})
     print(options.output)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command
+from ddpm_jax import command, sweeping
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import obstacle, write_json
 
@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 STUDY, RATES = HERE / "study.py", HERE / "learning_rates.json"
 TIERS = {"known": ("known", "known_data"), "digits": ("digits",), "mnist": ("mnist",), "cifar10": ("cifar10",)}
 """The sweeps of each tier."""
+SWEEPS = tuple(name for names in TIERS.values() for name in names)
 SMALL = ("known", "digits")
 """Those that two CPU cores do."""
 
@@ -41,15 +42,18 @@ def sweep(name: str, runs: Path, jobs: int) -> bool:
 
 
 def choose_rates(tier: str, runs: Path) -> dict[str, float]:
-    """The learning rate of each arm with the lowest validation loss at the end of its trial."""
+    """The learning rate of each arm with the lowest validation loss at the end of its trial; of trials that ended."""
+    from ddpm_jax.runs import finished
+
     best: dict[str, tuple[float, float]] = {}
-    for folder in sorted((runs / f"{tier}_rates").glob("*/config.json")):
-        config = json.loads(folder.read_text())
-        rows = [json.loads(line) for line in (folder.parent / "metrics.jsonl").read_text().splitlines()]
-        losses = [row["validation_loss"] for row in rows if "validation_loss" in row]
-        if losses and math.isfinite(losses[-1]):
-            arm = config["name"].partition(" at ")[0]
-            best[arm] = min(best.get(arm, (math.inf, 0.0)), (losses[-1], config["optimizer"]["learning_rate"]))
+    for path in sorted((runs / f"{tier}_rates").glob("*/config.json")):
+        if not finished(path.parent):
+            continue
+        config = json.loads(path.read_text())
+        rows = [json.loads(line) for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
+        loss = [row["validation_loss"] for row in rows if "validation_loss" in row][-1]
+        arm = config["name"].partition(" at ")[0]
+        best[arm] = min(best.get(arm, (math.inf, 0.0)), (loss, config["optimizer"]["learning_rate"]))
     return {arm: rate for arm, (_, rate) in best.items()}
 
 
@@ -66,6 +70,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--report", action="store_true", help="only report what there is")
     options = command.parse(parser, arguments)
     tiers = [tier for tier in options.tiers.split(",") if tier]
+    if not tiers:
+        raise UserError(f"--tiers: name some of {', '.join(TIERS)}")
     for tier in tiers:
         if tier not in TIERS:
             raise UserError(f"--tiers: there is no tier {tier!r}; {nearest(tier, TIERS)}")
@@ -79,7 +85,14 @@ def main(arguments: Sequence[str]) -> None:
     done = options.report or sum(train(tier, runs, options) for tier in tiers) == len(tiers)
     import story
 
-    for line in story.write(runs, tiers, output):
+    there = [tier for tier in tiers if (runs / tier).is_dir()]
+    if not there:
+        raise UserError(f"--runs: there is no run of {' or '.join(tiers)} in {runs}; leave --report out to train")
+    for tier in tiers:
+        if tier not in there:
+            print(f"{tier}: no runs yet")
+    members = {name: {one.name for one in sweeping.members(f"{STUDY}:{name}", runs / name)} for name in SWEEPS}
+    for line in story.write(runs, there, output, members):
         print(line)
     if not done:
         raise UserError("some runs failed; the lines above say why, and the same command tries them again")
@@ -89,17 +102,18 @@ def train(tier: str, runs: Path, options: Any) -> bool:
     """All runs of a tier, and what is measured beside them. Whether all went well."""
     done = True
     if options.trials:
-        done &= sweep(f"{tier}_rates", runs, options.jobs)
+        if not sweep(f"{tier}_rates", runs, options.jobs):
+            return False
         kept = json.loads(RATES.read_text()) if RATES.exists() else {}
         write_json(RATES, {**kept, tier: choose_rates(tier, runs)})
     if tier == "known" and not (runs / "perfect.json").exists():
         done &= python(str(HERE / "perfect.py"), f"--output={runs / 'perfect.json'}") == 0
     for name in TIERS[tier]:
         done &= sweep(name, runs, options.jobs)
-    if not (runs / f"costs_{tier}.json").exists():
-        words = f"--runs={runs / tier}", f"--output={runs / f'costs_{tier}.json'}"
-        done &= python(str(HERE / "costs.py"), *words) == 0
-    return done
+    if not done:
+        return False
+    words = f"--runs={runs / tier}", f"--output={runs / f'costs_{tier}.json'}"
+    return python(str(HERE / "costs.py"), *words) == 0
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ Reads run folders and figures only, and needs no JAX. Written for `run.py`.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ddpm_jax.files import write_bytes
 from ddpm_jax.reporting import document, html, ledger, lines, plots, tables
@@ -18,25 +20,31 @@ from ddpm_jax.reporting.tables import Table
 HERE = Path(__file__).parent
 TITLE = "Why does diffusion work better than autoregression?"
 EVALUATIONS = "network evaluations for a sample"
-LEAST = 1e-3
+LEAST = 1e-2
 """Smaller divergences are drawn at this height."""
+FIRST_OF_NOISE = 3
+"""Of two levels, rounding makes a coin of the average that fewer evaluations give: no merit of the network's."""
 
 INTRODUCTION = """A network that must say everything at once says the average, a blur. So information is put back
 little by little, and the arms of this study differ in what "little" is: the next pixel, the next block of neighbours,
 pixels far apart, a random set of pixels, or a little of the noise on all of them. All else is the same: the
-transformer (but for its mask and its head), the data, the training FLOPs, the number of learning rates tried, and the
-way of measuring. A U-Net stands beside it where no mask is needed."""
+transformer (but for its mask, its head, and whether it is told the time), the data, the training FLOPs, the number of
+learning rates tried, and the way of measuring. A U-Net stands beside it where no mask is needed."""
 
 WAYS = {
     "random, raster order": "blocks of neighbours",
     "random, spread order": "blocks of pixels far apart",
     "random": "random sets of pixels",
     "masked": "masked diffusion",
+    "x0": "noise (x0)",
+    "epsilon": "noise (epsilon)",
     "v": "noise (v)",
     "flow": "noise (flow matching)",
     "v_unet": "noise (v), U-Net",
     "masked_unet": "masked diffusion, U-Net",
     "raster": "pixel by pixel, a chance each",
+    "blocks_4": "four neighbours, a network of their own",
+    "spread_4": "four far apart, a network of their own",
     "raster_mean": "pixel by pixel, the mean",
     "one_shot": "all at once, the mean",
 }
@@ -47,13 +55,20 @@ PERFECT = {
     "spread out": WAYS["random, spread order"],
     "random": WAYS["random"],
     "masked": WAYS["masked"],
-    "noise, DPM-Solver++": WAYS["v"],
-    "flow, Euler": WAYS["flow"],
+    "noise, DPM-Solver++": WAYS["x0"],
+    "flow, DPM-Solver++": WAYS["flow"],
 }
 """The same for perfect predictions."""
 
 WORDS = """The lines of neighbours, of pixels far apart and of random sets are *one and the same network*, trained on
 random orders: what is put back together is all that differs."""
+
+ON_THE_LEFT = """On the left no network errs: each way is given *perfect* predictions, so that what is wrong comes from
+restoring much at once. Neighbours and far apart are exact there, random sets and masked diffusion a mean over
+{orders:,} orders, and noise is counted over {samples:,} samples, so that as many true draws (dotted) are its floor;
+values below {least} are drawn there. Noise is drawn from {first} evaluations on: with fewer the estimate is an average
+near 0, and rounding it to two levels tosses a coin for it. The means are one picture each, which the rounding makes one
+of the two likeliest images."""
 
 CENTRAL = {"known": ("kl", "KL divergence, nats")}
 OTHERWISE = ("frechet", "Frechet distance")
@@ -66,16 +81,27 @@ TIERS = {
 }
 
 
-def write(runs: Path, tiers: Sequence[str], output: Path) -> list[str]:
-    """Write report.md, report.html and their pictures; gives back notes, and the files to look at."""
+def write(runs: Path, tiers: Sequence[str], output: Path, members: Mapping[str, Set[str]]) -> list[str]:
+    """Write report.md, report.html and their pictures; gives back notes, and the files to look at.
+
+    `members` are the names of the run folders of each sweep: others, of an earlier version of it, are left out.
+    """
     output.mkdir(parents=True, exist_ok=True)
     blocks: list[Block] = [Heading(1, TITLE), Paragraph(" ".join(INTRODUCTION.split()))]
     said: list[str] = []
     for tier in tiers:
         found = ledger.gather([runs / tier])
-        groups, notes = group(found.runs)
+        groups, notes = group([run for run in found.runs if run.folder.name in members[tier]])
         said += [*found.notes, *notes]
+        if not groups:
+            said.append(f"{tier}: no run of the present sweep is done")
+            continue
         blocks += list(_tier(tier, groups, runs, output))
+        if (runs / f"{tier}_data").is_dir():
+            fewer = [
+                run for run in ledger.gather([runs / f"{tier}_data"]).runs if run.folder.name in members[f"{tier}_data"]
+            ]
+            blocks += list(_data(groups, group(fewer)[0]))
     written = {"report.md": as_markdown(blocks), "report.html": html.page(TITLE, blocks, output)}
     for name, content in written.items():
         write_bytes(output / name, content.encode())
@@ -94,8 +120,6 @@ def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Itera
         yield from (block for block in part(section) if not isinstance(block, Heading))
     yield from _raw(groups)
     yield from _costs(runs / f"costs_{tier}.json")
-    if tier == "known":
-        yield from _data(groups, runs, output)
 
 
 def _central(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Iterator[Block]:
@@ -103,6 +127,8 @@ def _central(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> It
     measured = lines.quality(groups, metric, "network_evaluations_per_sample")
     trained = {title: measured[label] for label, title in WAYS.items() if label in measured}
     kept = _kept(runs / "perfect.json") if tier == "known" else {}
+    if kept:
+        trained = {title: [at for at in points if at.x >= _least(title)] for title, points in trained.items()}
     perfect = perfect_lines(kept, metric)
     true_draws = {"true draws": kept["references"]["train"][metric]} if kept else {}
     panels = [Panel(EVALUATIONS, f"{words}, perfect predictions", perfect, true_draws)] if perfect else []
@@ -110,11 +136,7 @@ def _central(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> It
     file = plots.draw(output / f"central_{tier}.png", panels, plots.styles(list(dict.fromkeys(WAYS.values()))))
     caption = "Lower is better. " + " ".join(WORDS.split())
     if perfect:
-        caption += (
-            " On the left no network errs: each way is given *perfect* predictions, so that what is wrong comes from "
-            f"restoring much at once (values below {LEAST} are drawn there). The law of noise and flow is counted over "
-            f"{kept['samples']:,} samples, and the line of as many true draws is their floor; the others' are exact."
-        )
+        caption += " " + " ".join(ON_THE_LEFT.split()).format(least=LEAST, first=FIRST_OF_NOISE, **kept)
     yield Picture(file.name, "Quality against the number of network evaluations", caption)
 
 
@@ -126,10 +148,19 @@ def _kept(path: Path) -> dict[str, Any]:
 def perfect_lines(kept: Mapping[str, Any], metric: str) -> dict[str, list[Point]]:
     """The lines of perfect predictions, by their titles in the central plot."""
     return {
-        PERFECT[arm]: [Point(float(steps), Estimate(max(at[metric], LEAST), None, 1)) for steps, at in points.items()]
+        PERFECT[arm]: [
+            Point(float(steps), Estimate(max(at[metric], LEAST), None, 1))
+            for steps, at in points.items()
+            if float(steps) >= _least(PERFECT[arm])
+        ]
         for arm, points in kept.get("arms", {}).items()
         if arm in PERFECT
     }
+
+
+def _least(title: str) -> int:
+    """Network evaluations from which a line of the known law is drawn."""
+    return FIRST_OF_NOISE if title.startswith("noise") else 1
 
 
 def _raw(groups: Sequence[Group]) -> Iterator[Block]:
@@ -137,7 +168,8 @@ def _raw(groups: Sequence[Group]) -> Iterator[Block]:
     rows = []
     for one in groups:
         for run in one.runs:
-            if raw := run.result.get("raw"):
+            raw = run.result.get("raw")
+            if raw and raw.get("step", run.result["steps"]) == run.result["evaluated"]["step"]:
                 rows.append([one.label, *_pair(run.result, raw)])
     if rows:
         yield Paragraph(
@@ -176,24 +208,30 @@ def _costs(path: Path) -> Iterator[Block]:
     yield Figures(Table(head, rows))
 
 
-def _data(groups: Sequence[Group], runs: Path, output: Path) -> Iterator[Block]:
-    """Fewer different training images, seen more often, at the same training FLOPs."""
-    if not (runs / "known_data").is_dir():
+def _data(groups: Sequence[Group], fewer: Sequence[Group]) -> Iterator[Block]:
+    """Fewer draws of the law, seen more often, at the same training FLOPs."""
+    from ddpm_jax.data import known
+
+    draws = sorted({int(one.label.rpartition(" ")[2]) for one in fewer})
+    if not draws:
         return
-    fewer, _ = group(ledger.gather([runs / "known_data"]).runs)
-    numbers = sorted({int(one.label.rpartition(" ")[2]) for one in fewer})
+    images = known.draws(groups[0].runs[0].config["data.name"], "train")
+    different = [len(np.unique(images[:count].reshape(count, -1), axis=0)) for count in draws]
     by_label = {one.label: one for one in [*groups, *fewer]}
     rows = []
-    for one in groups:
-        cells = [by_label.get(f"{one.label} on {number}") for number in numbers]
-        bits = [_cell(other, "bits_per_dimension") for other in (*cells, one)]
-        rows.append([one.label, *bits, *(_cell(other, "kl") for other in (*cells, one))])
-    names = [*(f"{number}" for number in numbers), "fresh"]
-    yield Paragraph(
-        "Different training images, at the same number of training FLOPs (seed 0 where there are few; all seeds where "
-        "each image is new):"
+    for arm in [one.label for one in groups]:
+        cells = [by_label.get(f"{arm} on {count}") for count in draws]
+        if any(cells):
+            figures = [_cell(one, name) for name in ("bits_per_dimension", "kl") for one in (*cells, by_label[arm])]
+            rows.append([arm, *figures])
+    titles = [f"{count} draws" for count in draws] + ["new draws"]
+    told = ", ".join(
+        f"{count} draws ({number} different images)" for count, number in zip(draws, different, strict=True)
     )
-    yield Figures(Table(["", *(f"bits/dim, {n}" for n in names), *(f"KL, {n}" for n in names)], rows))
+    yield Paragraph(
+        f"Trained on {told}, or on new draws at every step, with the same training FLOPs; seed 0 where they are few:"
+    )
+    yield Figures(Table(["", *(f"bits/dim, {title}" for title in titles), *(f"KL, {title}" for title in titles)], rows))
 
 
 def _cell(one: Group | None, name: str) -> str:

@@ -96,13 +96,16 @@ def test_verdicts(paper):
         "b": paper.Member([row(2.1, frechet=16.0)], "runs"),
         "c": paper.Member([row(2.02, frechet=12.5)], "runs"),
     }
-    wide = "over test images only: one seed"  # 1.96 sqrt(2) 0.01
-    assert told(paper, "a", "b", "likelihood", found) == ("shown", "+0.100", f"± 0.028 {wide}")
-    assert told(paper, "b", "a", "likelihood", found)[0] == "the contrary"
+    wide = "over test images"  # 1.96 sqrt(2) 0.01
+    assert told(paper, "a", "b", "likelihood", found) == ("shown (one seed)", "+0.100", f"± 0.028 {wide}")
+    assert told(paper, "b", "a", "likelihood", found)[0] == "the contrary (one seed)"
     assert told(paper, "a", "c", "likelihood", found)[0] == "cannot be told"
     assert told(paper, "a", "b", "frechet", found) == ("cannot be told", "+4.000", "unknown")
-    assert told(paper, "a", "b", "frechet", found, frechet=1.0)[:2] == ("shown", "+4.000")
-    assert told(paper, "a", "c", "frechet", found, frechet=1.0)[0] == "cannot be told"
+    sure, known_from_two = {"value": 1.0, "runs": 1000}, {"value": 1.0, "runs": 2}
+    assert told(paper, "a", "b", "frechet", found, frechet=sure)[:2] == ("shown (one seed)", "+4.000")
+    assert told(paper, "a", "c", "frechet", found, frechet=sure)[0] == "cannot be told"
+    width = f"± {12.7062 * 2**0.5:.3f} from what 2 runs differ by"
+    assert told(paper, "a", "b", "frechet", found, frechet=known_from_two) == ("cannot be told", "+4.000", width)
     assert told(paper, "a", "d", "likelihood", found) == ("not run", "-", "-")
     assert told(paper, "a", "b", "ode", found)[0] == "not run"
 
@@ -110,7 +113,9 @@ def test_verdicts(paper):
 def test_with_seeds_the_interval_is_welch_s(paper):
     random = np.random.default_rng(0)
     a, b = random.normal(2.0, 0.1, 3), random.normal(2.5, 0.3, 4)
-    gap, half_width, words = paper.difference([Figure(x, 9.0) for x in a], [Figure(x, 9.0) for x in b], 9.0)
+    gap, half_width, words = paper.difference(
+        [Figure(x, 9.0) for x in a], [Figure(x, 9.0) for x in b], {"value": 9.0, "runs": 2}
+    )
     variances = np.array([a.var(ddof=1) / 3, b.var(ddof=1) / 4])
     freedom = variances.sum() ** 2 / (variances**2 / [2, 3]).sum()
     assert gap == pytest.approx(b.mean() - a.mean())

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddpm_jax import configuration, data
+from ddpm_jax import configuration, data, sweeping
 from ddpm_jax.data import known
 from ddpm_jax.errors import UserError
 from ddpm_jax.exact import JointTable
@@ -62,18 +62,23 @@ def test_arms_are_possible_and_alike_in_all_else(tier, arm):
     assert different == []
 
 
-def test_a_network_of_the_same_size_behind_every_arm():
-    """Parameters within a tenth: heads and embeddings of masks are all that differs."""
-    from ddpm_jax.models import parameter_count
+@pytest.mark.parametrize("tier", ["known", "digits"])
+def test_the_same_blocks_behind_every_arm(tier):
+    """What lies between the embedding and the head has the same arrays in all transformers."""
+    import jax
 
-    counts = []
+    blocks = []
     for arm in ("raster", "one_shot", "masked", "v"):
-        config = study.get_config(f"digits/{arm}")
-        network = make(config, data.load("digits").description).network
-        import jax
+        network = make(study.get_config(f"{tier}/{arm}"), DESCRIPTIONS[tier]).network
+        params = jax.eval_shape(network.init, jax.random.key(0))
+        shapes = {name: jax.tree.map(lambda leaf: leaf.shape, params[name]) for name in params if "block" in name}
+        assert len(shapes) == study.get_config(f"{tier}/{arm}").model.depth
+        blocks.append(shapes)
+    assert all(other == blocks[0] for other in blocks)
 
-        counts.append(parameter_count(jax.eval_shape(network.init, jax.random.key(0))))
-    assert max(counts) < 1.12 * min(counts)
+
+def test_every_arm_is_in_the_central_plot():
+    assert set(study.ARMS) <= set(load("story").WAYS)
 
 
 @pytest.mark.parametrize("tier", study.TIERS)
@@ -102,12 +107,13 @@ def test_wrong_names(argument, words):
 
 
 def test_the_trial_with_the_least_loss_is_chosen(tmp_path):
-    for name, rate, loss in (("raster at 1", 0.1, 2.0), ("raster at 2", 0.2, 1.5), ("raster at 3", 0.3, float("nan"))):
+    for name, rate, loss in (("raster at 1", 0.1, 2.0), ("raster at 2", 0.2, 1.5), ("raster at 3", 0.3, 0.5)):
         folder = tmp_path / "known_rates" / name
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps({"name": name, "optimizer": {"learning_rate": rate}}))
         rows = [{"step": 1, "validation_loss": 0.1}, {"step": 2, "loss": 0.0}, {"step": 2, "validation_loss": loss}]
         (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        (folder / "result.json").write_text(json.dumps({"finished": name != "raster at 3"}))
     assert run.choose_rates("known", tmp_path) == {"raster": 0.2}
 
 
@@ -149,13 +155,22 @@ def test_perfect_predictions_at_independent_times(monkeypatch):
     assert np.all(np.abs(laws.mean(axis=0) - exact) < 4.5 * error + 1e-9)
 
 
-def test_the_report_of_fabricated_runs(fabricate, tmp_path, monkeypatch):
+def test_the_report_of_fabricated_runs(fabricate, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "story", load("story"))
-    fabricate(tmp_path / "runs" / "digits" / "a", name="raster")
-    fabricate(tmp_path / "runs" / "digits" / "b", name="masked")
-    run.main([f"--runs={tmp_path / 'runs'}", "--tiers=digits", "--report"])
-    text = (tmp_path / "runs" / "report" / "report.md").read_text()
-    assert "central_digits.png" in text and "| raster" in text and "| masked" in text
+    runs = tmp_path / "runs"
+    members = sweeping.members(f"{run.STUDY}:digits", runs / "digits")
+    for number, arm in enumerate(("raster", "masked")):
+        member = next(one for one in members if one.config.name == arm)
+        fabricate(member.folder, name=arm, bits=2.0 + number)
+    fabricate(runs / "digits" / "raster_of_an_earlier_study", name="raster", overrides={"model.channels": 8})
+    run.main([f"--runs={runs}", "--report"])
+    assert "known: no runs yet" in capsys.readouterr().out
+    text = (runs / "report" / "report.md").read_text()
+    assert "central_digits.png" in text and "| masked" in text and text.count("\n| raster") == 1
+    with pytest.raises(UserError, match="there is no run of known in"):
+        run.main([f"--runs={runs}", "--tiers=known", "--report"])
+    with pytest.raises(UserError, match="--tiers: name some of known"):
+        run.main(["--tiers=", "--report"])
     with pytest.raises(UserError, match="--tiers: there is no tier 'digit'"):
         run.main(["--tiers=digit", "--report"])
     with pytest.raises(UserError, match="--jobs: 0 is less than 1"):

@@ -45,9 +45,7 @@ def test_a_process_that_fails_ends_those_that_wait(load, monkeypatch):
 def test_a_launcher_that_is_stopped_takes_its_processes_with_it(number):
     sleeper = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     folder = Path(__file__).parents[2] / "launch"
-    program = (
-        f"import sys, local; local.joining.FAREWELL = 1; local.together([sys.executable, '-c', {sleeper!r}], [{{}}])"
-    )
+    program = f"import sys, local; local.GRACE = 1; local.together([sys.executable, '-c', {sleeper!r}], [{{}}])"
     launcher = subprocess.Popen(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": f"{folder}:{folder.parent}"},
