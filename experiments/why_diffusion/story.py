@@ -118,6 +118,8 @@ def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Itera
     yield from _central(tier, groups, runs, output)
     for part in document.PARTS:
         yield from (block for block in part(section) if not isinstance(block, Heading))
+    if any(run.history for one in groups for run in one.runs):
+        yield Paragraph("Checkpoints, in the plot against training FLOPs, are of seed 0.")
     yield from _raw(groups)
     yield from _costs(runs / f"costs_{tier}.json")
 
