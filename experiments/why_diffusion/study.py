@@ -141,7 +141,6 @@ def _digits() -> ConfigDict:
     """scikit-learn's 8x8 digits: real images, of which there are a thousand, so that every arm overfits in time."""
     config = base.digits()
     _common(config)
-    config.evaluation.ode_images = 0
     config.model.channels, config.model.depth, config.model.heads = 64, 4, 4
     config.model.dropout = 0.1
     config.sampler.batch = 149
@@ -155,7 +154,6 @@ def _digits() -> ConfigDict:
 
 def _large(config: ConfigDict) -> ConfigDict:
     """A transformer for a GPU, and a budget of training to go with it."""
-    noise = config.evaluation.decoder_noise
     _common(config)
     config.model.channels, config.model.depth, config.model.heads = 256, 8, 8
     config.model.dtype = "bfloat16"
@@ -165,7 +163,6 @@ def _large(config: ConfigDict) -> ConfigDict:
     config.sampler.ema = 0.9999
     config.optimizer.warmup = 1000
     config.training.steps = 0
-    config.evaluation.decoder_noise = noise
     config.evaluation.likelihood_images = 1000
     config.evaluation.samples = 10_000
     return config
@@ -232,13 +229,10 @@ def get_config(argument: str = "digits/raster") -> ConfigDict:
     if arm not in of.arms:
         raise UserError(f"study.py: there is no arm {arm!r} in {tier}; {nearest(arm, of.arms)}")
     config = of.config()
-    noise = config.evaluation.decoder_noise
     ARMS[arm](config)
     if arm.endswith("unet"):
         config.update_from_flattened_dict(dict(of.unet))
-    if config.process.name == "gaussian":
-        config.evaluation.decoder_noise = noise
-    elif config.data.name == "cifar10" and config.model.prediction == "categorical":
+    if config.data.name == "cifar10" and config.model.prediction == "categorical":
         config.model.prediction = "logistics"  # couples the channels of a pixel, which is one site
     config.name = arm
     config.evaluation.ode_images = 0
