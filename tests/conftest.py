@@ -1,4 +1,8 @@
-"""Settings of a whole test run: caches of its own, which its processes share and which go when it ends."""
+"""Settings of a whole test run: caches of its own, which its processes share and which go when it ends.
+
+Most of a test's time is compilation, and few tests compute much: XLA compiles here without optimising its code.
+`XLA_FLAGS= python -m pytest` tests the optimised programs.
+"""
 
 import os
 import shutil
@@ -8,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+
 
 def pytest_configure(config):
     if hasattr(config, "workerinput"):  # a worker process has its parent's environment
@@ -15,6 +21,7 @@ def pytest_configure(config):
     folder = Path(tempfile.mkdtemp(prefix="ddpm_jax_tests_"))
     os.environ["DDPM_JAX_CACHE"] = str(folder / "cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
+    os.environ.setdefault("XLA_FLAGS", QUICKLY_COMPILED)
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
