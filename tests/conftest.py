@@ -30,11 +30,11 @@ def _tiny_config():
 
     config = base()
     config.data.batch = 8
-    config.model.channels = 4
-    config.model.multipliers = (1,)
-    config.model.blocks = 1
-    config.model.attention_resolutions = ()
-    config.model.groups = 2
+    config.model.name = "dit"
+    config.model.patch = 4
+    config.model.channels = 8
+    config.model.depth = 1
+    config.model.heads = 1
     config.model.conditional = True
     config.sampler.steps = 2
     config.sampler.ema = 0.9
@@ -51,7 +51,7 @@ def _tiny_config():
 
 @pytest.fixture
 def tiny_config():
-    """A config of a small conditional U-Net on the digits, with two steps of training and of sampling."""
+    """A config of a small conditional network on the digits, with two steps of training and of sampling."""
     return _tiny_config()
 
 
