@@ -6,9 +6,9 @@ information back. Rooms import one way, from the ground up:
     errors, files, keys  <-  data, schedules, models
     schedules <- processes <- denoisers <- losses, samplers, likelihood, exact <- training, metrics <- the commands
 
-The commands are `python -m ddpm_jax.train`, `.sweep`, `.sample` and `.evaluate`. They, and the modules beside them that
-put an experiment together (`experiment`, `job`, `evaluation`, `runs`, `restored`) or look after many (`sweeping`,
-`sweep_*`), read a config; no room does.
+The commands are `python -m ddpm_jax.train`, `.sweep`, `.sample`, `.evaluate` and `.report`. They, and the modules
+beside them that put an experiment together (`experiment`, `job`, `evaluation`, `runs`, `restored`) or look after many
+(`sweeps`), read a config; no room does.
 """
 
 __version__ = "0.1.0"

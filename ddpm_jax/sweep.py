@@ -40,40 +40,41 @@ def main(arguments: Sequence[str]) -> None:
     if options.jobs < 1:
         raise UserError(f"--jobs: {options.jobs} is less than 1")
     if options.search is not None:
-        search(options, overrides)
+        run_search(options, overrides)
         return
     for name in ("trials", "metric", "maximise"):
         if getattr(options, name):
             raise UserError(f"--{name} is of a search; add --search=optuna")
 
-    from ddpm_jax import runs, sweep_loop, sweep_plan, sweeping
+    from ddpm_jax import runs
+    from ddpm_jax.sweeps import expansion, loop, plan
 
     root = root_folder(options.workdir, options.config)
-    members = chosen(sweeping.members(options.config, root, overrides), options.only)
-    steps = sweeping.check(members, data=True)
-    print(sweep_plan.table(sweep_plan.make_plan(members, steps), options.jobs), flush=True)
+    members = chosen(expansion.members(options.config, root, overrides), options.only)
+    steps = expansion.check(members, data=True)
+    print(plan.table(plan.make_plan(members, steps), options.jobs), flush=True)
     if options.plan:
         return
     if all(runs.finished(member.folder) for member in members):
         print("nothing is left to do")
         return
-    failures = sweep_loop.run(members, len(members), options.jobs, root)
+    failures = loop.run(members, len(members), options.jobs, root)
     report(failures, len(members), root)
 
 
-def search(options: argparse.Namespace, overrides: Sequence[str]) -> None:
+def run_search(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Let Optuna choose the members."""
     if not options.metric or not options.trials or options.trials < 1:
         raise UserError("--search needs --trials=N and --metric=KEY, a key of result.json, as likelihood.test.value")
     if options.only:
         raise UserError("--only is of a sweep whose members are known; leave it out")
-    from ddpm_jax import sweep_search, sweeping
+    from ddpm_jax.sweeps import expansion, search
 
-    sweep_search.check_engine(options.search)
+    search.check_engine(options.search)
     root = root_folder(options.workdir, options.config)
-    found = sweep_search.Search(options.config, root, overrides, options.trials, options.metric, options.maximise)
-    plain = sweeping.make_member(options.config, root, {}, overrides)
-    steps = sweeping.check([plain], data=True)[0]
+    found = search.Search(options.config, root, overrides, options.trials, options.metric, options.maximise)
+    plain = expansion.make_member(options.config, root, {}, overrides)
+    steps = expansion.check([plain], data=True)[0]
     images = "" if steps is None else f": {steps:,} steps, {steps * plain.config.data.batch:,} images"
     print(
         f"{options.trials} trials, {found.done} ended, {found.cut_off} cut off; a run without changes{images}",
@@ -81,7 +82,7 @@ def search(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     )
     if options.plan:
         return
-    failures = sweep_search.run(found, options.trials, options.jobs, root)
+    failures = search.run(found, options.trials, options.jobs, root)
     print(found.best())
     report(failures, options.trials, root, "a failed trial is not tried again")
 
@@ -92,11 +93,12 @@ def root_folder(workdir: str | None, config_file: str) -> Path:
     Raises:
         UserError: it cannot be made or written, or is a run's own.
     """
-    from ddpm_jax import files, runs, sweeping
+    from ddpm_jax import files, runs
+    from ddpm_jax.sweeps import expansion
 
     if workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
-    root = Path(workdir) if workdir else sweeping.default_root(config_file)
+    root = Path(workdir) if workdir else expansion.default_root(config_file)
     if reason := files.obstacle(root):
         raise UserError(f"{root} cannot be a sweep's folder ({reason}); choose another --workdir")
     if (root / runs.CONFIG).exists():

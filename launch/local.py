@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 
 from members import DISTRIBUTED, at_least, make_parser, read, shown, unfinished
 
-from ddpm_jax import command, joining, sweeping
+from ddpm_jax import command, joining
 from ddpm_jax.errors import UserError
-from ddpm_jax.sweeping import Member
+from ddpm_jax.sweeps import expansion
+from ddpm_jax.sweeps.expansion import Member
 
 COMMANDS = ("train", "sample", "evaluate")
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     options, members, _ = read(parser, words[:split])
     at_least(options, 1, "processes", "devices")
     if len(members) > 1:  # one run checks itself at once
-        sweeping.check(members)
+        expansion.check(members)
     if options.command == "train":
         members = unfinished(members)
     failed = []

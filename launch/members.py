@@ -9,9 +9,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddpm_jax import command, runs, sweep, sweeping
+from ddpm_jax import command, runs, sweep
 from ddpm_jax.errors import UserError
-from ddpm_jax.sweeping import Member
+from ddpm_jax.sweeps import expansion
+from ddpm_jax.sweeps.expansion import Member
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout, which is what other machines are sent."""
@@ -32,7 +33,7 @@ def make_parser(name: str, description: str | None) -> command.Parser:
 def read(
     parser: command.Parser, arguments: Sequence[str], here: bool = True
 ) -> tuple[argparse.Namespace, list[Member], Path]:
-    """The options, the members, which `sweeping.check` is to see yet, and the folder of their run folders.
+    """The options, the members, which `expansion.check` is to see yet, and the folder of their run folders.
 
     Args:
         parser: from `make_parser`, with the launcher's own options.
@@ -47,7 +48,7 @@ def read(
     if not options.config:
         raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
     root = sweep.root_folder(options.workdir, options.config) if here or not options.workdir else Path(options.workdir)
-    return options, sweeping.members(options.config, root, overrides), root
+    return options, expansion.members(options.config, root, overrides), root
 
 
 def unfinished(members: Sequence[Member]) -> list[Member]:

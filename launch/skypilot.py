@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
 
-from ddpm_jax import command, files, sweeping
+from ddpm_jax import command, files
 from ddpm_jax.errors import UserError
-from ddpm_jax.sweeping import Member
+from ddpm_jax.sweeps import expansion
+from ddpm_jax.sweeps.expansion import Member
 
 INSTALL = "install SkyPilot apart from this project: uv tool install 'skypilot[gcp]'"
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         )
     members = [elsewhere(member) for member in members]
     sky = "sky" if options.dry_run else tool("sky", INSTALL)
-    sweeping.check(members)
+    expansion.check(members)
     tasks = {}
     for member in members:
         task = task_of(member, root, options, tpu)

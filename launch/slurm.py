@@ -15,9 +15,10 @@ from typing import Any
 
 from members import DISTRIBUTED, at_least, make_parser, read, shown, tool, unfinished
 
-from ddpm_jax import command, sweeping
+from ddpm_jax import command
 from ddpm_jax.errors import UserError
-from ddpm_jax.sweeping import Member
+from ddpm_jax.sweeps import expansion
+from ddpm_jax.sweeps.expansion import Member
 
 INSTALL = "submitit is not installed; pip install -e '.[launch]'"
 
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.cluster == "slurm" and not options.dry_run:
         for name in ("sbatch", "srun"):
             tool(name, "start this on a machine of the cluster, or use --cluster=local or --dry_run")
-    sweeping.check(members)
+    expansion.check(members)
     if not (members := unfinished(members)):
         return
     lines = [[*member.command(), *([DISTRIBUTED] if options.nodes * tasks > 1 else [])] for member in members]

@@ -14,9 +14,10 @@ from typing import Any
 
 from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
 
-from ddpm_jax import command, sweeping
+from ddpm_jax import command
 from ddpm_jax.errors import UserError
-from ddpm_jax.sweeping import Member
+from ddpm_jax.sweeps import expansion
+from ddpm_jax.sweeps.expansion import Member
 
 INSTALL = "install xpk apart from this project and from SkyPilot: uv tool install xpk"
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--workdir: {root} would go with its pod; give one on mounted storage, as /runs/{root.name}")
     members = [elsewhere(member) for member in members]
     xpk = "xpk" if options.dry_run else tool("xpk", INSTALL)
-    sweeping.check(members)
+    expansion.check(members)
     lines = [workload(member, options) for member in members]
     if options.dry_run:
         print("\n".join(shown([xpk, *line]) for line in lines))

@@ -152,16 +152,16 @@ def nothing_prepared(monkeypatch, tmp_path):
 @pytest.fixture
 def stand_ins(monkeypatch, nothing_prepared):
     """Sweeps in an empty working folder whose runs take a moment and need no jax: `stand_in_run.py`."""
-    from ddpm_jax import sweep_loop, sweeping
+    from ddpm_jax.sweeps import expansion, loop
 
     tests = Path(__file__).parent
-    real = sweeping.Member.command
+    real = expansion.Member.command
 
     def command(self, python=sys.executable):
         return [python, str(tests / "stand_in_run.py"), *real(self)[3:]]
 
-    monkeypatch.setattr(sweeping.Member, "command", command)
-    monkeypatch.setattr(sweeping, "check", lambda members, data=False: [400] * len(members))
-    monkeypatch.setattr(sweep_loop, "PAUSE", 0.02)
+    monkeypatch.setattr(expansion.Member, "command", command)
+    monkeypatch.setattr(expansion, "check", lambda members, data=False: [400] * len(members))
+    monkeypatch.setattr(loop, "PAUSE", 0.02)
     monkeypatch.setenv("PYTHONPATH", str(tests.parent))
     return monkeypatch

@@ -7,12 +7,13 @@ from pathlib import Path
 import jax
 import pytest
 
-from ddpm_jax import command, configuration, sweeping
+from ddpm_jax import command, configuration
 from ddpm_jax.configuration import check, check_data
 from ddpm_jax.data import Description
 from ddpm_jax.experiment import make
 from ddpm_jax.families import ORDERED
 from ddpm_jax.models import parameter_count
+from ddpm_jax.sweeps import expansion
 
 CIFAR10 = Description(name="cifar10", shape=(32, 32, 3), levels=256, labels=10, version="3.0.2")
 FOLDER = Path(__file__).parents[1] / "configs" / "cifar10"
@@ -85,7 +86,7 @@ def test_every_config_fits_its_data(folder, size, description):
 
 
 def test_the_sweep_to_copy():
-    members = sweeping.expand(str(FOLDER.parent / "digits" / "sweep_learning_rate.py"), Path("root"))
+    members = expansion.expand(str(FOLDER.parent / "digits" / "sweep_learning_rate.py"), Path("root"))
     assert [(member.config.optimizer.learning_rate, member.config.seed) for member in members] == [
         *((rate, seed) for rate in (5e-4, 2e-3, 8e-3) for seed in range(2))
     ]

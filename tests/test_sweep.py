@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import locks, runs, sweep, sweep_workers, sweeping
+from ddpm_jax import locks, runs, sweep
 from ddpm_jax.errors import UserError
+from ddpm_jax.sweeps import expansion, workers
 
 ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = ROOT / "tests" / "stand_in_run.py"
@@ -52,7 +53,7 @@ def rates(*values):
 
 
 def members():
-    return sweeping.members("x.py", Path("root"))
+    return expansion.members("x.py", Path("root"))
 
 
 def starts():
@@ -177,23 +178,24 @@ class TestStandIns:
         assert "stopped" in Path(f"root/logs/{first.name}.txt").read_text()
 
     def test_one_that_does_not_listen_is_killed(self, stand_ins):
-        stand_ins.setattr(sweep_workers, "GRACE", tuple((number, 0.3) for number, _ in sweep_workers.GRACE))
+        stand_ins.setattr(workers, "GRACE", tuple((number, 0.3) for number, _ in workers.GRACE))
         code = "import signal, time\nfor n in (2, 15): signal.signal(n, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(60)"
-        stand_ins.setattr(sweeping.Member, "command", lambda self: [sys.executable, "-c", code])
+        stand_ins.setattr(expansion.Member, "command", lambda self: [sys.executable, "-c", code])
         rates(1e-3)
-        worker = sweep_workers.Worker(members()[0], sweep_workers.Share(), Path("log.txt"))
-        while "deaf" not in sweep_workers.last_lines(Path("log.txt")):
+        worker = workers.Worker(members()[0], workers.Share(), Path("log.txt"))
+        while "deaf" not in workers.last_lines(Path("log.txt")):
             time.sleep(0.02)
-        sweep_workers.stop([worker])
+        workers.stop([worker])
         assert worker.code() == -signal.SIGKILL
 
     def test_two_sweeps_at_once_do_no_member_twice(self, stand_ins):
         stand_ins.setenv("STAND_IN_SECONDS", "0.2")
         rates(*(step * 1e-3 for step in range(1, 6)))
         code = (
-            "import sys\nfrom ddpm_jax import sweep, sweeping\nreal = sweeping.Member.command\n"
-            f"sweeping.Member.command = lambda m: [sys.executable, {str(STAND_IN)!r}, *real(m)[3:]]\n"
-            "sweeping.check = lambda members, data=False: [400] * len(members)\n"
+            "import sys\nfrom ddpm_jax import sweep\nfrom ddpm_jax.sweeps import expansion\n"
+            "real = expansion.Member.command\n"
+            f"expansion.Member.command = lambda m: [sys.executable, {str(STAND_IN)!r}, *real(m)[3:]]\n"
+            "expansion.check = lambda members, data=False: [400] * len(members)\n"
             "sweep.main(['--config=x.py', '--workdir=root'])"
         )
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as other:

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command, sweeping
+from ddpm_jax import command
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import obstacle, write_json
+from ddpm_jax.sweeps import expansion
 
 HERE = Path(__file__).parent
 STUDY, RATES = HERE / "study.py", HERE / "learning_rates.json"
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str]) -> None:
     for tier in tiers:
         if tier not in there:
             print(f"{tier}: no runs yet")
-    members = {name: {one.name for one in sweeping.members(f"{STUDY}:{name}", runs / name)} for name in SWEEPS}
+    members = {name: {one.name for one in expansion.members(f"{STUDY}:{name}", runs / name)} for name in SWEEPS}
     for line in story.write(runs, there, output, members):
         print(line)
     if not done:

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddpm_jax import configuration, data, sweeping
+from ddpm_jax import configuration, data
 from ddpm_jax.data import known
 from ddpm_jax.errors import UserError
 from ddpm_jax.exact import JointTable
 from ddpm_jax.experiment import make
 from ddpm_jax.processes import Ordered, make_order
 from ddpm_jax.schedules.keeping import KEEPS
+from ddpm_jax.sweeps import expansion
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "why_diffusion"
 
@@ -158,7 +159,7 @@ def test_perfect_predictions_at_independent_times(monkeypatch):
 def test_the_report_of_fabricated_runs(fabricate, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "story", load("story"))
     runs = tmp_path / "runs"
-    members = sweeping.members(f"{run.STUDY}:digits", runs / "digits")
+    members = expansion.members(f"{run.STUDY}:digits", runs / "digits")
     for number, arm in enumerate(("raster", "masked")):
         member = next(one for one in members if one.config.name == arm)
         fabricate(member.folder, name=arm, bits=2.0 + number)

@@ -57,10 +57,12 @@ def test_a_program_that_is_missing_or_fails_is_one_line(load, capfd):
 
 
 def test_members_elsewhere_have_files_of_the_checkout(load, tmp_path):
-    members, sweeping = load("members"), __import__("ddpm_jax.sweeping", fromlist=["make_member"])
-    [*_, member] = sweeping.members(f"{members.ROOT}/configs/mnist/ddpm.py:small", tmp_path)
+    from ddpm_jax.sweeps import expansion
+
+    members = load("members")
+    [*_, member] = expansion.members(f"{members.ROOT}/configs/mnist/ddpm.py:small", tmp_path)
     assert members.elsewhere(member).config_file == "configs/mnist/ddpm.py:small"
     (tmp_path / "mine.py").write_text((members.ROOT / "configs/digits/ddpm.py").read_text())
-    [mine] = sweeping.members(f"{tmp_path}/mine.py", tmp_path)
+    [mine] = expansion.members(f"{tmp_path}/mine.py", tmp_path)
     with pytest.raises(UserError, match=r"--config: \S*mine.py is outside \S*, which is all that other machines are"):
         members.elsewhere(mine)

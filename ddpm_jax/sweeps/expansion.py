@@ -5,7 +5,7 @@
             for seed in range(3):
                 yield {"optimizer.learning_rate": rate, "seed": seed}
 
-The key `argument` is passed to `get_config`. Nothing here imports jax: whoever looks after a sweep lives for days.
+The key `argument` is passed to `get_config`.
 """
 
 import inspect
@@ -19,8 +19,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import command, configuration, runs, sweep_checks
+from ddpm_jax import command, configuration, runs
 from ddpm_jax.errors import UserError
+from ddpm_jax.sweeps import checks
 
 ARGUMENT, NAME, GROUP = "argument", "name", "logging.group"
 
@@ -94,7 +95,7 @@ def check(members: Sequence[Member], data: bool = False) -> list[int | None]:
     Raises:
         UserError: names the member and the key that is wrong.
     """
-    checked = sweep_checks.check([member.config for member in members], data)
+    checked = checks.check([member.config for member in members], data)
     for member, problem in zip(members, checked, strict=True):
         if problem.error:
             raise UserError(f"member {member.name}: {problem.error}")
@@ -165,7 +166,7 @@ def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield "", {}
         return
     if not callable(sweep):
-        raise UserError(f"--config={config_file}: sweep is not a function; see ddpm_jax.sweeping")
+        raise UserError(f"--config={config_file}: sweep is not a function; see ddpm_jax.sweeps.expansion")
     takes = bool(inspect.signature(sweep).parameters)
     with command.users_code(config_file):
         asked: Any = sweep(*([argument] if takes and argument else []))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import command, configuration, sweep_checks, sweeping
+from ddpm_jax import command, configuration
 from ddpm_jax.errors import UserError
+from ddpm_jax.sweeps import checks, expansion
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DIGITS = f"{ROOT}/configs/digits/ddpm.py"
 pytestmark = pytest.mark.usefixtures("nothing_prepared")
 
@@ -34,12 +35,12 @@ def write(sweep, name="x.py"):
 
 def expand(sweep, *overrides):
     """The members without the checks that need jax."""
-    return sweeping.members(write(sweep), Path("root"), overrides)
+    return expansion.members(write(sweep), Path("root"), overrides)
 
 
 def refused(sweep, *overrides):
     with pytest.raises(UserError) as caught:
-        sweeping.expand(write(sweep), Path("root"), overrides)
+        expansion.expand(write(sweep), Path("root"), overrides)
     assert "\n" not in str(caught.value)
     assert not Path("root").exists()
     return str(caught.value)
@@ -97,20 +98,20 @@ def test_names_are_readable_and_end_in_the_hash():
 
 def test_a_hash_is_of_what_changes_the_result():
     """As for a run's default folder, and nothing of what may differ when a run goes on."""
-    (member,) = sweeping.members(DIGITS, Path("root"), ["--config.seed=1"])
+    (member,) = expansion.members(DIGITS, Path("root"), ["--config.seed=1"])
     from ddpm_jax import runs
 
     assert member.name[-8:] == str(runs.default_folder(DIGITS, ["--config.seed=1"], member.config))[-8:]
-    again = sweeping.members(DIGITS, Path("other"), ["--config.seed=1", "--config.logging.wandb=off"])
+    again = expansion.members(DIGITS, Path("other"), ["--config.seed=1", "--config.logging.wandb=off"])
     assert again[0].name == member.name
 
 
 def test_a_file_without_sweep_is_one_member():
-    (member,) = sweeping.expand(DIGITS, Path("root"))
+    (member,) = expansion.expand(DIGITS, Path("root"))
     assert member.name.startswith("digits_ddpm-")
     assert member.config_file == DIGITS
     assert member.overrides == ("--config.logging.group=root",)
-    (member,) = sweeping.members(f"{write('')}:wide", Path("root"))
+    (member,) = expansion.members(f"{write('')}:wide", Path("root"))
     assert member.name.startswith("wide-")
     assert member.config.model.channels == 32
 
@@ -121,17 +122,17 @@ def test_a_group_that_was_given_is_kept():
 
 def test_the_argument_goes_to_a_sweep_that_takes_one():
     takes = "def sweep(size='small'):\n    yield {'argument': 'wide', 'seed': len(size)}\n"
-    assert sweeping.members(f"{write(takes)}:abc", Path("root"))[0].config.seed == 3
-    assert sweeping.members(write(takes), Path("root"))[0].config.seed == 5
+    assert expansion.members(f"{write(takes)}:abc", Path("root"))[0].config.seed == 3
+    assert expansion.members(write(takes), Path("root"))[0].config.seed == 5
     plain = "def sweep():\n    yield {'seed': 1}\n"
-    assert sweeping.members(f"{write(plain)}:wide", Path("root"))[0].config.model.channels == 32
+    assert expansion.members(f"{write(plain)}:wide", Path("root"))[0].config.model.channels == 32
     with pytest.raises(UserError, match="member 1: argument is given on the command line too"):
-        sweeping.members(f"{write(GRID)}:wide", Path("root"))
+        expansion.members(f"{write(GRID)}:wide", Path("root"))
 
 
 def test_default_root():
-    assert sweeping.default_root("configs/digits/ddpm.py") == Path("runs/digits_ddpm_sweep")
-    assert sweeping.default_root("mine.py:a b") == Path(f"runs/{Path.cwd().name}_mine_a-b_sweep")
+    assert expansion.default_root("configs/digits/ddpm.py") == Path("runs/digits_ddpm_sweep")
+    assert expansion.default_root("mine.py:a b") == Path(f"runs/{Path.cwd().name}_mine_a-b_sweep")
 
 
 @pytest.mark.parametrize(
@@ -170,14 +171,14 @@ def sweep():
     yield {"training.steps": 0, "training.seconds": 9.0}
 """
     members = expand(sweep)
-    steps = sweeping.check(members, data=True)
+    steps = expansion.check(members, data=True)
     assert steps[0] == 10
     assert steps[1] == 1  # a step of this network takes more
     assert steps[2] is None
     with pytest.raises(
         UserError, match=r"member multipliers-1.1.1.1.1-.*: config.model.multipliers: an image of 8x8 can"
     ):
-        sweeping.check(expand("def sweep():\n    yield {'model.multipliers': (1,) * 5}\n"), data=True)
+        expansion.check(expand("def sweep():\n    yield {'model.multipliers': (1,) * 5}\n"), data=True)
 
 
 def test_twins_are_named():
@@ -207,13 +208,14 @@ def test_wrong_sweeps(sweep, line):
 def test_a_check_that_breaks_is_told(monkeypatch, tiny_config):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(UserError, match="the members could not be checked: that process ended with 1"):
-        sweep_checks.check([tiny_config])
+        checks.check([tiny_config])
 
 
 def test_no_jax_where_members_are_expanded():
     code = (
-        "import sys\nfrom pathlib import Path\nfrom ddpm_jax import sweep, sweep_loop, sweeping\n"
-        f"print(len(sweeping.expand({DIGITS!r}, Path('root'))), 'jax' in sys.modules)"
+        "import sys\nfrom pathlib import Path\nfrom ddpm_jax import sweep\n"
+        "from ddpm_jax.sweeps import expansion, loop\n"
+        f"print(len(expansion.expand({DIGITS!r}, Path('root'))), 'jax' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1 False\n"

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import locks, runs, sweep, sweeping
+from ddpm_jax import locks, runs, sweep
 from ddpm_jax.errors import UserError
+from ddpm_jax.sweeps import expansion
+
+STAND_IN = Path(__file__).parents[1] / "stand_in_run.py"
 
 optuna = pytest.importorskip("optuna")
 pytestmark = pytest.mark.usefixtures("stand_ins")
@@ -90,9 +93,10 @@ def test_a_trial_that_was_cut_off_is_gone_on_with(capsys):
     """Killed while a member trains: the same member is run again, not another in its stead."""
     write()
     code = (
-        "import sys\nfrom ddpm_jax import sweep, sweeping\nreal = sweeping.Member.command\n"
-        f"sweeping.Member.command = lambda m: [sys.executable, {str(Path(__file__).parent / 'stand_in_run.py')!r}, "
-        "*real(m)[3:]]\nsweeping.check = lambda members, data=False: [400] * len(members)\n"
+        "import sys\nfrom ddpm_jax import sweep\nfrom ddpm_jax.sweeps import expansion\n"
+        "real = expansion.Member.command\n"
+        f"expansion.Member.command = lambda m: [sys.executable, {str(STAND_IN)!r}, "
+        "*real(m)[3:]]\nexpansion.check = lambda members, data=False: [400] * len(members)\n"
         f"sweep.main(['--config=x.py', '--workdir=root', '--search=optuna', '--trials=2', {METRIC!r}])"
     )
     slow = {"STAND_IN_SECONDS": "60"}
@@ -141,7 +145,7 @@ def test_a_wrong_metric_is_told_after_the_first_run_and_can_be_mended():
 def test_wrong_searches(monkeypatch):
     Path("x.py").write_text(FILE.replace("def search", "def other").format("pass"))
     aim = ("--search=optuna", "--trials=3", METRIC)
-    assert refused(*aim) == "--config=x.py: there is no function search(trial); see ddpm_jax.sweep_search"
+    assert refused(*aim) == "--config=x.py: there is no function search(trial); see ddpm_jax.sweeps.search"
     write("return 3")
     assert refused(*aim).startswith("--config=x.py: search(trial) must return a mapping")
     write("return {'data.bach': 3}")
@@ -161,4 +165,4 @@ def test_members_of_trials_are_named_by_their_hash():
     go(trials=1)
     (trial,) = trials()
     changes = {"optimizer.learning_rate": trial.params["rate"]}
-    assert runs.finished(sweeping.make_member("x.py", Path("root"), changes).folder)
+    assert runs.finished(expansion.make_member("x.py", Path("root"), changes).folder)

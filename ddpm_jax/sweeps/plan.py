@@ -6,7 +6,7 @@ from statistics import fmean
 
 from ddpm_jax import runs
 from ddpm_jax.locks import holder
-from ddpm_jax.sweeping import Member
+from ddpm_jax.sweeps.expansion import Member
 
 
 @dataclass(frozen=True)

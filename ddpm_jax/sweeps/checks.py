@@ -34,7 +34,7 @@ def check(configs: Sequence[ConfigDict], data: bool = False) -> list[Checked]:
         UserError: the other process ended without an answer.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "ddpm_jax.sweep_checks"],
+        [sys.executable, "-m", "ddpm_jax.sweeps.checks"],
         input=json.dumps({"configs": [config.to_dict() for config in configs], "data": data}),
         stdout=subprocess.PIPE,
         text=True,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ddpm_jax.locks import PARENT
-from ddpm_jax.sweeping import Member
+from ddpm_jax.sweeps.expansion import Member
 
 LOGS = "logs"
 

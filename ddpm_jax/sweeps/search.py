@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command, configuration, runs, sweep_loop, sweeping
+from ddpm_jax import command, configuration, runs
 from ddpm_jax.errors import UserError, nearest
-from ddpm_jax.sweeping import Member
+from ddpm_jax.sweeps import expansion, loop
+from ddpm_jax.sweeps.expansion import Member
 
 ENGINES = ("optuna",)
 
@@ -59,7 +60,7 @@ class Search:
         self._trials, self._metric, self._maximise = trials, metric, maximise
         self._function: Any = command.read_file(config_file).get("search")
         if not callable(self._function):
-            raise UserError(f"--config={config_file}: there is no function search(trial); see ddpm_jax.sweep_search")
+            raise UserError(f"--config={config_file}: there is no function search(trial); see ddpm_jax.sweeps.search")
         self._numbers: dict[str, list[int]] = {}
         self._path = root / JOURNAL
         self._study: Any = self._open() if self._path.exists() else None
@@ -109,7 +110,7 @@ class Search:
                 changes = self._ask(trial)
                 trial.set_user_attr(CHANGES, json.dumps(dict(changes)))  # now, lest another search takes it for dead
                 member = self._member(trial.number, changes)
-                sweeping.check([member], data=True)
+                expansion.check([member], data=True)
             except optuna.TrialPruned:
                 self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 continue
@@ -128,7 +129,7 @@ class Search:
         return changes
 
     def _member(self, number: int, changes: Mapping[str, Any]) -> Member:
-        member = sweeping.make_member(self._file, self._root, changes, self._overrides, f"trial {number}")
+        member = expansion.make_member(self._file, self._root, changes, self._overrides, f"trial {number}")
         self._numbers.setdefault(member.name, []).append(number)
         return member
 
@@ -156,7 +157,7 @@ class Search:
             return "no trial was finished"
         trial = self._study.best_trial
         changes = json.loads(trial.user_attrs[CHANGES])
-        folder = sweeping.make_member(self._file, self._root, changes, self._overrides).folder
+        folder = expansion.make_member(self._file, self._root, changes, self._overrides).folder
         told = " ".join(f"{key}={value}" for key, value in changes.items())
         return f"best of {self.done} trials: {self._metric} {trial.value:g} with {told} ({folder})"
 
@@ -175,6 +176,6 @@ def figure(folder: Path, key: str) -> float:
     return float(values[key])
 
 
-def run(search: Search, trials: int, jobs: int, root: Path) -> list[sweep_loop.Failure]:
-    """Run what is left of a search, and return the members that failed. Raises as `sweep_loop.run`."""
-    return sweep_loop.run(search.members(), trials - search.done, jobs, root, search.ended)
+def run(search: Search, trials: int, jobs: int, root: Path) -> list[loop.Failure]:
+    """Run what is left of a search, and return the members that failed. Raises as `loop.run`."""
+    return loop.run(search.members(), trials - search.done, jobs, root, search.ended)

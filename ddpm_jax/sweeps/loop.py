@@ -13,9 +13,9 @@ from typing import Any
 
 from ddpm_jax import locks, runs
 from ddpm_jax.errors import Busy, UserError
-from ddpm_jax.sweep_plan import duration
-from ddpm_jax.sweep_workers import LOGS, Share, Worker, shares, stop
-from ddpm_jax.sweeping import Member
+from ddpm_jax.sweeps.expansion import Member
+from ddpm_jax.sweeps.plan import duration
+from ddpm_jax.sweeps.workers import LOGS, Share, Worker, shares, stop
 
 PAUSE = 0.2
 """Seconds between two looks at the processes."""

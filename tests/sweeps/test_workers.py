@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from ddpm_jax import sweep_workers
-from ddpm_jax.sweep_workers import shares, visible_gpus
+from ddpm_jax.sweeps import workers
+from ddpm_jax.sweeps.workers import shares, visible_gpus
 
 
 @pytest.fixture
@@ -60,6 +60,6 @@ def test_gpus_that_the_driver_lists(monkeypatch, tmp_path):
 def test_the_lines_of_the_last_start(tmp_path):
     log = tmp_path / "log.txt"
     log.write_text("--- start one\nerror: old\n--- start two\n 0%| \r 5%| step\r\n\n warning: x \n")
-    assert sweep_workers.last_lines(log) == ["0%|", "5%| step", "warning: x"]
+    assert workers.last_lines(log) == ["0%|", "5%| step", "warning: x"]
     log.write_text("--- start\n" + "x\n" * 20_000 + "end\n")  # only the end is read
-    assert sweep_workers.last_lines(log)[-1] == "end"
+    assert workers.last_lines(log)[-1] == "end"
