@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command, joining, profiling
+from ddpm_jax import command, joining, profiling, starting
 from ddpm_jax.errors import UserError
 
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{folder} is finished")
         return
     # before the first array: processes must be joined by then
-    command.start_jax(config.parallel.distributed, joining.facts(config, options))
+    starting.start_jax(config.parallel.distributed, joining.facts(config, options))
     configuration.check(config)
     train(config, folder, profile, options.once)
 

@@ -7,7 +7,7 @@ import json
 import os
 import time
 
-from ddpm_jax import command, joining
+from ddpm_jax import command, joining, starting
 from ddpm_jax.errors import UserError
 
 joining.FAREWELL = 1
@@ -18,7 +18,7 @@ def main(words):
     import jax  # here, so that a test knows when the waiting begins
 
     print("joining", flush=True)
-    command.start_jax(True, facts)
+    starting.start_jax(True, facts)
     from jax.experimental.multihost_utils import sync_global_devices
 
     print(f"joined {jax.process_index()} of {jax.process_count()}", flush=True)

@@ -127,6 +127,6 @@ def test_once(trained, tmp_path, capsys, monkeypatch):
     (tmp_path / "run" / "result.json").unlink()
     going_on = []
     monkeypatch.setattr(train, "train", lambda *words: going_on.append(words))
-    monkeypatch.setattr("ddpm_jax.command.start_jax", lambda *words, **more: None)
+    monkeypatch.setattr("ddpm_jax.starting.start_jax", lambda *words, **more: None)
     train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
     assert going_on[0][1:] == (tmp_path / "run", 0, True)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command
+from ddpm_jax import command, starting
 from ddpm_jax.errors import UserError
 
 TARGET = 1.03
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--{name}: {getattr(options, name)} is less than 1")
     if options.output and (reason := obstacle(Path(options.output).absolute().parent)):
         raise UserError(f"--output: {options.output} cannot be written ({reason})")
-    command.start_jax()
+    starting.start_jax()
     from tqdm import tqdm
 
     provenance = runs.provenance()

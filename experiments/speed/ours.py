@@ -10,7 +10,7 @@ from typing import Any
 import worker
 from cases import Case, product_flops
 
-from ddpm_jax import command, flops
+from ddpm_jax import command, flops, starting
 
 IMAGES = 1024
 """Random images to train on, which live on the device."""
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = command.Parser(description=__doc__)
     parser.add_argument("--threads", type=int, required=True)
     worker.use_threads(command.parse(parser, arguments).threads)
-    command.start_jax()
+    starting.start_jax()
     ours = Ours()
     worker.serve({"hello": ours.hello, "prepare": ours.prepare, "measure": ours.measure, "memory": ours.memory})
 

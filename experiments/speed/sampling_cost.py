@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from ddpm_jax import command
+from ddpm_jax import command, starting
 from ddpm_jax.errors import UserError
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str]) -> None:
 
     if options.output and (reason := obstacle(Path(options.output).absolute().parent)):
         raise UserError(f"--output: {options.output} cannot be written ({reason})")
-    command.start_jax()
+    starting.start_jax()
     provenance = runs.provenance()
     print(f"on {provenance['device']['kind']}, batch {options.batch}", flush=True)
     costs = []

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command
+from ddpm_jax import command, starting
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import write_json
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--runs", metavar="DIR", required=True, help="run folders of all arms")
     parser.add_argument("--output", metavar="FILE.json", required=True, help="where to keep the figures")
     options = command.parse(parser, arguments)
-    command.start_jax()
+    starting.start_jax()
     from tqdm import tqdm
 
     from ddpm_jax.runs import provenance

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from ddpm_jax import command
+from ddpm_jax import command, starting
 from ddpm_jax.data import known
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_json
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str]) -> None:
     options = command.parse(parser, arguments)
     if options.law not in known.LAWS:
         raise UserError(f"--law: {options.law!r} is not known; {nearest(options.law, known.LAWS)}")
-    command.start_jax()
+    starting.start_jax()
     figures = measure(options.law)
     print(f"KL divergence from {options.law} in nats, by network evaluations (no network: perfect predictions)")
     columns = NOISE_STEPS

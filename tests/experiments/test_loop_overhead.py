@@ -40,7 +40,7 @@ def test_only_checkpoints_that_are_due_count_and_validation_does_not(script):
 
 
 def test_pairs_alternate_and_their_parts_are_told(script, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(script.command, "start_jax", lambda: None)
+    monkeypatch.setattr(script.starting, "start_jax", lambda: None)
     overrides = [f"--config.{key}={value}" for key, value in SMALL.items()]
     script.main(["--steps=4", "--pairs=2", f"--output={tmp_path / 'out.json'}", *overrides])
     result = json.loads((tmp_path / "out.json").read_text())

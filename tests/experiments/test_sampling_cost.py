@@ -20,7 +20,7 @@ def script(monkeypatch):
     monkeypatch.setitem(sys.modules, "sampling_cost", module)  # where dataclasses look themselves up
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "NETWORKS", TINY)
-    monkeypatch.setattr(module.command, "start_jax", lambda: None)
+    monkeypatch.setattr(module.starting, "start_jax", lambda: None)
     return module
 
 
