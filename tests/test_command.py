@@ -326,23 +326,3 @@ def test_processes_that_cannot_be_joined():
     assert done.stderr.startswith("error: config.parallel.distributed: the processes cannot be joined: ")
     assert "must be called before" not in done.stderr  # no array was made before
     assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's setting")
-def test_a_command_of_its_own_begins_again_with_huge_pages_once(tmp_path):
-    script = tmp_path / "show.py"
-    script.write_text(
-        "import os\nfrom ddpm_jax import command\n"
-        "def main(words):\n    print(words, os.environ.get('GLIBC_TUNABLES'))\n"
-        "print('start')\ncommand.run(main)\n"
-    )
-
-    def said(**more):
-        environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | more
-        done = subprocess.run(
-            [sys.executable, "-u", str(script), "a b"], env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout.splitlines()
-
-    assert said() == ["start", "start", "['a b'] glibc.malloc.hugetlb=1"]
-    assert said(GLIBC_TUNABLES="") == ["start", "['a b'] "]
