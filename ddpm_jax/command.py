@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import errno
 import os
+import subprocess
 import sys
 import traceback
 import warnings
@@ -62,6 +63,20 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
             joining.leave(1)
         raise
     sys.exit(0)
+
+
+def to_its_end(line: Sequence[str]) -> int:
+    """Run another command to its end, and give back its exit code.
+
+    Ctrl-C reaches it as well; it is then waited for, so that it saves what it has, where `subprocess.run` kills it
+    after a quarter of a second.
+    """
+    process = subprocess.Popen(line)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
 
 
 def _end(message: object, code: int = UserError.code) -> NoReturn:

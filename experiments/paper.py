@@ -96,10 +96,12 @@ def figures(tier: str, members: Mapping[str, Any], runs: Path) -> dict[str, Memb
     there = json.loads(path.read_text()) if path.is_file() else {}
     found = {}
     for name, member in members.items():
-        folders = [runs / f"{tier}_{name}", *sorted(runs.glob(f"{tier}_{name}_seed*"))]
-        rows = [kept(result) for folder in folders if (result := families.figures(folder)) is not None]
+        plain = f"{tier}_{name}"
+        more = [path for path in sorted(runs.glob(f"{plain}_seed*")) if path.name[len(plain) + 5 :].isdecimal()]
+        results = [result for folder in (runs / plain, *more) if (result := families.figures(folder)) is not None]
+        rows = {row["seed"]: row for row in map(kept, reversed(results))}  # a seed counts once
         if rows:
-            found[name] = Member(rows, "runs")
+            found[name] = Member([rows[seed] for seed in sorted(rows)], "runs")
         elif name in there and not member.get("overrides"):
             found[name] = Member([there[name]], "kept")
     return found
@@ -127,16 +129,17 @@ def difference(
 ) -> tuple[float, float | None, str]:
     """The second mean less the first, the half-width of its 95 % interval, and what that covers.
 
-    With two seeds or more on both sides it is Welch's, over seeds. Else it is made of the runs' own standard errors, or
-    of `deviation`, how much one run differs from another, where that is known, as `{"value": deviation, "runs": from
-    how many}` and with the t quantile of so many; None where neither is.
+    With two seeds or more on both sides it is Welch's, over seeds; with several on one side Student's, as if the single
+    run of the other differed as much. Else it is made of the runs' own standard errors, or of `deviation`, how much one
+    run differs from another, where that is known, as `{"value": deviation, "runs": from how many}` and with the t
+    quantile of so many; None where neither is.
     """
     a, b = ([figure.value for figure in side] for side in (lower, higher))
     gap = statistics.fmean(b) - statistics.fmean(a)
-    if min(len(a), len(b)) > 1:
+    if max(len(a), len(b)) > 1:
         from scipy.stats import ttest_ind
 
-        interval = ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
+        interval = ttest_ind(b, a, equal_var=min(len(a), len(b)) == 1).confidence_interval(0.95)
         return gap, float(interval.high - interval.low) / 2, "over seeds"
     if deviation is not None:
         from scipy.special import stdtrit

@@ -23,6 +23,8 @@ from ddpm_jax.sweeps.expansion import Member
 INSTALL = "install SkyPilot apart from this project: uv tool install 'skypilot[gcp]'"
 
 MOUNT = PurePosixPath("/runs")
+SUBMITTED = ".submitted"
+"""How the mark beside the file of a task that has been submitted ends."""
 """Where the bucket is on the machines."""
 
 PORT = 8476
@@ -52,9 +54,9 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--num_nodes: {options.num_nodes} TPU nodes; a pod is one node, such as tpu-v5litepod-32")
     if options.store and "://" not in options.store:
         raise UserError(f"--store: {options.store!r} is not a URL, such as gs://my-bucket/runs")
-    if not options.store and (options.num_nodes > 1 or several_hosts(options.accelerators)):
+    if not options.store:
         raise UserError(
-            "--store is missing: several machines need a bucket in common for the runs, such as gs://b/runs"
+            "--store is missing: what is on a rented machine goes with it; name a bucket, such as gs://b/runs"
         )
     members = [elsewhere(member) for member in members]
     sky = "sky" if options.dry_run else tool("sky", INSTALL)
@@ -68,15 +70,12 @@ def main(arguments: Sequence[str]) -> None:
             print(f"# {path}\n{text}# {shown(submission(sky, path))}\n")
         return
     for path, text in tasks.items():
+        if (said := path.with_suffix(SUBMITTED)).exists():
+            print(f"{path.stem} has been submitted; delete {said} to submit it again", flush=True)
+            continue
         files.write_bytes(path, text.encode())
-    for path in tasks:
         call(submission(sky, path.absolute()), str(path))
-
-
-def several_hosts(accelerators: str) -> bool:
-    """Whether a node is a TPU pod: a machine has at most 8 chips, or 8 cores where a type's name counts those."""
-    size = accelerators.rpartition("-")[2]
-    return accelerators.startswith("tpu-") and size.isdecimal() and int(size) > 8
+        files.write_bytes(said, b"")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -101,7 +100,7 @@ def submission(sky: str, path: Path) -> list[str]:
 
 def task_of(member: Member, root: Path, options: Any, tpu: bool) -> dict[str, Any]:
     """The task of a member, as SkyPilot's task file has it."""
-    folder = MOUNT / root.name / member.name if options.store else PurePosixPath(root.name) / member.name
+    folder = MOUNT / root.name / member.name
     line = replace(member, folder=Path(folder)).command(".venv/bin/python")
     several = tpu or options.num_nodes > 1  # a pod's hosts: JAX finds out how many there are
     resources = {
@@ -110,12 +109,12 @@ def task_of(member: Member, root: Path, options: Any, tpu: bool) -> dict[str, An
         "infra": options.infra,
         "use_spot": options.use_spot or None,
     }
-    task = {
+    return {
         "name": label(member.name, 60),
         "workdir": ".",
         "num_nodes": options.num_nodes,
         "resources": {name: value for name, value in resources.items() if value is not None},
-        "file_mounts": {str(MOUNT): {"source": options.store, "mode": "MOUNT"}} if options.store else None,
+        "file_mounts": {str(MOUNT): {"source": options.store, "mode": "MOUNT"}},
         "setup": (
             "python3 -m pip install --quiet uv\n"
             "python3 -m uv venv --quiet --allow-existing --python 3.11 .venv\n"
@@ -123,7 +122,6 @@ def task_of(member: Member, root: Path, options: Any, tpu: bool) -> dict[str, An
         ),
         "run": (JOIN if options.num_nodes > 1 else "") + shown([*line, *([DISTRIBUTED] if several else [])]) + "\n",
     }
-    return {name: value for name, value in task.items() if value is not None}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -326,3 +327,21 @@ def test_processes_that_cannot_be_joined():
     assert done.stderr.startswith("error: config.parallel.distributed: the processes cannot be joined: ")
     assert "must be called before" not in done.stderr  # no array was made before
     assert done.stderr.count("\n") == 1
+
+
+def test_a_command_within_a_command_ends_in_its_own_way(tmp_path):
+    """Ctrl-C reaches both; the inner one, which takes its time to save, is waited for."""
+    inner = (
+        "import signal, sys, time\n"
+        "try:\n    print('on', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    time.sleep(1); print('saved', flush=True)\n"
+    )
+    line = [sys.executable, "-c", inner]
+    outer = f"from ddpm_jax import command\ncommand.run(lambda _: command.to_its_end({line!r}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", outer], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "on\n"
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert (said, process.returncode) == ("saved\n", 130)

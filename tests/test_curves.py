@@ -30,7 +30,7 @@ def known_config(tiny_config):
     tiny_config.evaluation.at_end = True
     tiny_config.evaluation.samples = 64
     tiny_config.evaluation.likelihood_images = 16
-    tiny_config.evaluation.curve = (1, 3)
+    tiny_config.evaluation.curve = (1, 3, 5, 4)  # 5 steps are 4 groups of 3
     tiny_config.evaluation.curve_orders = ("", "raster")
     tiny_config.evaluation.history = tiny_config.evaluation.raw = True
     return tiny_config
@@ -47,7 +47,8 @@ def test_what_a_run_leaves(known_config, tmp_path):
     train(known_config, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     points = {(point["order"], point["steps"]): point for point in result["curve"]}
-    assert set(points) == {("", 12), ("", 1), ("", 3), ("raster", 1), ("raster", 3)}
+    assert set(points) == {("", 12), *((order, steps) for order in ("", "raster") for steps in (1, 3, 4)), ("", 5)}
+    assert len(points) == len(result["curve"])
     for (_, steps), point in points.items():
         assert point["network_evaluations_per_sample"] == steps
         assert point["flops_per_sample"] == pytest.approx(steps * points["", 1]["flops_per_sample"])

@@ -117,7 +117,7 @@ def _table(section: Section) -> Iterator[Block]:
     if names & set(LAW):
         yield Paragraph(
             "KL divergence (nats) and total variation are those of the samples from the law that the data are drawn "
-            "from; they are above zero for true draws too."
+            "from; they are above zero for true draws too." + _counts(groups)
         )
     if references:
         yield Paragraph(
@@ -126,6 +126,16 @@ def _table(section: Section) -> Iterator[Block]:
     devices = {run.device for one in groups for run in one.runs}
     if len(devices) == 1:
         yield Paragraph(f"Device: {devices.pop()}.")
+
+
+def _counts(groups: Sequence[Group]) -> str:
+    """A warning where distances from a law are of different numbers of samples, with which they fall."""
+    measured = [run.result.get("quality") or {} for one in groups for run in one.runs]
+    found = {quality["samples"].get("count") for quality in measured if "law" in quality}
+    if len(found) < 2:
+        return ""
+    numbers = ", ".join(f"{count:,}" for count in sorted(filter(None, found)))
+    return f" *They fall with the number of samples, which differs here ({numbers}): compare within one number only.*"
 
 
 def _features(section: Section) -> str:

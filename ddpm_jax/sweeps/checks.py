@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ def check(configs: Sequence[ConfigDict], data: bool = False) -> list[Checked]:
         check=False,
         env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"},  # accelerators are for the runs
     )
-    if done.returncode == 130:
+    if done.returncode in (130, -signal.SIGINT):  # the latter before Python is ready to catch it
         raise KeyboardInterrupt
     try:
         return [Checked(**answer) for answer in json.loads(done.stdout)]
@@ -119,4 +120,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -94,6 +94,7 @@ class _Loop:
         self._workers: dict[int, Worker] = {}
         self._waiting: list[Member] = []
         self._orphans = [path.parent for path in root.glob(f"*/{locks.LOCK}")]
+        self._blocked = False
         self.failures: list[Failure] = []
         self.obstacle = ""
         self._shown = 0.0
@@ -149,6 +150,9 @@ class _Loop:
         """Start a member in every share that is free."""
         self._orphans = [folder for folder in self._orphans if _orphan_cores(folder)]
         used: set[int] = set().union(*(_orphan_cores(folder) for folder in self._orphans))
+        if self._orphans and not self._blocked and all(share.cores & used for share in self._shares):
+            self._blocked = True  # said once
+            self._bar.write(f"an earlier sweep's run still has the cores: {self._orphans[0]}; waiting for it")
         for index, share in enumerate(self._shares):
             if index in self._workers or share.cores & used or self.obstacle:
                 continue

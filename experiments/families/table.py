@@ -12,7 +12,6 @@ where `python -m ddpm_jax.sample --workdir=RUN` puts them.
 
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,7 +70,7 @@ def train(members: Mapping[str, tuple[Path, Sequence[str]]]) -> list[str]:
             continue
         print(f"[{number}/{len(members)}] {name}", flush=True)
         line = [sys.executable, "-m", "ddpm_jax.train", *options, f"--workdir={folder}"]
-        if subprocess.run(line, check=False).returncode:
+        if command.to_its_end(line):
             failed.append(name)
     return failed
 

@@ -1,6 +1,6 @@
 """What a sample of each arm costs: network evaluations, FLOPs, and seconds at batch 1 and at a large batch.
 
-    python experiments/why_diffusion/costs.py --runs=runs/why_diffusion/digits --output=costs_digits.json
+    python experiments/why_diffusion/costs.py --tier=digits --runs=runs/why_diffusion/digits --output=costs_digits.json
 
 One run of each arm is timed, compiled and in turn, on a machine that should do nothing else. An autoregressor uses its
 cache. Seconds hold for this device only.
@@ -17,25 +17,26 @@ from ddpm_jax import command, starting
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import write_json
 
+STUDY = Path(__file__).with_name("study.py")
 REPEATS, BATCH = 3, 128
 
 
-def first_of_each(runs: Path) -> dict[str, Path]:
-    """A finished run of each arm, the one with the lowest seed.
+def first_of_each(tier: str, runs: Path) -> dict[str, Path]:
+    """A finished run of each arm of the present study, the one with the lowest seed.
 
     Raises:
         UserError: there is none.
     """
-    from ddpm_jax.runs import finished, read_config
+    from ddpm_jax.runs import finished
+    from ddpm_jax.sweeps import expansion
 
-    found: dict[str, tuple[int, Path]] = {}
-    for path in sorted(runs.glob("*/config.json")):
-        if finished(path.parent):
-            config = read_config(path.parent)
-            found[config.name] = min(found.get(config.name, (2**32, path.parent)), (config.seed, path.parent))
+    found: dict[str, Path] = {}
+    for member in sorted(expansion.members(f"{STUDY}:{tier}", runs), key=lambda member: member.config.seed):
+        if finished(member.folder):
+            found.setdefault(member.config.name, member.folder)
     if not found:
-        raise UserError(f"--runs: no finished run in {runs}")
-    return {name: folder for name, (_, folder) in found.items()}
+        raise UserError(f"--runs: no finished run of {tier} in {runs}")
+    return found
 
 
 def cost(folder: Path) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def cost(folder: Path) -> dict[str, Any]:
 
     run = restore(runs.read_config(folder), folder)
     steps = len(run.experiment.grid()) - 1
-    figures: dict[str, Any] = {"flops": curves.flops_per_sample(run.experiment, steps)}
+    figures: dict[str, Any] = {"run": folder.name, "flops": curves.flops_per_sample(run.experiment, steps)}
     for name, batch in (("seconds_at_batch_1", 1), ("seconds_at_large_batch", BATCH)):
         config = run.experiment.config.copy_and_resolve_references()
         config.sampler.batch = batch
@@ -63,6 +64,7 @@ def cost(folder: Path) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = command.Parser(prog="python experiments/why_diffusion/costs.py", description=__doc__)
+    parser.add_argument("--tier", metavar="NAME", required=True, help="of the study, such as digits")
     parser.add_argument("--runs", metavar="DIR", required=True, help="run folders of all arms")
     parser.add_argument("--output", metavar="FILE.json", required=True, help="where to keep the figures")
     options = command.parse(parser, arguments)
@@ -71,10 +73,11 @@ def main(arguments: Sequence[str]) -> None:
 
     from ddpm_jax.runs import provenance
 
-    folders = first_of_each(Path(options.runs))
+    folders = first_of_each(options.tier, Path(options.runs))
     output = Path(options.output)
-    if output.is_file() and set(json.loads(output.read_text())["arms"]) == set(folders):
-        print(f"{output} has all arms already; delete it to measure again")
+    kept = json.loads(output.read_text())["arms"] if output.is_file() else {}
+    if {name: one.get("run") for name, one in kept.items()} == {name: path.name for name, path in folders.items()}:
+        print(f"{output} has these runs already; delete it to measure again")
         return
     arms = {name: cost(folder) for name, folder in tqdm(folders.items(), desc="costs")}
     device = provenance()["device"]["kind"]

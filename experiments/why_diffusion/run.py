@@ -5,12 +5,12 @@
     python experiments/why_diffusion/run.py --report             # the report of what there is
 
 Started again, it goes on where it stopped. `--trials` first tries three learning rates for every arm and writes the
-best into learning_rates.json, which is committed; without it those rates are used.
+best into learning_rates.json, which is committed; without it those rates are used, and in a tier that has none yet the
+middle one of the three.
 """
 
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ SMALL = ("known", "digits")
 
 def python(*words: str) -> int:
     """Run Python on these words; its exit code."""
-    return subprocess.run([sys.executable, *words], check=False).returncode
+    return command.to_its_end([sys.executable, *words])
 
 
 def sweep(name: str, runs: Path, jobs: int) -> bool:
@@ -47,14 +47,13 @@ def choose_rates(tier: str, runs: Path) -> dict[str, float]:
     from ddpm_jax.runs import finished
 
     best: dict[str, tuple[float, float]] = {}
-    for path in sorted((runs / f"{tier}_rates").glob("*/config.json")):
-        if not finished(path.parent):
+    for member in expansion.members(f"{STUDY}:{tier}_rates", runs / f"{tier}_rates"):
+        if not finished(member.folder):
             continue
-        config = json.loads(path.read_text())
-        rows = [json.loads(line) for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
+        rows = [json.loads(line) for line in (member.folder / "metrics.jsonl").read_text().splitlines()]
         loss = [row["validation_loss"] for row in rows if "validation_loss" in row][-1]
-        arm = config["name"].partition(" at ")[0]
-        best[arm] = min(best.get(arm, (math.inf, 0.0)), (loss, config["optimizer"]["learning_rate"]))
+        arm = member.config.name.partition(" at ")[0]
+        best[arm] = min(best.get(arm, (math.inf, 0.0)), (loss, member.config.optimizer.learning_rate))
     return {arm: rate for arm, (_, rate) in best.items()}
 
 
@@ -113,7 +112,7 @@ def train(tier: str, runs: Path, options: Any) -> bool:
         done &= sweep(name, runs, options.jobs)
     if not done:
         return False
-    words = f"--runs={runs / tier}", f"--output={runs / f'costs_{tier}.json'}"
+    words = f"--tier={tier}", f"--runs={runs / tier}", f"--output={runs / f'costs_{tier}.json'}"
     return python(str(HERE / "costs.py"), *words) == 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ddpm_jax.errors import UserError
 from ddpm_jax.files import write_bytes
 from ddpm_jax.reporting import document, html, ledger, lines, plots, tables
 from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture, as_markdown
@@ -90,22 +91,28 @@ def write(runs: Path, tiers: Sequence[str], output: Path, members: Mapping[str, 
     blocks: list[Block] = [Heading(1, TITLE), Paragraph(" ".join(INTRODUCTION.split()))]
     said: list[str] = []
     for tier in tiers:
-        found = ledger.gather([runs / tier])
-        groups, notes = group([run for run in found.runs if run.folder.name in members[tier]])
-        said += [*found.notes, *notes]
+        groups = _groups(tier, runs, members, said)
         if not groups:
-            said.append(f"{tier}: no run of the present sweep is done")
             continue
         blocks += list(_tier(tier, groups, runs, output))
         if (runs / f"{tier}_data").is_dir():
-            fewer = [
-                run for run in ledger.gather([runs / f"{tier}_data"]).runs if run.folder.name in members[f"{tier}_data"]
-            ]
-            blocks += list(_data(groups, group(fewer)[0]))
+            blocks += list(_data(groups, _groups(f"{tier}_data", runs, members, said)))
     written = {"report.md": as_markdown(blocks), "report.html": html.page(TITLE, blocks, output)}
     for name, content in written.items():
         write_bytes(output / name, content.encode())
     return [*said, *(str(output / name) for name in written)]
+
+
+def _groups(sweep: str, runs: Path, members: Mapping[str, Set[str]], said: list[str]) -> list[Group]:
+    """The runs of a sweep that are done and of its present version; what is to be said of them is added to `said`."""
+    try:
+        found = ledger.gather([runs / sweep])
+    except UserError as error:
+        said.append(f"{sweep}: {error}")
+        return []
+    groups, notes = group([run for run in found.runs if run.folder.name in members[sweep]])
+    said += [*found.notes, *notes, *([] if groups else [f"{sweep}: no run of the present sweep is done"])]
+    return groups
 
 
 def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Iterator[Block]:
@@ -115,6 +122,9 @@ def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Itera
     yield Paragraph(document.opening(groups))
     if several := document.differences(groups):
         yield Bullets(several)
+    rates = json.loads((HERE / "learning_rates.json").read_text()).get(tier)
+    if not rates:
+        yield Paragraph("*No learning rates have been tried in this tier: all arms have the same.*")
     yield from _central(tier, groups, runs, output)
     for part in document.PARTS:
         yield from (block for block in part(section) if not isinstance(block, Heading))

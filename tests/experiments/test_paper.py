@@ -123,6 +123,15 @@ def test_with_seeds_the_interval_is_welch_s(paper):
     assert words == "over seeds"
 
 
+def test_with_seeds_on_one_side_the_other_is_taken_to_differ_as_much(paper):
+    a, b = np.array([2.0, 2.1, 2.3]), 2.6
+    for sign, sides in ((1, (a, [b])), (-1, ([b], a))):
+        gap, half_width, words = paper.difference(*([Figure(x, 1e-3) for x in side] for side in sides), None)
+        assert gap == pytest.approx(sign * (b - a.mean()))
+        assert half_width == pytest.approx(stats.t.ppf(0.975, 2) * a.std(ddof=1) * np.sqrt(1 + 1 / 3))
+        assert words == "over seeds"
+
+
 def test_published_figures_are_compared_where_they_can_be(paper):
     entry = {"tolerance": 0.05}
 
@@ -142,6 +151,8 @@ def test_published_figures_are_compared_where_they_can_be(paper):
 def test_runs_come_before_what_is_kept_and_seeds_are_gathered(paper, tmp_path, fabricate, capsys):
     for seed, name in enumerate(("digits_ddpm", "digits_ddpm_seed1", "digits_ddpm_seed2")):
         fabricate(tmp_path / name, seed=seed, bits=2.0 + seed / 10)
+    fabricate(tmp_path / "digits_ddpm_seed1_backup", seed=3, bits=9.0)
+    fabricate(tmp_path / "digits_ddpm_seed9", seed=0, bits=9.0)  # a seed counts once
     (tmp_path / "digits_vdm").mkdir()
     (tmp_path / "digits_vdm" / "result.json").write_text("{")
     members = paper.load("ddpm_2020", "digits")[1]["members"]
@@ -158,14 +169,14 @@ def test_what_is_missing_is_trained_by_the_command_and_failures_are_told(paper, 
     fabricate(tmp_path / "digits_vdm")
     lines = []
 
-    def run(line, **_):
+    def run(line):
         lines.append(line)
         folder = Path(line[-1].removeprefix("--workdir="))
         if "x0" not in folder.name:
             fabricate(folder)
-        return type("Done", (), {"returncode": int("x0" in folder.name)})()
+        return int("x0" in folder.name)
 
-    monkeypatch.setattr(paper.families.subprocess, "run", run)
+    monkeypatch.setattr(paper.families.command, "to_its_end", run)
     with pytest.raises(UserError, match=r"^ddpm_x0, ddpm_x0_seed1 failed"):
         paper.main(["ddpm_2020", f"--runs={tmp_path}", "--train", "--seeds=2"])
     assert lines[0] == [

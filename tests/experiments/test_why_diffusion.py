@@ -108,14 +108,19 @@ def test_wrong_names(argument, words):
 
 
 def test_the_trial_with_the_least_loss_is_chosen(tmp_path):
-    for name, rate, loss in (("raster at 1", 0.1, 2.0), ("raster at 2", 0.2, 1.5), ("raster at 3", 0.3, 0.5)):
-        folder = tmp_path / "known_rates" / name
+    """Of trials that ended, and of the present study: an earlier version may have trained longer."""
+    members = expansion.members(f"{run.STUDY}:known_rates", tmp_path / "known_rates")
+    trials = [member for member in members if member.config.name.startswith("raster at ")]
+    rates = [member.config.optimizer.learning_rate for member in trials]
+    assert rates == list(study.TIERS["known"].trials)
+    folders = [*(member.folder for member in trials), tmp_path / "known_rates" / "raster-at-7_seed0-0123abcd"]
+    for folder, loss, ended in zip(folders, (2.0, 1.5, 0.5, 0.1), (True, True, False, True), strict=True):
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"name": name, "optimizer": {"learning_rate": rate}}))
+        (folder / "config.json").write_text(json.dumps({"name": "raster at 7", "optimizer": {"learning_rate": 7.0}}))
         rows = [{"step": 1, "validation_loss": 0.1}, {"step": 2, "loss": 0.0}, {"step": 2, "validation_loss": loss}]
         (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        (folder / "result.json").write_text(json.dumps({"finished": name != "raster at 3"}))
-    assert run.choose_rates("known", tmp_path) == {"raster": 0.2}
+        (folder / "result.json").write_text(json.dumps({"finished": ended}))
+    assert run.choose_rates("known", tmp_path) == {"raster": rates[1]}
 
 
 P = np.random.default_rng(0).dirichlet(np.full(16, 0.5)).reshape(2, 2, 2, 2)
@@ -156,6 +161,24 @@ def test_perfect_predictions_at_independent_times(monkeypatch):
     assert np.all(np.abs(laws.mean(axis=0) - exact) < 4.5 * error + 1e-9)
 
 
+@pytest.mark.parametrize("arm", perfect.NOISE)
+def test_perfect_predictions_from_noise(arm, monkeypatch):
+    """In many steps the samples are true draws, in two they are not."""
+    law = np.full((2, 2, 2, 2), 0.2 / 14)
+    law[0, 0, 0, 0] = law[1, 1, 1, 1] = 0.4
+    monkeypatch.setitem(known.LAWS, "tiny", (lambda: law, (2, 2, 1)))
+    monkeypatch.setattr(perfect, "SAMPLES", 2**14)
+
+    def distance(samples):
+        counts = np.bincount(samples.reshape(-1, 4) @ [8, 4, 2, 1], minlength=16)
+        return np.abs(counts / len(samples) - law.ravel()).sum() / 2
+
+    true = np.random.default_rng(0).choice(16, 2**14, p=law.ravel())
+    floor = distance((true[:, None] >> np.array([3, 2, 1, 0])) & 1)
+    many, few = (distance(perfect.noise_samples("tiny", arm, steps)) for steps in (100, 2))
+    assert many < floor + 0.02 < few
+
+
 def test_the_report_of_fabricated_runs(fabricate, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "story", load("story"))
     runs = tmp_path / "runs"
@@ -168,6 +191,9 @@ def test_the_report_of_fabricated_runs(fabricate, tmp_path, monkeypatch, capsys)
     assert "known: no runs yet" in capsys.readouterr().out
     text = (runs / "report" / "report.md").read_text()
     assert "central_digits.png" in text and "| masked" in text and text.count("\n| raster") == 1
+    (runs / "mnist").mkdir()  # its first runs are training: the others' report is written none the less
+    run.main([f"--runs={runs}", "--tiers=mnist,digits", "--report"])
+    assert "mnist holds no run" in capsys.readouterr().out
     with pytest.raises(UserError, match="there is no run of known in"):
         run.main([f"--runs={runs}", "--tiers=known", "--report"])
     with pytest.raises(UserError, match="--tiers: name some of known"):

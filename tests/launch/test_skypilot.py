@@ -13,7 +13,7 @@ ONE = f"--config={ROOT}/configs/cifar10/ddpm.py"
 TPU = (SWEEP, "--workdir=study", "--accelerators=tpu-v5litepod-8", "--store=gs://bucket/runs", "--use_spot")
 GPU = (ONE, "--workdir=study", "--accelerators=H100:8", "--num_nodes=2", "--infra=gcp/us-central1", "--store=gs://b/x")
 
-SEVERAL = "several machines need a bucket in common for the runs, such as gs://b/runs"
+GOES = "what is on a rented machine goes with it; name a bucket, such as gs://b/runs"
 
 LOADER = """
 import json, sys, sky
@@ -38,7 +38,7 @@ def test_the_files_are_written_and_given_to_sky(launch, tmp_path):
     sky.chmod(0o755)
     done = launch("skypilot", *TPU, PATH=f"{sky.parent}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stderr
-    written = sorted(Path("study/skypilot").iterdir())
+    written = sorted(Path("study/skypilot").glob("*.yaml"))
     calls = (tmp_path / "calls").read_text().splitlines()
     assert sorted(calls) == [f"{ROOT} jobs launch --yes --detach-run {path.absolute()}" for path in written]
     shown = launch("skypilot", *TPU, "--dry_run").stdout
@@ -46,6 +46,9 @@ def test_the_files_are_written_and_given_to_sky(launch, tmp_path):
     names = [yaml.safe_load(path.read_text())["name"] for path in written]
     assert [f"{name}.yaml" for name in names] == [path.name for path in written]
     assert len(names) == 6
+    again = launch("skypilot", *TPU, PATH=f"{sky.parent}:{os.environ['PATH']}")  # nothing is submitted twice
+    assert again.returncode == 0 and again.stdout.count("has been submitted; delete ") == 6
+    assert len((tmp_path / "calls").read_text().splitlines()) == 6
 
 
 @pytest.mark.parametrize(
@@ -53,10 +56,12 @@ def test_the_files_are_written_and_given_to_sky(launch, tmp_path):
     [
         (["--num_nodes=0"], "--num_nodes: 0 is less than 1"),
         (["--num_nodes=2"], "--num_nodes: 2 TPU nodes; a pod is one node, such as tpu-v5litepod-32"),
-        (["--accelerators=tpu-v4-16"], f"--store is missing: {SEVERAL}"),
-        (["--accelerators=H100:8", "--num_nodes=2"], f"--store is missing: {SEVERAL}"),
+        ([], f"--store is missing: {GOES}"),
         (["--store=bucket"], "--store: 'bucket' is not a URL, such as gs://my-bucket/runs"),
-        ([], "there is no program sky here; install SkyPilot apart from this project: uv tool install 'skypilot[gcp]'"),
+        (
+            ["--store=gs://b"],
+            "there is no program sky here; install SkyPilot apart from this project: uv tool install 'skypilot[gcp]'",
+        ),
     ],
 )
 def test_wrong_input(launch, refused, words, line):
@@ -65,7 +70,9 @@ def test_wrong_input(launch, refused, words, line):
 
 
 def test_a_config_outside_the_checkout_is_refused(launch, refused):
-    assert refused(launch("skypilot", "--config=two.py", "--dry_run")).startswith("--config: two.py is outside ")
+    assert refused(launch("skypilot", "--config=two.py", "--store=gs://b", "--dry_run")).startswith(
+        "--config: two.py is outside "
+    )
 
 
 @pytest.mark.launchers
