@@ -196,10 +196,12 @@ def _strip(
 
 def _history(section: Section) -> Iterator[Block]:
     groups = section.groups
-    panels = [
-        Panel(FLOPS, f"bits/dim, {kind}", lines.history_of_likelihood(groups, kind), log=(True, False))
-        for kind in KINDS
-    ]
+    panels = []
+    for kind in KINDS:
+        drawn = lines.history_of_likelihood(groups, kind)
+        values = [point.y.value for points in drawn.values() for point in points]
+        far_apart = bool(values) and min(values) > 0 and max(values) > 4 * min(values)
+        panels.append(Panel(FLOPS, f"bits/dim, {kind}", drawn, log=(True, far_apart)))
     panels += [
         Panel(FLOPS, words, lines.history(groups, metric), level(section.groups, metric))
         for metric, words in lines.PLOTTED.items()

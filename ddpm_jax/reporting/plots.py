@@ -157,5 +157,5 @@ def _logarithmic(axis: Any, ratio: float, most: float) -> None:
 
 
 def _plain(value: float) -> str:
-    """Such as 300 or 1e5."""
-    return f"{value:g}" if 1e-4 < value < 1e5 else f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
+    """Such as 300, 1e5 or 1.5e12."""
+    return f"{value:g}" if 1e-4 < value < 1e5 else f"{value:.2g}".replace("e+0", "e").replace("e+", "e")

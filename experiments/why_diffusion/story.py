@@ -82,6 +82,21 @@ TIERS = {
 }
 
 
+LIMITS = {
+    "known": """Images are new at every step and their law is known, so that nothing is overfitted (but where draws are
+few, in the last table) and all arms compare. But they have 12 pixels of two levels: what differs here
+may differ less, or more, in larger ones.""",
+    "digits": """What these figures cannot say: there are a thousand training images, seen some forty times by the
+transformers and 130 times by the U-Nets, so arms are ranked by how far the budget takes them *and* by
+how they resist overfitting, with one choice of dropout for all. Likelihoods are comparable within a
+kind. Distances are on features of a small classifier, over 447 images, and differ by several units from
+seed to seed. Where one network of any order is sampled in raster order, its line shows both what
+restoring neighbours together costs and how rarely such sets of visible pixels were trained on; the arms
+with a network of their own, four neighbours and four far apart, are free of the second.""",
+}
+"""What is to be known before a tier's figures are read."""
+
+
 def write(runs: Path, tiers: Sequence[str], output: Path, members: Mapping[str, Set[str]]) -> list[str]:
     """Write report.md, report.html and their pictures; gives back notes, and the files to look at.
 
@@ -122,6 +137,8 @@ def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Itera
     yield Paragraph(document.opening(groups))
     if several := document.differences(groups):
         yield Bullets(several)
+    if tier in LIMITS:
+        yield Paragraph(" ".join(LIMITS[tier].split()))
     rates = json.loads((HERE / "learning_rates.json").read_text()).get(tier)
     if not rates:
         yield Paragraph("*No learning rates have been tried in this tier: all arms have the same.*")
