@@ -6,6 +6,7 @@ Most of a test's time is compilation, and few tests compute much: XLA compiles h
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emit
 
 
 def pytest_configure(config):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` turns Ctrl-C off, for children as well
     if hasattr(config, "workerinput"):  # a worker process has its parent's environment
         return
     folder = Path(tempfile.mkdtemp(prefix="ddpm_jax_tests_"))
