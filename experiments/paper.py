@@ -8,7 +8,8 @@ An experiment is a folder with an experiment.json: tiers with their members (a c
 figures belong to which member and how near ours should come, and claims of the paper as pairs of our figures of which
 one is to be lower. A member's run is runs/TIER_MEMBER, those of further seeds runs/TIER_MEMBER_seed1 and so on; each is
 trained by the train command in a process of its own, and resumed where it was cut off. Where no run is there, figures
-kept in experiments/families/TIER.json are shown instead, and said to be.
+kept in experiments/families/TIER.json, and of members with overrides in the experiment's own TIER.json, are shown
+instead, and said to be.
 """
 
 import json
@@ -23,7 +24,7 @@ from families import table as families
 
 from ddpm_jax import command
 from ddpm_jax.errors import UserError, nearest
-from ddpm_jax.files import write_bytes
+from ddpm_jax.files import write_bytes, write_json
 from ddpm_jax.reporting import published
 from ddpm_jax.reporting.groups import estimate
 from ddpm_jax.reporting.ledger import Figure, kept
@@ -90,21 +91,43 @@ def jobs(tier: str, members: Mapping[str, Any], runs: Path, seeds: int) -> dict[
     return found
 
 
-def figures(tier: str, members: Mapping[str, Any], runs: Path) -> dict[str, Member]:
-    """Our figures of the members that have some: of all their seeds in the runs, else those that are kept."""
-    path = HERE / "families" / f"{tier}.json"
-    there = json.loads(path.read_text()) if path.is_file() else {}
+def kept_rows(folder: str, tier: str) -> dict[str, Any]:
+    """The figures in `experiments/FOLDER/TIER.json`, by member; none where there is no such file."""
+    path = HERE / folder / f"{tier}.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def figures(experiment: str, tier: str, members: Mapping[str, Any], runs: Path | None) -> dict[str, Member]:
+    """Our figures of the members that have some: of all their seeds in the runs, if given, else those that are kept."""
+    there, own = kept_rows("families", tier), kept_rows(experiment, tier)
     found = {}
     for name, member in members.items():
-        plain = f"{tier}_{name}"
-        more = [path for path in sorted(runs.glob(f"{plain}_seed*")) if path.name[len(plain) + 5 :].isdecimal()]
-        results = [result for folder in (runs / plain, *more) if (result := families.figures(folder)) is not None]
-        rows = {row["seed"]: row for row in map(kept, reversed(results))}  # a seed counts once
+        rows = rows_of(f"{tier}_{name}", runs) if runs else []
         if rows:
-            found[name] = Member([rows[seed] for seed in sorted(rows)], "runs")
+            found[name] = Member(rows, "runs")
+        elif name in own:
+            found[name] = Member(own[name], "kept")
         elif name in there and not member.get("overrides"):
             found[name] = Member([there[name]], "kept")
     return found
+
+
+def rows_of(name: str, runs: Path) -> list[dict[str, Any]]:
+    """The figures of a member's runs, `name` and `name_seed1` and so on; a seed counts once."""
+    more = [path for path in sorted(runs.glob(f"{name}_seed*")) if path.name[len(name) + 5 :].isdecimal()]
+    results = [result for folder in (runs / name, *more) if (result := families.figures(folder)) is not None]
+    rows = {row["seed"]: row for row in map(kept, reversed(results))}
+    return [rows[seed] for seed in sorted(rows)]
+
+
+def keep(experiment: str, tier: str, members: Mapping[str, Any], runs: Path) -> None:
+    """Keep the figures that the runs have of members with overrides, which no other experiment has."""
+    own = kept_rows(experiment, tier)
+    for name, one in figures(experiment, tier, members, runs).items():
+        if one.source == "runs" and members[name].get("overrides"):
+            own[name] = one.rows
+    if own:
+        write_json(HERE / experiment / f"{tier}.json", own)
 
 
 def ours(members: Mapping[str, Any], found: Mapping[str, Member]) -> Table:
@@ -213,9 +236,9 @@ def compared(row: Mapping[str, Any], entry: Mapping[str, Any], member: Member | 
     return mean, ("as near as it should be" if abs(gap) <= entry["tolerance"] else f"off by {gap:+.3f}")
 
 
-def report(name: str, tier: str, experiment: Mapping[str, Any], members: Mapping[str, Any], runs: Path) -> str:
+def report(name: str, tier: str, experiment: Mapping[str, Any], members: Mapping[str, Any], runs: Path | None) -> str:
     """All there is to say, as Markdown."""
-    found = figures(tier, members, runs)
+    found = figures(name, tier, members, runs)
     parts = [f"# {name}, {tier} tier", experiment["paper"], "## Our figures", markdown(ours(members, found))]
     if tier == "digits":
         parts += [
@@ -238,7 +261,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--runs", metavar="DIR", default="runs", help="where the runs are (runs)")
     parser.add_argument("--seeds", metavar="N", type=int, default=1, help="to train of each member (1)")
     parser.add_argument("--train", action="store_true", help="train and evaluate the members that are not, first")
-    parser.add_argument("--keep", action="store_true", help="write what is printed into the experiment's folder")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep figures, and the report of all that are kept, in its folder"
+    )
     options = command.parse(parser, arguments)
     if options.seeds < 1:
         raise UserError(f"--seeds: {options.seeds} is less than 1")
@@ -250,8 +275,11 @@ def main(arguments: Sequence[str]) -> None:
     words = report(options.experiment, options.tier, experiment, tier["members"], runs)
     print(words)
     if options.keep:
+        keep(options.experiment, options.tier, tier["members"], runs)
+        words = report(options.experiment, options.tier, experiment, tier["members"], None)
         write_bytes(HERE / options.experiment / f"{options.tier}.md", f"{words}\n".encode())
-    missing = [name for name in tier["members"] if name not in figures(options.tier, tier["members"], runs)]
+    found = figures(options.experiment, options.tier, tier["members"], runs)
+    missing = [name for name in tier["members"] if name not in found]
     if missing:
         print(f"\nnot run: {', '.join(missing)}; --train trains what is missing ({tier['needs']})")
     if failed:

@@ -148,7 +148,9 @@ def test_published_figures_are_compared_where_they_can_be(paper):
     assert told(row(3.75), metric="fid", kind=None) == "not comparable: other features"
 
 
-def test_runs_come_before_what_is_kept_and_seeds_are_gathered(paper, tmp_path, fabricate, capsys):
+def test_runs_come_before_what_is_kept_and_seeds_are_gathered(paper, tmp_path, fabricate, capsys, monkeypatch):
+    real = paper.kept_rows
+    monkeypatch.setattr(paper, "kept_rows", lambda folder, tier: real(folder, tier) if folder == "families" else {})
     for seed, name in enumerate(("digits_ddpm", "digits_ddpm_seed1", "digits_ddpm_seed2")):
         fabricate(tmp_path / name, seed=seed, bits=2.0 + seed / 10)
     fabricate(tmp_path / "digits_ddpm_seed1_backup", seed=3, bits=9.0)
@@ -156,13 +158,26 @@ def test_runs_come_before_what_is_kept_and_seeds_are_gathered(paper, tmp_path, f
     (tmp_path / "digits_vdm").mkdir()
     (tmp_path / "digits_vdm" / "result.json").write_text("{")
     members = paper.load("ddpm_2020", "digits")[1]["members"]
-    found = paper.figures("digits", members, tmp_path)
+    found = paper.figures("ddpm_2020", "digits", members, tmp_path)
     assert {name: one.source for name, one in found.items()} == {"ddpm": "runs", "vdm": "kept"}
     assert [row["seed"] for row in found["ddpm"].rows] == [0, 1, 2]
     paper.main(["ddpm_2020", f"--runs={tmp_path}"])
     said = capsys.readouterr().out
     assert "| 2.100 ± 0.248 | bound |" in " ".join(said.split())
     assert "not run: ddpm_bound, ddpm_x0" in said
+
+
+def test_what_no_other_experiment_has_is_kept(paper, tmp_path, fabricate, monkeypatch):
+    members = paper.load("ddpm_2020", "digits")[1]["members"]
+    monkeypatch.setattr(paper, "HERE", tmp_path)
+    for name, seed in (("digits_ddpm", 0), ("digits_ddpm_bound", 0), ("digits_ddpm_bound_seed1", 1)):
+        fabricate(tmp_path / "runs" / name, seed=seed, bits=2.0 + seed)
+    paper.keep("ddpm_2020", "digits", members, tmp_path / "runs")
+    kept = paper.figures("ddpm_2020", "digits", members, None)
+    assert {name: (one.source, len(one.rows)) for name, one in kept.items()} == {"ddpm_bound": ("kept", 2)}
+    paper.keep("ddpm_2020", "digits", members, tmp_path / "none")  # nothing new: what there is stays
+    assert paper.figures("ddpm_2020", "digits", members, None)["ddpm_bound"].rows == kept["ddpm_bound"].rows
+    assert [figure.value for figure in kept["ddpm_bound"].figures("likelihood")] == [2.0, 3.0]
 
 
 def test_what_is_missing_is_trained_by_the_command_and_failures_are_told(paper, tmp_path, fabricate, monkeypatch):
