@@ -30,26 +30,23 @@ def curve(
         "quality": result["quality"]["samples"],
     }
     orders = [order or config.sampler.order for order in config.evaluation.curve_orders]
-    wanted = dict.fromkeys([own, *((order, steps) for order in orders for steps in config.evaluation.curve)])
-
-    done: set[tuple[str, int]] = set()
-
-    def point(order: str, steps: int) -> dict[str, Any] | None:
+    points: dict[tuple[str, int], dict[str, Any]] = {}
+    for order, steps in [own, *((order, steps) for order in orders for steps in config.evaluation.curve)]:
         other = _in_order(experiment, order)
         taken = len(other.grid(steps)) - 1  # an order may have fewer groups than steps were asked for
-        if (order, taken) in done:
-            return None
-        done.add((order, taken))
+        if (order, taken) in points:
+            continue
+        measured = known
+        if (order, taken) != own:
+            title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
+            images, _, evaluations = sampler(other, plan, steps)(params, config.seed, count, progress=bar(title))
+            measured = {
+                "network_evaluations_per_sample": float(np.mean(evaluations)),
+                "quality": quality(other, images, dataset)["samples"],
+            }
         cost = {"steps": taken, "order": order, "flops_per_sample": flops_per_sample(other, steps)}
-        if (order, taken) == own:
-            return {**cost, **known}
-        title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
-        images, _, evaluations = sampler(other, plan, steps)(params, config.seed, count, progress=bar(title))
-        measured = quality(other, images, dataset)["samples"]
-        return {**cost, "network_evaluations_per_sample": float(np.mean(evaluations)), "quality": measured}
-
-    points = [point(order, steps) for order, steps in wanted]
-    return [one for one in points if one is not None]
+        points[order, taken] = {**cost, **measured}
+    return list(points.values())
 
 
 def _in_order(experiment: Experiment, order: str) -> Experiment:

@@ -204,7 +204,7 @@ class TestStandIns:
         assert sorted(starts()) == sorted(member.name for member in members())
 
     @pytest.mark.parametrize("parent", ["gone", "alive"])
-    def test_an_orphan_keeps_its_share_of_the_machine(self, stand_ins, parent):
+    def test_an_orphan_keeps_its_share_of_the_machine(self, stand_ins, parent, capsys):
         """The child of a sweep that was killed counts as one of the jobs; another user's process does not."""
         rates(1e-3, 2e-3)
         first, second = members()
@@ -224,6 +224,7 @@ class TestStandIns:
         assert starts() == [first.name, second.name]
         ends = [(member.folder / "result.json").stat().st_mtime for member in (first, second)]
         assert (ends[0] < ends[1]) == (parent == "gone")
+        assert ("".join(capsys.readouterr()).count("still has the cores") == 1) == (parent == "gone")
 
     def test_wrong_words(self):
         rates(1e-3)

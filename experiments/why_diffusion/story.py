@@ -139,7 +139,7 @@ def _tier(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> Itera
         yield Bullets(several)
     if tier in LIMITS:
         yield Paragraph(" ".join(LIMITS[tier].split()))
-    rates = json.loads((HERE / "learning_rates.json").read_text()).get(tier)
+    rates = _kept(HERE / "learning_rates.json").get(tier)
     if not rates:
         yield Paragraph("*No learning rates have been tried in this tier: all arms have the same.*")
     yield from _central(tier, groups, runs, output)
@@ -170,7 +170,7 @@ def _central(tier: str, groups: Sequence[Group], runs: Path, output: Path) -> It
 
 
 def _kept(path: Path) -> dict[str, Any]:
-    """The figures of `perfect.py`; empty where it has not run."""
+    """What is in a file that may not be there yet; empty then."""
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
