@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this". Any room may raise it; only the commands catch it."""
+"""The exceptions that mean "the user can mend this" and "start again". Any room may raise them; only commands catch."""
 
 import difflib
 from collections.abc import Iterable
@@ -18,6 +18,15 @@ class Busy(UserError):
     """Another process is at it: no mistake, but a reason to wait. The exit code is `EX_TEMPFAIL` of sysexits.h."""
 
     code = 75
+
+
+class Preempted(BaseException):  # as Ctrl-C: nothing that `except Exception` may swallow
+    """The machine is wanted back (SIGTERM, SIGUSR1), and all there is to keep is saved: start the same command again.
+
+    The exit code belongs to this alone, so that a launcher can tell it from a failure and queue the run again.
+    """
+
+    code = 85
 
 
 def fail(key: str, message: str) -> NoReturn:

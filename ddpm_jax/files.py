@@ -1,13 +1,24 @@
-"""Where files live and how they are written. Any room may import this one."""
+"""How files are written and read: whole or not at all, as plain JSON, with a checksum where a flipped bit would lie.
+
+Any room may import this one.
+"""
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+CHECKSUM = "checksum"
+"""The key of a record's checksum, its last."""
+
+
+class DamagedError(ValueError):
+    """A file is not as it was written."""
 
 
 def cache_folder() -> Path:
@@ -31,7 +42,7 @@ def obstacle(folder: Path) -> str | None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: into a neighbour first, then renamed over `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
         part.write_bytes(content)
         os.replace(part, path)
@@ -39,9 +50,69 @@ def write_bytes(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def plain(value: Any) -> Any:
+    """`value` as plain JSON has it: tuples are lists, NumPy's numbers are Python's, what is not finite is None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """`plain(value)` as JSON, which any reader takes: no NaN, no Infinity, all in ASCII."""
+    return json.dumps(plain(value), indent=indent, allow_nan=False)
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none, or is nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+    """Write `value` as indented plain JSON, whole or not at all."""
+    write_bytes(path, (to_json(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises OSError, or ValueError where it does not read."""
+    return from_json(path.read_bytes())
+
+
+def write_record(path: Path, values: Mapping[str, Any]) -> None:
+    """Write an object as `write_json` does, and its checksum as its last key."""
+    content = {key: value for key, value in values.items() if key != CHECKSUM}
+    write_json(path, {**content, CHECKSUM: _checksum(content)})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The object in a file that `write_record` wrote, or one that has no checksum, as older files have none.
+
+    Raises:
+        OSError: it cannot be read.
+        DamagedError: it is not as it was written: its checksum does not fit. It may have been changed by hand.
+        ValueError: it is no JSON object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError("it holds no object")
+    told = content.pop(CHECKSUM, None)
+    if told is not None and told != _checksum(content):
+        raise DamagedError("it is not as it was written (checksum)")
+    return content
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(to_json(content).encode()).hexdigest()[:16]
 
 
 def sha256(parts: Iterable[Any]) -> str:
