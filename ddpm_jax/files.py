@@ -21,13 +21,6 @@ class DamagedError(ValueError):
     """A file is not as it was written."""
 
 
-def cache_folder() -> Path:
-    """The folder for what can be made again: `$DDPM_JAX_CACHE`, else `ddpm_jax` in the user's cache folder."""
-    if chosen := os.environ.get("DDPM_JAX_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddpm_jax"
-
-
 def obstacle(folder: Path) -> str | None:
     """What stands in the way of writing into `folder`, or of making it where it is missing; None if nothing does."""
     try:

@@ -45,10 +45,10 @@ def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None)
     _choose_convolutions()
     import jax
 
-    from ddpm_jax.files import cache_folder
+    from ddpm_jax.cache import cache_folder
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled" / _host()))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := cache_folder()):
+        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled" / _host()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     if distributed:
         joining.join(facts or {})

@@ -8,17 +8,6 @@ import pytest
 from ddpm_jax import files
 
 
-def test_cache_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("DDPM_JAX_CACHE", "~/chosen")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert files.cache_folder() == tmp_path / "chosen"
-    monkeypatch.delenv("DDPM_JAX_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert files.cache_folder() == tmp_path / "xdg" / "ddpm_jax"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert files.cache_folder() == tmp_path / ".cache" / "ddpm_jax"
-
-
 def test_write_makes_folders_and_replaces(tmp_path):
     path = tmp_path / "a" / "b.json"
     files.write_json(path, {"x": 1})

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from ddpm_jax.cache import cache_folder
 from ddpm_jax.data.description import Description
 from ddpm_jax.data.stored import quiet
-from ddpm_jax.files import cache_folder
 
 NAME = "digits"
 VERSION = "1.0.0"
@@ -44,12 +44,15 @@ def prepare() -> Path:
     once, one's folder stays and the other's is dropped; an interrupted one leaves a temporary folder only.
     Raises ImportError where TFDS cannot be imported, OSError where the cache cannot be written.
     """
-    folder = cache_folder() / "tfds" / NAME / VERSION
+    root = cache_folder()
+    if root is None:
+        raise OSError("there is no cache folder")
+    folder = root / "tfds" / NAME / VERSION
     if _whole(folder):
         return folder
     builder_class = _builder_class()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".digits-", dir=cache_folder(), ignore_cleanup_errors=True) as part:
+    with tempfile.TemporaryDirectory(prefix=".digits-", dir=root, ignore_cleanup_errors=True) as part:
         silent = io.StringIO()
         with quiet(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
             builder = builder_class(data_dir=part, file_format="array_record")

@@ -1,21 +1,17 @@
 """Data sets by name: a description, and a source of images for each split."""
 
 import functools
-import io
-import logging
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from ddpm_jax import cache
 from ddpm_jax.data import binarised, digits, known, stored
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
-from ddpm_jax.files import write_bytes
 
 # A decoded copy of a split is kept up to this size; a larger one would fill the disk unasked.
 LARGEST_COPY = 2**30
@@ -29,13 +25,13 @@ class Source:
         description: of the images.
         length: how many there are.
         read: from an array of example numbers in [0, length) to (images [n, *shape], labels [n]).
-        copy: the file that keeps the decoded split, or None to keep none.
+        made_from: what the decoded split depends on, by which the cache keeps it; empty to keep none.
     """
 
     description: Description
     length: int
     read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = field(repr=False)
-    copy: Path | None = None
+    made_from: Sequence[str] = ()
 
     def __len__(self) -> int:
         return self.length
@@ -83,26 +79,20 @@ class Source:
         return images, labels
 
     def _load_copy(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The decoded copy, or None if there is none or it is damaged (a zip file checks its own checksums)."""
-        if self.copy is None or not self.copy.exists():
+        """The decoded copy, or None if there is none that fits."""
+        if not self.made_from or (content := cache.load("images", self._key)) is None:
             return None
-        try:
-            with np.load(self.copy, allow_pickle=False) as kept:
-                images, labels = kept["images"], kept["labels"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
-        fits = images.shape == (self.length, *self.description.shape) and labels.shape == (self.length,)
-        return (images, labels) if fits and (images.dtype, labels.dtype) == (np.uint8, np.int32) else None
+        labels = np.frombuffer(content, "<i4", self.length).astype(np.int32)
+        images = np.frombuffer(content, np.uint8, offset=4 * self.length)
+        return images.reshape(self.length, *self.description.shape), labels
 
     def _save_copy(self, images: np.ndarray, labels: np.ndarray) -> None:
-        if self.copy is None or images.nbytes > LARGEST_COPY:
-            return
-        content = io.BytesIO()
-        np.savez(content, images=images, labels=labels)
-        try:
-            write_bytes(self.copy, content.getvalue())
-        except OSError as error:
-            logging.getLogger(__name__).warning("no decoded copy is kept: %s", error)
+        if self.made_from and images.nbytes <= LARGEST_COPY:
+            cache.save("images", self._key, labels.astype("<i4").tobytes() + images.tobytes())
+
+    @property
+    def _key(self) -> list[str]:
+        return [*self.made_from, repr((self.length, self.description.shape))]
 
 
 @dataclass(frozen=True)
@@ -153,8 +143,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
     sources = {}
     for split, (words, size) in facts.splits.items():
         read = stored.reader(name, folder, words, size, facts.description)
-        copy = stored.cached(name, folder, f"images of {words}", ".npz")
-        sources[split] = Source(facts.description, size, read, copy)
+        made_from = stored.made_from(name, folder, f"images of {words}")
+        sources[split] = Source(facts.description, size, read, made_from)
     return Dataset(facts.description, sources)
 
 
@@ -170,8 +160,8 @@ def _binarised(grey: Dataset) -> Dataset:
     description = binarised.describe(grey.description)
     sources = {}
     for split, source in grey.sources.items():
-        copy = source.copy and source.copy.with_name(f"{binarised.PREFIX}{binarised.DRAW}-{source.copy.name}")
-        sources[split] = Source(description, len(source), functools.partial(_drawn, source.read), copy)
+        made_from = source.made_from and [f"{binarised.PREFIX}{binarised.DRAW}", *source.made_from]
+        sources[split] = Source(description, len(source), functools.partial(_drawn, source.read), made_from)
     return Dataset(description, sources)
 
 

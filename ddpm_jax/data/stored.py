@@ -6,7 +6,6 @@ even imported, which takes a second or more.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -18,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from ddpm_jax import cache
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
-from ddpm_jax.files import cache_folder, write_json
 
 # What the cache holds depends on this module's code too: raise it when what is kept changes.
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 KNOWN_LEVELS = {"binarized_mnist": 2}
 """Of sets whose metadata do not say so: the static set of Larochelle and Murray 2011, as TFDS has it."""
 _LOCK = threading.RLock()
@@ -105,12 +104,11 @@ def _not_prepared(name: str, root: Path, there: list[str]) -> str:
     return f"unknown data set {name!r} in {root} ({listed}): {hint if len(hint) < 100 else 'correct its name'}"
 
 
-def cached(name: str, folder: Path, what: str, suffix: str) -> Path:
-    """The cache's file on `what` of a data set, as its files are now (place, names, sizes, times of change)."""
+def made_from(name: str, folder: Path, what: str) -> list[str]:
+    """What `what` of a data set depends on: its files as they are now (place, names, sizes, times of change)."""
     files = sorted(file for file in folder.iterdir() if file.is_file())
     states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    digest = hashlib.sha256(repr((CACHE_FORMAT, str(folder.resolve()), states, what)).encode()).hexdigest()
-    return cache_folder() / "decoded" / f"{re.sub('[^A-Za-z0-9_.-]', '-', name)}-{digest[:20]}{suffix}"
+    return [repr((CACHE_FORMAT, name, str(folder.resolve()), states, what))]
 
 
 def facts(name: str, folder: Path, splits: Mapping[str, str] | None) -> Facts:
@@ -120,13 +118,11 @@ def facts(name: str, folder: Path, splits: Mapping[str, str] | None) -> Facts:
     validation and test: a set without a validation split of its own gives the last tenth of train, at most 5,000.
     """
     wanted = repr(None if splits is None else sorted(splits.items()))
-    kept = cached(name, folder, f"facts of {wanted}", ".json")
-    try:
-        known = json.loads(kept.read_text())
+    key = made_from(name, folder, wanted)
+    if (kept := cache.load("facts", key)) is not None:
+        known = json.loads(kept)
         description = Description(**{**known["description"], "shape": tuple(known["description"]["shape"])})
-        return Facts(description, {split: (words, int(size)) for split, (words, size) in known["splits"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # not known yet, or damaged
+        return Facts(description, {split: (words, size) for split, (words, size) in known["splits"].items()})
     with _opened(name, folder) as builder:
         features, image, label = _features(name, builder)
         metadata = builder.info.metadata or {}
@@ -141,8 +137,7 @@ def facts(name: str, folder: Path, splits: Mapping[str, str] | None) -> Facts:
         except ValueError as error:
             raise UserError(f"data set {name!r} cannot be used: {error}") from None
         result = Facts(description, _sizes(name, builder, splits))
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-        write_json(kept, asdict(result))
+    cache.save("facts", key, json.dumps(asdict(result)).encode())
     return result
 
 

@@ -5,18 +5,14 @@ figures are in one unit with a bound by a discrete decoder. Their settings are c
 split of scikit-learn's digits.
 """
 
-import contextlib
 import dataclasses
 import json
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ddpm_jax.files import cache_folder, sha256, write_json
+from ddpm_jax import cache
 from ddpm_jax.likelihood.figures import Likelihood, bits_per_dimension
 
 SMOOTHING = 0.5  # added to every count (Krichevsky and Trofimov 1981)
@@ -88,21 +84,26 @@ def floor_lines(
     test: UInt8[np.ndarray, "m *site"],
     levels: int,
     progress: bool = True,
-    cache: Path | None = None,
 ) -> dict[str, Likelihood]:
     """Each line by name: `independent_pixels`, and `raster_logistic_regression` up to 128 values of up to 32 levels.
 
-    Deterministic, so read from JSON under `cache` (default: `floors` in the cache folder) where the same data and
-    recipe were measured before.
+    Deterministic, so read from the cache where the same data and recipe were measured before. With one test image a
+    standard error is NaN.
+
+    Raises:
+        ValueError: there is no image to fit to or to measure, or a value is not below `levels`.
     """
-    path = (cache or cache_folder() / "floors") / f"{sha256([RECIPE, levels, train, test])[:32]}.json"
-    if (stored := _read(path)) is not None:
-        return stored
+    for split, images in (("training", train), ("test", test)):
+        if not len(images):
+            raise ValueError(f"there are no {split} images")
+    made_from = [RECIPE, levels, train, test]
+    if (kept := cache.load("floors", made_from)) is not None:
+        return {name: Likelihood(**line) for name, line in json.loads(kept).items()}
     lines = {"independent_pixels": independent_pixels(train, test, levels)}
     if test[0].size <= MOST_DIMENSIONS and levels <= MOST_LEVELS:
         lines["raster_logistic_regression"] = raster_logistic_regression(train, test, levels, progress)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-        write_json(path, {name: dataclasses.asdict(line) for name, line in lines.items()})
+    content = {name: dataclasses.asdict(line) for name, line in lines.items()}
+    cache.save("floors", made_from, json.dumps(content).encode())  # NaN too, which a figure may be
     return lines
 
 
@@ -139,12 +140,3 @@ def _regression(
     chances = np.zeros((len(given), levels))
     chances[:, model.classes_] = model.predict_proba(given)
     return chances
-
-
-def _read(path: Path) -> dict[str, Likelihood] | None:
-    """The lines in a file, or None if it is absent or damaged."""
-    try:
-        content: Mapping[str, Any] = json.loads(path.read_text())
-        return {name: Likelihood(**line) for name, line in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None

@@ -5,22 +5,21 @@ it; `load_features` makes the ones at hand: a small classifier trained on the da
 recipe, or a random network where there are no labels. Only Inception features would make the distance an "FID".
 """
 
-import contextlib
 import dataclasses
-import logging
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import safetensors.numpy as safetensors
 from jaxtyping import Array, Float, Integer, Key, PyTree, UInt8
 
+from ddpm_jax import cache
 from ddpm_jax.errors import UserError
-from ddpm_jax.files import cache_folder, sha256, write_bytes
+from ddpm_jax.files import sha256
 from ddpm_jax.models import classifier
 
 BLOCK = 500  # images at a time, the last block padded: one compilation, bounded memory
@@ -33,7 +32,7 @@ class Features:
     name: str
     hash: str  # 16 hexadecimal digits of the sha256 of the weights
     dimension: int
-    accuracy: float | None  # on held-out images; None without labels
+    accuracy: float | None  # on held-out images with labels; None where there are none
     extract: Callable[[UInt8[np.ndarray, "n *site"]], Float[np.ndarray, "n features"]]  # float64
     predict: Callable[[UInt8[np.ndarray, "n *site"]], Float[np.ndarray, "n classes"]] | None  # class probabilities
 
@@ -65,41 +64,50 @@ def load_features(
     held_out_labels: Integer[np.ndarray, " m"] | None = None,
     *,
     recipe: Recipe | None = None,
-    cache: Path | None = None,
     progress: bool = True,
 ) -> Features:
     """The features of a data set, from its training split: trained once, then read from the cache.
 
     `images` hold integers 0..levels-1 and are scaled to [-1, 1]. With labels: "trained-cnn", the last hidden layer of
-    a classifier trained by `recipe`; its accuracy is measured on the held-out images. With `classes` = 0:
+    a classifier trained by `recipe`; its accuracy is measured on the held-out images. Images whose label is unknown
+    (`classes`, or anything that is no class) have no part in either. Without any label, or with `classes` = 0:
     "random-cnn", the same layer of an untrained network, which is weaker (it sees texture and layout, no meaning).
 
-    The weights lie under `cache` (default: `features` in the cache folder), keyed by the recipe and the data; a
-    damaged file is made again. Another machine or device rounds differently and so trains weights of another hash: to
-    compare figures between machines, copy the file.
+    The weights lie in the cache, by the recipe and the data. Another machine or device rounds differently and so trains
+    weights of another hash: to compare figures between machines, copy the cache's folder `features`.
     """
     recipe = recipe or Recipe()
     shape = images.shape[1:]
     if min(shape[:-1]) < 8:
         raise UserError(f"features need images of at least 8 pixels a side, these are {shape}: evaluate larger images")
-    if not classes:
+    if classes and labels is None:
+        raise ValueError(f"{classes} classes but no labels")
+    images, labels = _known(images, labels, classes)
+    if not len(labels):
         weights = _host(classifier.init(jax.random.key(recipe.seed), shape, 1, recipe.dimension))
         return _features("random-cnn", weights, levels, 0, None, recipe)
-    if labels is None:
-        raise ValueError(f"{classes} classes but no labels")
-    key = sha256([repr(recipe), shape, levels, classes, images, labels.astype(np.int64)])[:32]
-    path = (cache or cache_folder() / "features") / f"trained-cnn-{key}.safetensors"
-    template = jax.eval_shape(lambda: classifier.init(jax.random.key(0), shape, classes, recipe.dimension))
-    weights = _read(path, {name: leaf.shape for name, leaf in _flat(template).items()})
-    if weights is None:
+    made_from = [repr(recipe), shape, levels, classes, images, labels.astype(np.int64)]
+    kept = cache.load("features", made_from)
+    if kept is None:
         weights = _host(_train(images, labels, levels, classes, recipe, progress))
-        _write(path, weights)
+        cache.save("features", made_from, safetensors.save(weights))
+    else:
+        weights = safetensors.load(kept)
     features = _features("trained-cnn", weights, levels, classes, None, recipe)
-    if held_out_images is None or held_out_labels is None:
+    held_out_images, held_out_labels = _known(held_out_images, held_out_labels, classes)
+    if not len(held_out_labels):
         return features
     assert features.predict is not None
     accuracy = float(np.mean(features.predict(held_out_images).argmax(1) == held_out_labels))
     return dataclasses.replace(features, accuracy=accuracy)
+
+
+def _known(images, labels, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The images whose class is known, and their labels."""
+    if images is None or labels is None:
+        return np.empty(0), np.empty(0)
+    known = (labels >= 0) & (labels < classes)
+    return (images, labels) if known.all() else (images[known], labels[known])
 
 
 def _features(name, weights, levels, classes, accuracy, recipe) -> Features:
@@ -108,7 +116,7 @@ def _features(name, weights, levels, classes, accuracy, recipe) -> Features:
 
     def run(images: np.ndarray, output: int) -> np.ndarray:
         blocks = []
-        for start in range(0, len(images), BLOCK):
+        for start in range(0, max(len(images), 1), BLOCK):  # of no images, the features are of the right shape
             block = images[start : start + BLOCK]
             padded = np.pad(block, [(0, BLOCK - len(block))] + [(0, 0)] * (block.ndim - 1))
             blocks.append(np.asarray(forward(params, _scaled(padded, levels))[output], np.float64)[: len(block)])
@@ -193,28 +201,3 @@ def _nested(weights: dict[str, np.ndarray]) -> PyTree:
 
 def _hash(weights: dict[str, np.ndarray]) -> str:
     return sha256([part for name in sorted(weights) for part in (name, weights[name])])
-
-
-def _write(path: Path, weights: dict[str, np.ndarray]) -> None:
-    from safetensors.numpy import save
-
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-        write_bytes(path, save(weights, metadata={"hash": _hash(weights)}))
-
-
-def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray] | None:
-    """The weights in a file, or None if it is absent, damaged, or holds other shapes."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            whole = (file.metadata() or {}).get("hash") == _hash(weights)
-    except (SafetensorError, OSError, ValueError):
-        whole, weights = False, {}
-    if whole and {name: leaf.shape for name, leaf in weights.items()} == shapes:
-        return weights
-    logging.getLogger(__name__).warning("%s is damaged: training the features again", path)
-    return None

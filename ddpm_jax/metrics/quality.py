@@ -5,17 +5,14 @@ stand beside those of a model: that is what perfect samples would score, for a F
 never zero.
 """
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from ddpm_jax.files import cache_folder, sha256, write_json
+from ddpm_jax import cache
 from ddpm_jax.metrics.copies import find_copies
 from ddpm_jax.metrics.features import Features
 from ddpm_jax.metrics.frechet import frechet_distance
@@ -125,23 +122,20 @@ def reference_lines(
     seed: int = 0,
     neighbours: int = 3,
     draws: int = 5,
-    cache: Path | None = None,
     progress: bool = True,
 ) -> ReferenceLines:
     """`quality` of "train" (seeded subsets of the training images) and of each reference, at the same count and seed.
 
-    Deterministic, so read from JSON under `cache` (default: `reference_lines` in the cache folder) where the same data,
-    features and settings were measured before. `draws` subsets or samples a line show how far a Frechet distance moves
-    by chance; the test images are the same in all.
+    Deterministic, so read from the cache where the same data, features and settings were measured before. `draws`
+    subsets or samples a line show how far a Frechet distance moves by chance; the test images are the same in all.
     """
     from tqdm import tqdm
 
     count = min(len(train), len(test), len(test) if count is None else count)
-    settings = [VERSION, levels, count, seed, neighbours, draws, features.name, features.hash]
-    key = sha256([*settings, train, test])[:32]
-    path = (cache or cache_folder() / "reference_lines") / f"{key}.json"
-    if (known := _read(path)) is not None:
-        return known
+    made_from = [VERSION, levels, count, seed, neighbours, draws, features.name, features.hash, train, test]
+    if (kept := cache.load("reference_lines", made_from)) is not None:
+        content = json.loads(kept)
+        return ReferenceLines(**content | {"lines": {name: Quality(**line) for name, line in content["lines"].items()}})
     theirs = features.extract(subset(test, count, seed))
     sets = reference_samples(train, levels, count * draws, seed)
     lines = {}
@@ -156,16 +150,5 @@ def reference_lines(
         lines[name] = dataclasses.replace(first, frechet=float(np.mean(distances)), frechet_deviation=deviation)
     copies = find_copies(subset(test, count, seed), train, levels)
     result = ReferenceLines(lines, copies.fraction, copies.median_distance, draws)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-        write_json(path, result.to_dict())
+    cache.save("reference_lines", made_from, json.dumps(result.to_dict()).encode())
     return result
-
-
-def _read(path: Path) -> ReferenceLines | None:
-    """The lines in a file, or None if it is absent or damaged."""
-    try:
-        content: Mapping[str, Any] = json.loads(path.read_text())
-        lines = {name: Quality(**figures) for name, figures in content["lines"].items()}
-        return ReferenceLines(**{**content, "lines": lines})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None

@@ -105,7 +105,7 @@ def test_the_decoded_copies_of_grey_and_binary_images_lie_apart(prepared, cache)
         grey = load("grey", prepared).split("test").arrays()[0]
         binary = load("binarised_grey", prepared).split("test").arrays()[0]
         np.testing.assert_array_equal(binary, binarised.draw(grey))
-        assert len(list((cache / "decoded").glob("*.npz"))) == 2
+        assert len(list((cache / "images").iterdir())) == 2
 
 
 def test_errors(prepared, tiny):

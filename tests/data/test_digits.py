@@ -74,7 +74,7 @@ def test_two_processes_may_prepare_at_once(cache):
     sums = [process.communicate(timeout=120)[0].strip() for process in started]
     assert [process.returncode for process in started] == [0, 0]
     assert sums == [str(int(load_digits().images[:1000].sum()))] * 2
-    assert sorted(path.name for path in cache.iterdir()) == ["decoded", "tfds"]  # no temporary folder is left
+    assert sorted(path.name for path in cache.iterdir()) == ["facts", "images", "tfds"]  # no temporary folder is left
 
 
 @pytest.mark.parametrize("lost", ["digits-test.array_record-00000-of-00001", "dataset_info.json", "metadata.json"])

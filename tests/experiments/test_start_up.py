@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax.files import cache_folder
+from ddpm_jax.cache import cache_folder
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -44,7 +44,7 @@ def report(script, tmp_path_factory):
 
     for split in ("train", "validation"):
         data.load("digits").split(split).arrays()
-    for kept in ("tfds", "decoded"):
+    for kept in ("tfds", "facts", "images"):
         (folder / "cache" / kept).symlink_to((cache_folder() / kept).absolute())
     processes = script.Processes(folder, [f"--config={script.CONFIG}", *OVERRIDES])
     return processes.first_step(cold=True)

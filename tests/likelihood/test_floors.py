@@ -14,6 +14,13 @@ from ddpm_jax.likelihood.floors import floor_lines, independent_pixels, raster_l
 LINES = [independent_pixels, raster_logistic_regression]
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of the test's own."""
+    monkeypatch.setenv("DDPM_JAX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture(scope="module")
 def digits():
     images = load_digits().images.astype(np.uint8)[..., None]
@@ -75,8 +82,8 @@ def test_values_above_the_levels_are_an_error(line):
         line(np.zeros((4, 2), np.uint8), np.full((2, 2), 3, np.uint8), 3)
 
 
-def test_lines_of_the_digits(digits, tmp_path):
-    lines = floor_lines(*digits, 17, progress=False, cache=tmp_path)
+def test_lines_of_the_digits(digits):
+    lines = floor_lines(*digits, 17, progress=False)
     assert list(lines) == ["independent_pixels", "raster_logistic_regression"]
     assert lines["independent_pixels"].value == pytest.approx(2.397, abs=0.005)
     assert lines["raster_logistic_regression"].value == pytest.approx(2.024, abs=0.02)
@@ -84,28 +91,37 @@ def test_lines_of_the_digits(digits, tmp_path):
     assert {(line.images, line.dimensions) for line in lines.values()} == {(447, 64)}
 
 
-def test_lines_come_from_the_cache_for_the_same_data_only(tmp_path):
+def test_lines_come_from_the_cache_for_the_same_data_only(cache):
     rng = np.random.default_rng(4)
     train, test = (rng.integers(3, size=(size, 2, 2)).astype(np.uint8) for size in (30, 10))
-    lines = floor_lines(train, test, 3, progress=False, cache=tmp_path)
-    (path,) = tmp_path.iterdir()
-    stamp = path.stat().st_mtime_ns
-    assert floor_lines(train, test, 3, progress=False, cache=tmp_path) == lines
+    lines = floor_lines(train, test, 3, progress=False)
+    (path,) = (cache / "floors").iterdir()
+    stamp, content = path.stat().st_mtime_ns, path.read_bytes()
+    assert floor_lines(train, test, 3, progress=False) == lines
     assert path.stat().st_mtime_ns == stamp
-    path.write_text("{")  # damaged: measured again
-    assert floor_lines(train, test, 3, progress=False, cache=tmp_path) == lines
-    assert floor_lines(train, test[:5], 3, progress=False, cache=tmp_path) != lines
-    assert len(list(tmp_path.iterdir())) == 2
+    path.write_bytes(content.replace(b"0.", b"1."))  # other figures: measured again
+    assert floor_lines(train, test, 3, progress=False) == lines
+    assert path.read_bytes() == content
+    assert floor_lines(train, test[:5], 3, progress=False) != lines
+    assert len(list((cache / "floors").iterdir())) == 2
+
+
+def test_one_image_is_enough_and_none_is_said(cache):
+    images = np.random.default_rng(6).integers(3, size=(4, 2, 2)).astype(np.uint8)
+    for train, test in ((images[:1], images), (images, images[:1]), (images[:1], images[:1])):
+        lines = floor_lines(train, test, 3, progress=False)
+        assert all(0 < line.value < 10 for line in lines.values())
+        again = floor_lines(train, test, 3, progress=False)
+        np.testing.assert_equal(
+            {name: vars(line) for name, line in again.items()}, {n: vars(x) for n, x in lines.items()}
+        )
+    with pytest.raises(ValueError, match="no training images"):
+        floor_lines(images[:0], images, 3, progress=False)
+    with pytest.raises(ValueError, match="no test images"):
+        floor_lines(images, images[:0], 3, progress=False)
 
 
 @pytest.mark.parametrize(("shape", "levels"), [((129,), 4), ((4,), 33)])
-def test_the_regression_is_offered_for_small_images_of_few_levels(shape, levels, tmp_path):
+def test_the_regression_is_offered_for_small_images_of_few_levels(shape, levels):
     images = np.random.default_rng(5).integers(4, size=(6, *shape)).astype(np.uint8)
-    assert list(floor_lines(images, images, levels, progress=False, cache=tmp_path)) == ["independent_pixels"]
-
-
-def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    images = np.random.default_rng(5).integers(3, size=(6, 4)).astype(np.uint8)
-    there = floor_lines(images, images, 3, progress=False, cache=tmp_path / "cache")
-    assert floor_lines(images, images, 3, progress=False, cache=tmp_path / "file" / "under") == there
+    assert list(floor_lines(images, images, levels, progress=False)) == ["independent_pixels"]

@@ -15,6 +15,12 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def digit_features(digits, tmp_path_factory):
-    cache = tmp_path_factory.mktemp("features")
-    return load_features(*digits["train"], 17, 10, *digits["test"], cache=cache, progress=False)
+def digit_features(digits):
+    return load_features(*digits["train"], 17, 10, *digits["test"], progress=False)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of the test's own."""
+    monkeypatch.setenv("DDPM_JAX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

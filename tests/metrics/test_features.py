@@ -1,5 +1,4 @@
 import dataclasses
-import logging
 
 import jax
 import numpy as np
@@ -13,10 +12,10 @@ from ddpm_jax.models import classifier
 SHORT = Recipe(least_steps=10, epochs=0.0, batch=32)
 
 
-def short_features(digits, cache, **changes):
+def short_features(digits, **changes):
     images, labels = digits["train"]
     recipe = dataclasses.replace(SHORT, **changes)
-    return load_features(images[:100], labels[:100], 17, 10, recipe=recipe, cache=cache, progress=False)
+    return load_features(images[:100], labels[:100], 17, 10, recipe=recipe, progress=False)
 
 
 def test_digits_are_recognised(digits, digit_features):
@@ -36,22 +35,24 @@ def test_features_are_a_function_of_the_image_alone(digits, digit_features):
     np.testing.assert_array_equal(digit_features.extract(images[1200:1203]), features[1200:1203])
 
 
-def test_cached_weights_are_read_and_belong_to_recipe_and_data(digits, tmp_path, monkeypatch):
-    first = short_features(digits, tmp_path)
+def test_cached_weights_are_read_and_belong_to_recipe_and_data(digits, cache, tmp_path, monkeypatch):
+    first = short_features(digits)
     assert len(first.hash) == 16
-    other = short_features(digits, tmp_path, seed=1)
+    other = short_features(digits, seed=1)
     images, labels = digits["train"]
-    fewer = load_features(images[:99], labels[:99], 17, 10, recipe=SHORT, cache=tmp_path, progress=False)
-    assert len({first.hash, other.hash, fewer.hash}) == len(list(tmp_path.iterdir())) == 3
-    assert short_features(digits, tmp_path / "elsewhere").hash == first.hash  # one machine, one recipe: same weights
+    fewer = load_features(images[:99], labels[:99], 17, 10, recipe=SHORT, progress=False)
+    assert len({first.hash, other.hash, fewer.hash}) == len(list((cache / "features").iterdir())) == 3
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("DDPM_JAX_CACHE", str(tmp_path / "elsewhere"))
+        assert short_features(digits).hash == first.hash  # one machine, one recipe: same weights
     monkeypatch.setattr(features_module, "_train", None)  # training again would fail
-    again = short_features(digits, tmp_path)
+    again = short_features(digits)
     assert again.hash == first.hash
     np.testing.assert_array_equal(again.extract(images[:5]), first.extract(images[:5]))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "other shapes"])
-def test_a_damaged_file_is_made_again(digits, tmp_path, caplog, monkeypatch, damage):
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "another's"])
+def test_a_damaged_file_is_made_again(digits, cache, monkeypatch, damage):
     trained = []
 
     def train(images, labels, levels, classes, recipe, progress):  # in an instant
@@ -59,31 +60,50 @@ def test_a_damaged_file_is_made_again(digits, tmp_path, caplog, monkeypatch, dam
         return classifier.init(jax.random.key(recipe.seed), images.shape[1:], classes, recipe.dimension)
 
     monkeypatch.setattr(features_module, "_train", train)
-    first = short_features(digits, tmp_path)
-    (path,) = tmp_path.iterdir()
+    first = short_features(digits)
+    (path,) = (cache / "features").iterdir()
     content = bytearray(path.read_bytes())
     content[-100] ^= 1
-    if damage == "other shapes":
-        short_features(digits, tmp_path / "other", dimension=32)
-        (other,) = (tmp_path / "other").iterdir()
+    if damage == "another's":
+        short_features(digits, seed=1)
+        (other,) = {*(cache / "features").iterdir()} - {path}
         content = other.read_bytes()
     damaged = {"truncated": content[: len(content) // 2], "empty": b"", "text": b"no weights here"}
     path.write_bytes(damaged.get(damage, content))
     trained.clear()
-    with caplog.at_level(logging.WARNING):
-        assert short_features(digits, tmp_path).hash == first.hash
-    assert "damaged" in caplog.text
-    assert short_features(digits, tmp_path).hash == first.hash
+    assert short_features(digits).hash == first.hash
+    assert short_features(digits).hash == first.hash
     assert trained == [64]  # once: the new file is whole
 
 
-def test_without_labels_the_network_is_random_and_says_so(digits, tmp_path):
+def test_without_labels_the_network_is_random_and_says_so(digits, cache):
     images = digits["train"][0]
-    features = load_features(images, None, 17, 0, cache=tmp_path)
+    features = load_features(images, None, 17, 0)
     assert (features.name, features.accuracy, features.predict) == ("random-cnn", None, None)
     assert features.extract(images[:7]).shape == (7, features.dimension)
-    assert features.hash == load_features(images, None, 17, 0, cache=tmp_path).hash
-    assert not list(tmp_path.iterdir())
+    assert features.hash == load_features(images, None, 17, 0).hash
+    assert not cache.exists()
+
+
+def test_images_without_a_label_have_no_part_in_the_classifier(digits, cache):
+    images, labels = digits["train"]
+    images, labels = images[:100], labels[:100].copy()
+    known = np.arange(100) % 3 > 0
+    labels[~known] = 10  # "unknown"
+    part = {"recipe": SHORT, "progress": False}
+    features = load_features(images, labels, 17, 10, images, labels, **part)
+    alone = load_features(images[known], labels[known], 17, 10, images[known], labels[known], **part)
+    assert (features.hash, features.accuracy) == (alone.hash, alone.accuracy)
+    unlabelled = np.full(100, 10)
+    assert load_features(images, labels, 17, 10, images, unlabelled, **part).accuracy is None
+    without = load_features(images, unlabelled, 17, 10, images, labels, **part)
+    assert (without.name, without.accuracy, without.predict) == ("random-cnn", None, None)
+    assert without.hash == load_features(images, None, 17, 0).hash
+
+
+def test_no_images_have_no_features(digits):
+    features = load_features(digits["train"][0][:5], None, 17, 0)
+    assert features.extract(digits["train"][0][:0]).shape == (0, features.dimension)
 
 
 def test_small_images_are_a_user_error():

@@ -9,9 +9,8 @@ from ddpm_jax.metrics.quality import quality, reference_lines, subset, variance_
 
 
 @pytest.fixture(scope="module")
-def lines(digits, digit_features, tmp_path_factory):
-    cache = tmp_path_factory.mktemp("lines")
-    return reference_lines(digits["train"][0], digits["test"][0], 17, digit_features, cache=cache, progress=False)
+def lines(digits, digit_features):
+    return reference_lines(digits["train"][0], digits["test"][0], 17, digit_features, progress=False)
 
 
 def test_reference_lines_are_in_the_order_of_what_they_know(lines):
@@ -72,7 +71,7 @@ def pixels(hash: str = "0" * 16) -> Features:
     return Features("pixels", hash, 64, None, lambda images: images.reshape(len(images), -1).astype(np.float64), None)
 
 
-def test_lines_are_cached_by_what_they_depend_on(digits, tmp_path, monkeypatch):
+def test_lines_are_cached_by_what_they_depend_on(digits, cache, monkeypatch):
     train, test = digits["train"][0][:100], digits["test"][0]
     drawn = []
 
@@ -82,7 +81,7 @@ def test_lines_are_cached_by_what_they_depend_on(digits, tmp_path, monkeypatch):
         return {"noise": images.astype(np.uint8)}
 
     def measured(features=None, **changes):
-        options = {"count": 60, "draws": 2, "cache": tmp_path, "progress": False} | changes
+        options = {"count": 60, "draws": 2, "progress": False} | changes
         return reference_lines(train, test, 17, features or pixels(), **options)
 
     monkeypatch.setattr("ddpm_jax.metrics.quality.reference_samples", only_noise)
@@ -90,8 +89,8 @@ def test_lines_are_cached_by_what_they_depend_on(digits, tmp_path, monkeypatch):
     others = [measured(seed=1), measured(neighbours=2), measured(pixels("1" * 16))]
     assert first not in others
     assert drawn == [120] * 4
-    for path in tmp_path.iterdir():
-        path.write_text(path.read_text()[:-20])
+    for path in (cache / "reference_lines").iterdir():
+        path.write_bytes(path.read_bytes()[:-20])
     assert measured() == first  # a damaged file is measured again
     assert measured() == first
     assert len(drawn) == 5
