@@ -7,11 +7,14 @@ RUNS are run folders, or folders that hold some. Runs that differ by their seed 
 report.html (one file that needs no other), table.csv, lines.csv (what is plotted) and PNG pictures.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ddpm_jax import command
 from ddpm_jax.errors import UserError
+from ddpm_jax.reporting.markup import clean
 
 REPORT, PAGE, TABLE, LINES = "report.md", "report.html", "table.csv", "lines.csv"
 
@@ -36,13 +39,21 @@ def main(arguments: Sequence[str]) -> None:
     from ddpm_jax import files
     from ddpm_jax.reporting import published
 
+    if "" in options.runs:
+        raise UserError("RUNS: a folder's name is empty; give folders of runs, such as runs/")
     places = [Path(place) for place in options.runs]
     output = Path(options.output) if options.output else default_output(places)
     if reason := files.obstacle(output):
-        raise UserError(f"--output: {output} cannot be written ({reason}); choose another --output")
+        raise UserError(f"--output: {clean(output)} cannot be written ({clean(reason)}); choose another --output")
     others = published.read(options.published)
     for line in write(places, output, others, options.title):
-        print(line)
+        _say(line)
+
+
+def _say(line: str) -> None:
+    """Print a line that may hold names of any kind, as the terminal can show it."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(clean(line).encode(encoding, "backslashreplace").decode(encoding))
 
 
 def default_output(places: Sequence[Path]) -> Path:
@@ -50,7 +61,7 @@ def default_output(places: Sequence[Path]) -> Path:
     from ddpm_jax.runs import CONFIG
 
     first = places[0]
-    return (first.parent if len(places) > 1 and (first / CONFIG).is_file() else first) / "report"
+    return (first.parent if len(places) > 1 and os.path.isfile(first / CONFIG) else first) / "report"
 
 
 def write(places: Sequence[Path], output: Path, others: Sequence[dict] = (), title: str | None = None) -> list[str]:
@@ -68,7 +79,7 @@ def write(places: Sequence[Path], output: Path, others: Sequence[dict] = (), tit
 
     found = ledger.gather(places)
     groups, notes = group(found.runs)
-    title = title or f"Report of {', '.join(dict.fromkeys(one.data for one in groups))}"
+    title = clean(title or "") or f"Report of {', '.join(dict.fromkeys(one.data for one in groups))}"
     notes = [*found.notes, *notes]
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -82,9 +93,9 @@ def write(places: Sequence[Path], output: Path, others: Sequence[dict] = (), tit
         }
         written = {name: content for name, content in written.items() if content}
         for name, content in written.items():
-            write_bytes(output / name, content.encode())
+            write_bytes(output / name, content.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
+        raise UserError(f"--output: {clean(output)} cannot be written ({error.strerror})") from error
     return [*notes, *(str(output / name) for name in written)]
 
 

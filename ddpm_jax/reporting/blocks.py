@@ -1,8 +1,9 @@
-"""What a report is made of, and how it is written as Markdown. `*so*` is emphasis in its words, backticks are code."""
+"""What a report is made of, and how it is written as Markdown. All its words are in our markup (`markup`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ddpm_jax.reporting import markup
 from ddpm_jax.reporting.tables import Table, markdown
 
 
@@ -15,7 +16,7 @@ class Heading:
 
     def markdown(self) -> str:
         """As Markdown."""
-        return f"{'#' * self.level} {self.text}"
+        return f"{'#' * self.level} {markup.as_markdown(self.text)}"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Paragraph:
 
     def markdown(self) -> str:
         """As Markdown."""
-        return self.text
+        return markup.as_markdown(self.text, starts=True)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Bullets:
 
     def markdown(self) -> str:
         """As Markdown."""
-        return "\n".join(f"- {line}" for line in self.lines)
+        return "\n".join(f"- {markup.as_markdown(line, starts=True)}" for line in self.lines)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Picture:
 
     def markdown(self) -> str:
         """As Markdown."""
-        return f"![{self.title}]({self.file})\n\n*{self.title}.* {self.caption}"
+        title, caption = markup.as_markdown(self.title), markup.as_markdown(self.caption)
+        return f"![{title}]({self.file})\n\n*{title}.* {caption}"
 
 
 Block = Heading | Paragraph | Bullets | Figures | Picture

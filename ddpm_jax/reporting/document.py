@@ -9,8 +9,9 @@ from typing import Any
 
 from ddpm_jax.reporting import lines, plots, strips, tables
 from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
+from ddpm_jax.reporting.checks import LAW
 from ddpm_jax.reporting.groups import KINDS, Group, several
-from ddpm_jax.reporting.ledger import LAW
+from ddpm_jax.reporting.markup import quoted
 from ddpm_jax.reporting.plots import Panel, Style
 from ddpm_jax.reporting.published import beside, data_of
 from ddpm_jax.reporting.tables import TRAIN, TRUE_DRAWS
@@ -48,22 +49,35 @@ def compose(
     folder: Path,
     bar: Callable[[Any], Any] = iter,
 ) -> list[Block]:
-    """The report's blocks. Its plots and pictures are drawn into the folder on the way; `bar` walks over the parts."""
-    several_sets = len({one.data for one in groups}) > 1
+    """The report's blocks. Its plots and pictures are drawn into the folder on the way; `bar` walks over the parts.
+
+    Notes and title are plain text.
+    """
+    suffixes = endings([one.data for one in groups])
     known = styles(groups)
-    blocks: list[Block] = [Heading(1, title), Paragraph(opening(groups))]
-    if said := [*notes, *differences(groups)]:
+    blocks: list[Block] = [Heading(1, quoted(title)), Paragraph(opening(groups))]
+    if said := [*map(quoted, notes), *differences(groups)]:
         blocks.append(Bullets(said))
     parts: list[tuple[Part, Section]] = []
     for data, there in groupby(groups, key=lambda one: one.data):
-        suffix = f"_{re.sub('[^A-Za-z0-9]+', '_', data).strip('_')}" if several_sets else ""
-        section = Section(data, list(there), folder, suffix, known)
+        section = Section(data, list(there), folder, suffixes[data], known)
         parts += [(part, section) for part in PARTS]
     for part, section in bar(parts):
         blocks += part(section)
     for data, rows in groupby(sorted(published, key=data_of), key=data_of):
         blocks += _published(data, list(rows), groups)
     return blocks
+
+
+def endings(names: Sequence[str]) -> dict[str, str]:
+    """What the file names of each data set's pictures end in: plain letters, no two alike; nothing if there is one."""
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        plain = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "data"
+        while f"_{plain}" in found.values():
+            plain = f"{plain}_{len(found) + 1}"
+        found[name] = f"_{plain}"
+    return found if len(found) > 1 else dict.fromkeys(found, "")
 
 
 def styles(groups: Sequence[Group]) -> dict[str, Style]:
@@ -92,16 +106,16 @@ def _count(number: int, word: str) -> str:
 
 
 def differences(groups: Sequence[Group]) -> list[str]:
-    """What the runs do not share."""
+    """What the runs do not share, in our markup."""
     runs = [run for one in groups for run in one.runs]
     commits = several("the runs were evaluated by different versions of the code", (run.commit[:12] for run in runs))
     devices = several("the runs were trained on different devices", (run.device for run in runs))
-    return [line for line in (commits, devices) if line]
+    return [quoted(line) for line in (commits, devices) if line]
 
 
 def _table(section: Section) -> Iterator[Block]:
     groups, references = section.groups, tables.references(section.groups)
-    yield Heading(2, section.name)
+    yield Heading(2, quoted(section.name))
     yield Figures(tables.figures(groups, references))
     names = {name for one in groups for run in one.runs for name in run.figures}
     kinds = [kind for kind in KINDS if any(one.kind == kind for one in groups)]
@@ -125,13 +139,13 @@ def _table(section: Section) -> Iterator[Block]:
         )
     devices = {run.device for one in groups for run in one.runs}
     if len(devices) == 1:
-        yield Paragraph(f"Device: {devices.pop()}.")
+        yield Paragraph(f"Device: {quoted(devices.pop())}.")
 
 
 def _counts(groups: Sequence[Group]) -> str:
     """A warning where distances from a law are of different numbers of samples, with which they fall."""
-    measured = [run.result.get("quality") or {} for one in groups for run in one.runs]
-    found = {quality["samples"].get("count") for quality in measured if "law" in quality}
+    measured = [run.result.get("quality", {}) for one in groups for run in one.runs]
+    found = {quality.get("samples", {}).get("count") for quality in measured if "law" in quality}
     if len(found) < 2:
         return ""
     numbers = ", ".join(f"{count:,}" for count in sorted(filter(None, found)))
@@ -142,8 +156,8 @@ def _features(section: Section) -> str:
     found = tables.features(section.groups)
     words = "Frechet distance, precision and recall are on features of this project and not an FID: "
     if len(found) < 2:
-        return words + (next(iter(found)) if found else "unnamed") + "."
-    parts = "; ".join(f"{name} of {', '.join(labels)}" for name, labels in found.items())
+        return words + (quoted(next(iter(found))) if found else "unnamed") + "."
+    parts = "; ".join(quoted(f"{name} of {', '.join(labels)}") for name, labels in found.items())
     return f"{words}{parts}. *They differ, and distances compare within one of them only.*"
 
 
@@ -191,7 +205,7 @@ def _strip(
     file = f"{name}{section.suffix}.png"
     if shown := draw(section.folder / file, section.groups):
         missing = [one.label for one in section.groups if one.label not in shown]
-        yield Picture(file, title, caption + (f" No picture of: {', '.join(missing)}." if missing else ""))
+        yield Picture(file, title, caption + (f" No picture of: {', '.join(map(quoted, missing))}." if missing else ""))
 
 
 def _history(section: Section) -> Iterator[Block]:
@@ -223,7 +237,7 @@ def _training(section: Section) -> Iterator[Block]:
 def _published(data: str, rows: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Iterator[Block]:
     table = beside(rows, groups)
     found = sum(line[table.head.index("ours")] != tables.NONE for line in table.rows)
-    yield Heading(2, f"Published figures: {data}")
+    yield Heading(2, f"Published figures: {quoted(data)}")
     yield Paragraph(
         "Others' numbers, each with its source and its conditions. "
         + (

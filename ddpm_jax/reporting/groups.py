@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import statistics
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 
 from ddpm_jax import configuration
 from ddpm_jax.reporting.ledger import Figure, Run
+from ddpm_jax.reporting.markup import NAME, clean
 
 SAME_MODEL = (
     *configuration.SAME_RESULT,
@@ -29,8 +31,9 @@ SAME_MODEL = (
 KINDS = ("exact", "bound", "ode")
 """Kinds of likelihood, in the order in which a table has them. A figure is ranked within its kind only."""
 
-MOST_KEYS = 3
-"""A group without a name is called by the keys in which it differs from others, if these are not more."""
+MOST_KEYS, SETTING = 3, 60
+"""A group without a name is called by the keys in which it differs from others, if these are not more, each of so many
+characters at most."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
     for run in runs:
         there = members.setdefault(_identity(run), [])
         if twin := next((other for other in there if other.seed == run.seed), None):
-            notes.append(f"{run.folder} has the config and the seed of {twin.folder}; only the latter counts")
+            twins = f"{clean(run.folder)} has the config and the seed of {clean(twin.folder)}"
+            notes.append(f"{twins}; only the latter counts")
         else:
             there.append(run)
     unnamed = [Group("", data_set(there[0]), sorted(there, key=lambda run: run.seed)) for there in members.values()]
@@ -146,7 +150,7 @@ def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
 def data_set(run: Run) -> str:
     """The data set, with the words of its test split if those are not the set's own."""
     words = run.config.get("data.splits.test")
-    return run.config["data.name"] + (f" ({words})" if words and words != "test" else "")
+    return clean(run.config["data.name"] + (f" ({words})" if words and words != "test" else ""), NAME)
 
 
 def differing(runs: Iterable[Run]) -> list[str]:
@@ -182,32 +186,38 @@ def _rank(one: Group) -> tuple[int, float]:
 
 def _labelled(groups: list[Group], notes: list[str]) -> list[Group]:
     """The groups of one data set with their labels: the name, else the keys that differ, else the folder."""
-    nameless = [one for one in groups if not one.runs[0].config["name"]]
+    names = [clean(one.runs[0].config["name"], NAME) for one in groups]
+    nameless = [one for one, name in zip(groups, names, strict=True) if not name]
     keys = differing(one.runs[0] for one in nameless)
     short = 1 <= len(keys) <= MOST_KEYS
     labels = [
-        one.runs[0].config["name"] or (_settings(one, keys) if short else "") or stem(one.runs[0]) for one in groups
+        name or (_settings(one, keys) if short else "") or stem(one.runs[0])
+        for one, name in zip(groups, names, strict=True)
     ]
     for label, count in Counter(labels).items():
         if count == 1:
             continue
         same = [i for i, other in enumerate(labels) if other == label]
-        keys = differing(groups[i].runs[0] for i in same)
+        keys = differing(groups[i].runs[0] for i in same) or ["name"]
         more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
-        notes.append(f"{label}: {count} configs, kept apart; they differ in {', '.join(keys[:MOST_KEYS])}{more}")
+        differ = f"{', '.join(keys[:MOST_KEYS])}{more}"
+        notes.append(clean(f"{label}: {count} configs, kept apart; they differ in {differ}"))
         for number, i in enumerate(same, 1):
-            apart = _settings(groups[i], keys) if len(keys) <= MOST_KEYS else f"{number}"
+            apart = _settings(groups[i], keys) if len(keys) <= MOST_KEYS and keys != ["name"] else f"{number}"
             labels[i] = f"{label} ({apart})"
+    while len(set(labels)) < len(labels):  # names that look like such labels, or long ones that were cut
+        seen = Counter(labels)
+        labels = [f"{label} [{i}]" if seen[label] > 1 else label for i, label in enumerate(labels, 1)]
     return [replace(one, label=label) for one, label in zip(groups, labels, strict=True)]
 
 
 def _settings(one: Group, keys: Sequence[str]) -> str:
     config = one.runs[0].config
-    return ", ".join(f"{key.split('.')[-1]} {config.get(key)}" for key in keys)
+    return ", ".join(clean(f"{key.split('.')[-1]} {config.get(key)}", SETTING) for key in keys)
 
 
 def stem(run: Run) -> str:
     """The folder's name without the data set at its start, and a config's hash and a seed at its end."""
-    whole = run.folder.resolve().name
+    whole = clean(os.path.basename(os.path.realpath(run.folder)), NAME) or "unnamed"
     name = re.sub(r"[_-]?seed[_-]?\d+$", "", re.sub(r"-[0-9a-f]{8}$", "", whole))
     return name.removeprefix(f"{run.config['data.name']}_") or whole

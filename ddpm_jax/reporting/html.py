@@ -2,12 +2,12 @@
 
 import base64
 import html
-import re
 from collections.abc import Sequence
 from functools import singledispatch
 from pathlib import Path
 
 from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
+from ddpm_jax.reporting.markup import as_html, clean
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 78rem; margin: 2rem auto;
@@ -25,12 +25,12 @@ code { background: #f2f2f2; padding: 0 0.2em; }
 
 
 def page(title: str, blocks: Sequence[Block], folder: Path) -> str:
-    """The page; pictures are read from the folder."""
+    """The page, whose title is plain text; pictures are read from the folder."""
     body = "\n".join(render(block, folder) for block in blocks)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{html.escape(clean(title))}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 
@@ -42,24 +42,24 @@ def render(block: Block, folder: Path) -> str:
 
 @render.register
 def _(block: Heading, folder: Path) -> str:
-    return f"<h{block.level}>{_inline(block.text)}</h{block.level}>"
+    return f"<h{block.level}>{as_html(block.text)}</h{block.level}>"
 
 
 @render.register
 def _(block: Paragraph, folder: Path) -> str:
-    return f"<p>{_inline(block.text)}</p>"
+    return f"<p>{as_html(block.text)}</p>"
 
 
 @render.register
 def _(block: Bullets, folder: Path) -> str:
-    return f"<ul>{''.join(f'<li>{_inline(line)}</li>' for line in block.lines)}</ul>"
+    return f"<ul>{''.join(f'<li>{as_html(line)}</li>' for line in block.lines)}</ul>"
 
 
 @render.register
 def _(block: Figures, folder: Path) -> str:
     def line(tag: str, cells: Sequence[str]) -> str:
         kinds = [' class="words"' if i in block.table.words else "" for i in range(len(cells))]
-        inside = "".join(f"<{tag}{kind}>{_inline(text)}</{tag}>" for kind, text in zip(kinds, cells, strict=True))
+        inside = "".join(f"<{tag}{kind}>{as_html(text)}</{tag}>" for kind, text in zip(kinds, cells, strict=True))
         return f"<tr>{inside}</tr>"
 
     rows = "\n".join(line("td", cells) for cells in block.table.rows)
@@ -70,14 +70,8 @@ def _(block: Figures, folder: Path) -> str:
 @render.register
 def _(block: Picture, folder: Path) -> str:
     data = base64.b64encode((folder / block.file).read_bytes()).decode()
-    title = html.escape(block.title)
+    title = as_html(block.title)
     return (
-        f'<figure><img alt="{title}" src="data:image/png;base64,{data}">'
-        f"<figcaption><em>{title}.</em> {_inline(block.caption)}</figcaption></figure>"
+        f'<figure><img alt="{html.escape(block.title)}" src="data:image/png;base64,{data}">'
+        f"<figcaption><em>{title}.</em> {as_html(block.caption)}</figcaption></figure>"
     )
-
-
-def _inline(text: str) -> str:
-    escaped = html.escape(text, quote=False)
-    code = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
-    return re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<em>\1</em>", code)

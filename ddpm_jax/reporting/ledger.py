@@ -1,11 +1,9 @@
 """The ledger: every run found in some folders, with its figures as plain numbers.
 
-A run is a folder with a `config.json`; its `result.json` and `metrics.jsonl` are read as they are. A run that is not
-done, or whose result does not read, is named in the notes and left out; the rest goes on.
+A run is a folder with a `config.json`. All that is read of one is checked here (`checks`): what is not as a run writes
+it is left out and named, in one line a run, and the rest goes on.
 """
 
-import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,16 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import configuration
+from ddpm_jax import configuration, files
 from ddpm_jax.base import base
 from ddpm_jax.errors import UserError
-from ddpm_jax.runs import CONFIG, RESULT
-
-QUALITY = ("frechet", "precision", "recall", "copies", "variance")
-"""Figures of samples against test images."""
-
-LAW = ("kl", "total_variation")
-"""Figures of samples of data whose law is known."""
+from ddpm_jax.reporting import checks, images
+from ddpm_jax.reporting.checks import LAW, QUALITY
+from ddpm_jax.reporting.markup import clean
+from ddpm_jax.runs import CONFIG, METRICS, RESULT
 
 LIKELIHOODS = {
     "test": "bits_per_dimension",
@@ -46,12 +41,13 @@ class Run:
 
     Attributes:
         config: dotted keys and values; keys that the run's version did not have are at the base config's values.
+        result: what reports read of its `result.json` (`checks.RESULT`).
         figures: by name; what a run has not measured is not there.
         kind: of its likelihood: `exact`, `bound` or `ode`; None where it has none.
         curve: quality against numbers of sampler steps, in one or several orders, as `result.json` has it.
         history: figures of its checkpoints, as `result.json` has it.
-        log: rows of `metrics.jsonl`, one a step.
-        strange: names of figures that are not finite numbers.
+        log: the losses in `metrics.jsonl`, a row a step.
+        faults: what of its `result.json` and `metrics.jsonl` is not as a run writes it, and is left out.
     """
 
     folder: Path
@@ -62,7 +58,7 @@ class Run:
     curve: Sequence[Mapping[str, Any]] = ()
     history: Sequence[Mapping[str, Any]] = ()
     log: Sequence[Mapping[str, Any]] = ()
-    strange: Sequence[str] = ()
+    faults: Sequence[str] = ()
 
     @property
     def seed(self) -> int:
@@ -77,14 +73,14 @@ class Run:
     @property
     def device(self) -> str:
         """What it was trained on."""
-        device = self.result.get("device") or {}
+        device = self.result.get("device", {})
         count = device.get("count", 1)
         return f"{device.get('kind', 'unknown')}" + (f" x {count}" if count != 1 else "")
 
     @property
     def commit(self) -> str:
         """The code that evaluated it, else that trained it."""
-        evaluated = (self.result.get("evaluated") or {}).get("git_commit")
+        evaluated = self.result.get("evaluated", {}).get("git_commit")
         return evaluated or self.result.get("git_commit") or "unknown"
 
     @property
@@ -101,26 +97,36 @@ class Ledger:
     notes: list[str] = field(default_factory=list)
 
 
-def find(places: Sequence[Path]) -> list[Path]:
-    """All run folders that are among the places or below them, each once.
+class Unread(ValueError):
+    """A run that has nothing to report; says which file is the reason, and what is wrong with it."""
+
+
+def find(places: Sequence[Path], notes: list[str] | None = None) -> list[Path]:
+    """All run folders that are among the places or below them, each once. Folders that do not open are noted.
 
     Raises:
         UserError: a place is not there, or has no run.
     """
-    found: dict[Path, Path] = {}
+    unopened: list[str] = [] if notes is None else notes
+    found: dict[str, Path] = {}
+
+    def closed(error: OSError) -> None:
+        unopened.append(f"{clean(error.filename)} is left out: it cannot be opened ({error.strerror})")
+
     for place in places:
-        if not place.is_dir():
-            raise UserError(f"{place}: there is no such folder; give folders of runs, such as runs/")
-        below = []
-        for folder, inside, files in os.walk(place):
-            if CONFIG in files:
+        if not os.path.isdir(place):
+            raise UserError(f"{clean(place)}: there is no such folder; give folders of runs, such as runs/")
+        below: list[Path] = []
+        for folder, inside, names in os.walk(place, onerror=closed):
+            if {CONFIG, RESULT} & {*inside, *names}:  # a run that lost one of them is a run
                 below.append(Path(folder))
                 inside.clear()  # checkpoints and the like
             inside.sort()
         if not below:
-            raise UserError(f"{place} holds no run (there is no {CONFIG} in it or below it)")
+            reason = unopened[-1] if unopened else f"there is no {CONFIG} in it or below it"
+            raise UserError(f"{clean(place)} holds no run ({reason})")
         for run in below:
-            found.setdefault(run.resolve(), run)
+            found.setdefault(os.path.realpath(run), run)
     return list(found.values())
 
 
@@ -131,71 +137,80 @@ def gather(places: Sequence[Path]) -> Ledger:
         UserError: a place is not there or has no run, or no run has a result that reads.
     """
     ledger = Ledger([])
-    for folder in find(places):
+    for folder in find(places, ledger.notes):
+        name = clean(folder)
         try:
             run = read(folder)
-        except FileNotFoundError:
-            ledger.notes.append(f"{folder} is left out: it has no {RESULT} yet")
-            continue
-        except OSError as error:
-            ledger.notes.append(f"{folder} is left out: {RESULT} cannot be read ({error.strerror})")
-            continue
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            ledger.notes.append(f"{folder} is left out: {RESULT} is damaged ({_words(error)})")
+        except Unread as error:
+            ledger.notes.append(f"{name} is left out: {error}")
             continue
         ledger.runs.append(run)
+        said = ""
         if not run.evaluated:
-            ledger.notes.append(f"{folder} is not evaluated: only its costs and its losses are shown")
+            said = " is not evaluated: only its costs and its losses are shown"
         elif "curve" in run.result and not run.result.get("finished"):  # older versions say nothing of it
-            ledger.notes.append(f"{folder} is not finished: shown is what it has so far")
-        if run.strange:
-            ledger.notes.append(f"{folder}: not a finite number, and left out: {', '.join(run.strange)}")
+            said = " is not finished: shown is what it has so far"
+        reasons = [f"{key} is not computed ({why})" for key, why in run.result.get("not_computed", {}).items()]
+        if faults := [*run.faults, *images.faults(folder), *reasons]:
+            said += f"{';' if said else ':'} {'; '.join(faults)}"
+        if said:
+            ledger.notes.append(clean(f"{name}{said}"))
     if not ledger.runs:
-        raise UserError(f"no run has a result to report: {'; '.join(ledger.notes)}")
+        raise UserError(f"no run has a result to report: {_few(ledger.notes, '; ')}")
     return ledger
 
 
 def read(folder: Path) -> Run:
-    """One run.
+    """One run. What of it is not as a run writes it is left out, and among its faults.
 
     Raises:
-        OSError: there is no result, or it cannot be read.
-        ValueError, KeyError, TypeError, AttributeError: the result is not what a run writes.
+        Unread: its config or its result does not read, or is not as it was written.
     """
-    result = json.loads((folder / RESULT).read_text())
-    config = {**_defaults(), **configuration.flatten(result["config"])}
-    likelihood, samples = result.get("likelihood") or {}, (result.get("quality") or {}).get("samples") or {}
-    found: dict[str, Figure] = {}
-    for name, ours in LIKELIHOODS.items():
-        if figure := likelihood.get(name):
-            found[ours] = Figure(float(figure["value"]), float(figure["standard_error"]))
-            if "nats" in figure:
-                found[ours.replace("bits_per_dimension", "nats")] = Figure(
-                    float(figure["nats"]), float(figure["nats_standard_error"])
-                )
-    for name in (*LAW, *QUALITY):
-        if samples.get(name) is not None:
-            found[name] = Figure(float(samples[name]), _number(samples.get(f"{name}_standard_error")))
-    curve = [dict(point) for point in result.get("curve") or ()]
-    costs = {
-        "evaluations": (result.get("sampling") or {}).get("network_evaluations_per_sample"),
-        "flops_per_sample": curve[0].get("flops_per_sample") if curve else None,  # the first is the config's own
-        **{name: result.get(name) for name in ("steps", "images_seen", "parameters", "training_flops")},
-    }
-    found |= {name: Figure(float(value)) for name, value in costs.items() if value is not None}
-    finite = {name: figure for name, figure in found.items() if math.isfinite(figure.value)}
+    faults: list[str] = []
+    content, written = _record(folder, RESULT), _record(folder, CONFIG)
+    config, first = _settings(content.get("config"), RESULT), _settings(written, CONFIG)
+    if different := [key for key in first if key in config and config[key] != first[key] and not _may_differ(key)]:
+        faults.append(f"{CONFIG} is not the config in {RESULT}, which is shown ({_few(different)})")
+    odd: list[str] = []
+    result = checks.take(checks.RESULT, content, "", odd)
+    if odd:
+        faults.append(f"{RESULT}: {_few(odd)}")
+    log = _log(folder, result.get("steps", 0), faults)
+    curve, likelihood = result.get("curve", []), result.get("likelihood", {})
     test = likelihood.get("test")
     return Run(
         folder=folder,
-        config=config,
+        config={**_defaults(), **config},
         result=result,
-        figures=finite,
-        kind=str(test["kind"]) if test else None,
+        figures=_figures(result, likelihood, curve),
+        kind=test["kind"] if test else None,
         curve=curve,
-        history=[dict(point) for point in result.get("history") or ()],
-        log=_log(folder / "metrics.jsonl"),
-        strange=[name for name in found if name not in finite],
+        history=result.get("history", []),
+        log=log,
+        faults=faults,
     )
+
+
+def _figures(
+    result: Mapping[str, Any], likelihood: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]
+) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    for name, ours in LIKELIHOODS.items():
+        if figure := likelihood.get(name):
+            found[ours] = Figure(figure["value"], figure.get("standard_error"))
+            if "nats" in figure:
+                nats = ours.replace("bits_per_dimension", "nats")
+                found[nats] = Figure(figure["nats"], figure.get("nats_standard_error"))
+    samples = result.get("quality", {}).get("samples", {})
+    for name in (*LAW, *QUALITY):
+        if name in samples:
+            found[name] = Figure(samples[name], samples.get(f"{name}_standard_error"))
+    costs = {
+        "evaluations": result.get("sampling", {}).get("network_evaluations_per_sample"),
+        "flops_per_sample": curve[0].get("flops_per_sample") if curve else None,  # the first is the config's own
+        **{name: result.get(name) for name in ("steps", "images_seen", "parameters", "training_flops")},
+    }
+    return found | {name: Figure(float(value)) for name, value in costs.items() if value is not None}
 
 
 def kept(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,29 +244,74 @@ def kept(result: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _defaults() -> dict[str, Any]:
-    return json.loads(json.dumps(configuration.flatten(base())))  # tuples become lists, as in a result
+    return files.from_json(files.to_json(configuration.flatten(base())))  # tuples become lists, as in a result
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _may_differ(key: str) -> bool:
+    """Whether a finished run may be evaluated with another value than it was trained with."""
+    same = (*configuration.SAME_RESULT, "evaluation", "sampler")
+    return any(f"{key}.".startswith(f"{one}.") for one in same)
 
 
-def _log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log, those of one step put together; the last counts, for a resumed run writes some anew."""
-    rows: dict[int, dict[str, Any]] = {}
+def _record(folder: Path, name: str) -> dict[str, Any]:
+    """The object in a file of a run, which may carry a checksum."""
+    path = folder / name
     try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise Unread(f"{name} cannot be read (it is not a file)")
+        return files.read_record(path)
+    except FileNotFoundError as error:
+        raise Unread(f"it has no {name}" + (" yet" if name == RESULT else "")) from error
+    except OSError as error:
+        raise Unread(f"{name} cannot be read ({error.strerror})") from error
+    except Unread:
+        raise
+    except (ValueError, RecursionError) as error:
+        words = "it is nested too deeply" if isinstance(error, RecursionError) else clean(error, 100)
+        raise Unread(f"{name} is damaged ({words})") from error
+
+
+def _settings(config: Any, name: str) -> dict[str, Any]:
+    try:
+        return checks.settings(config)
+    except ValueError as error:
+        raise Unread(f"{name} is damaged ({error})") from error
+
+
+def _log(folder: Path, steps: int, faults: list[str]) -> list[dict[str, Any]]:
+    """The rows of a log, those of one step put together; the last counts, for a resumed run writes some anew."""
+    path = folder / METRICS
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError(0, "it is not a file")
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        if steps:
+            faults.append(f"{METRICS} is not there: no losses are shown")
         return []
-    for line in lines:
+    except OSError as error:
+        faults.append(f"{METRICS} cannot be read ({error.strerror})")
+        return []
+    rows: dict[int, dict[str, Any]] = {}
+    odd, unread = [], 0
+    for number, line in enumerate(lines, 1):
         try:
-            row = dict(json.loads(line))
-            rows.setdefault(int(row["step"]), {}).update(row)
-        except (ValueError, TypeError, KeyError):  # a line that was cut off
+            content = files.from_json(line) if line.strip() else None
+        except ValueError:
+            unread += not (number == len(lines) and line.startswith(b"{"))  # what is being written is cut off
             continue
+        row = checks.take(checks.ROW, content, f"line {number}", odd)
+        if row:
+            rows.setdefault(row["step"], {}).update(row)
+    if unread:
+        odd.insert(0, f"{unread} of {len(lines)} lines do not read")
+    if steps and not rows:
+        odd.insert(0, "there is no row")
+    if odd:
+        faults.append(f"{METRICS}: {_few(odd)}")
     return [rows[step] for step in sorted(rows)]
 
 
-def _words(error: Exception) -> str:
-    missing = f"{error} is missing" if type(error) is KeyError else str(error)
-    return " ".join(missing.split())
+def _few(words: Sequence[str], between: str = ", ", most: int = 4) -> str:
+    """The first of many, and how many there are besides."""
+    return between.join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

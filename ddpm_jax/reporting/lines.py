@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.reporting.groups import KINDS, Group, Point, line
-from ddpm_jax.reporting.ledger import LAW, QUALITY, Run
+from ddpm_jax.reporting.ledger import Run
 
 PLOTTED = {"kl": "KL divergence, nats", "total_variation": "total variation", "frechet": "Frechet distance"}
 """Qualities that are plotted, and what their axis says; all are better where lower."""

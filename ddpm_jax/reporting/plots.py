@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax.files import write_bytes
+from ddpm_jax.reporting import fonts
 from ddpm_jax.reporting.groups import Point
 from ddpm_jax.reporting.png import fitting
 
@@ -61,46 +62,57 @@ def styles(labels: Sequence[str]) -> dict[str, Style]:
 
 
 def draw(path: Path, panels: Sequence[Panel], known: Mapping[str, Style]) -> Path:
-    """A PNG with the panels in rows of two and one legend below."""
-    from matplotlib.figure import Figure
+    """A PNG with the panels in rows of two and one legend below. Labels are text, whatever is in them."""
+    import matplotlib
     from PIL import Image
+
+    with matplotlib.rc_context({"font.family": fonts.FAMILY, "text.parse_math": False, "text.usetex": False}):
+        content = _drawn(panels, known)
+    with Image.open(content) as image:
+        write_bytes(path, fitting(image.convert("RGB")))
+    return path
+
+
+def _drawn(panels: Sequence[Panel], known: Mapping[str, Style]) -> io.BytesIO:
+    from matplotlib.figure import Figure
 
     rows, columns = -(-len(panels) // 2), min(2, len(panels))
     labels = [label for label in known if any(label in panel.lines for panel in panels)]
-    entries = max(1, min(4, int(110 / (8 + max(map(len, labels), default=1)))))
+    shown = [fonts.legible(label) for label in labels]
+    entries = max(1, min(4, int(110 / (8 + max(map(len, shown), default=1)))))
     legend_height = 0.24 * -(-len(labels) // entries)
     height = HEIGHT * rows if len(panels) > 1 else 1.25 * HEIGHT
     figure = Figure(figsize=(WIDTH, height + legend_height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for place in axes[len(panels) :]:
         place.set_axis_off()
+    handles: dict[str, Any] = {}
     for place, panel in zip(axes, panels, strict=False):
-        _panel(place, panel, known)
-    handles = {}
-    for place in axes:
-        handles |= {label: handle for handle, label in zip(*place.get_legend_handles_labels(), strict=True)}
-    figure.legend(
+        handles |= _panel(place, panel, known)
+    legend = figure.legend(
         [handles[label] for label in labels],
-        labels,
+        [f"{number}" for number in range(len(labels))],  # a label that starts with _ would be left out
         loc="outside lower center",
         ncols=entries,
         frameon=False,
         handlelength=3.2,
     )
+    for place, words in zip(legend.get_texts(), shown, strict=True):
+        place.set_text(words)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DOTS)
-    with Image.open(content) as image:
-        write_bytes(path, fitting(image.convert("RGB")))
-    return path
+    return content
 
 
-def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> None:
+def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> dict[str, Any]:
+    """Draw it; gives back the handles of its lines, by label."""
+    handles = {}
     for label, style in known.items():
         if not (points := panel.lines.get(label)):
             continue
         x, y = [point.x for point in points], [point.y.value for point in points]
         every = max(1, len(points) // 8)
-        place.plot(
+        (handles[label],) = place.plot(
             *(x, y),
             color=style.color,
             marker=style.marker,
@@ -109,7 +121,6 @@ def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> None:
             markevery=every,
             markersize=6,
             linewidth=1.8,
-            label=label,
         )
         if any(point.y.spread for point in points):
             low, high = [point.y.low for point in points], [point.y.high for point in points]
@@ -140,6 +151,7 @@ def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> None:
     place.grid(True, which="major", color="0.9", linewidth=0.8)
     place.set_axisbelow(True)
     place.spines[["top", "right"]].set_visible(False)
+    return handles
 
 
 def _logarithmic(axis: Any, ratio: float, most: float) -> None:

@@ -5,13 +5,15 @@ A file is a list of objects, as in `experiments/published/`: `model`, `paper`, `
 """
 
 import glob
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import read_json
+from ddpm_jax.reporting.checks import Odd, number, take
 from ddpm_jax.reporting.groups import Group, stem
+from ddpm_jax.reporting.markup import NAME, clean, quoted
 from ddpm_jax.reporting.tables import NONE, Table, cell
 
 CONDITIONS = ("conditions", "order", "binarisation", "sampler", "evaluations", "ema", "selection", "note")
@@ -25,6 +27,10 @@ OURS = {
 """Published metrics and kinds that we measure too, and our figure's name. An FID is on features that we do not have."""
 
 
+TEXT = ("model", "paper", "source", "metric", "kind", "split", "data", "binarisation")
+"""Fields that are text. The first four must be there."""
+
+
 def read(patterns: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of all files, each with its `data`.
 
@@ -35,19 +41,49 @@ def read(patterns: Sequence[str]) -> list[dict[str, Any]]:
     for pattern in patterns:
         paths = sorted(glob.glob(pattern))
         if not paths:
-            raise UserError(f"--published: there is no file {pattern}")
+            raise UserError(f"--published: there is no file {clean(pattern)}")
         for path in map(Path, paths):
+            name = f"--published: {clean(path)}"
             try:
-                for row in json.loads(path.read_text()):
-                    missing = {"model", "paper", "source", "metric", "value"} - set(row)
-                    if missing:
-                        raise UserError(f"--published: {path}: a row has no {', '.join(sorted(missing))}")
-                    rows.append({"data": path.stem.rpartition("_")[2], "kind": None, **row})
+                if not path.is_file():
+                    raise UserError(f"{name} is not a file")
+                content = read_json(path)
             except OSError as error:
-                raise UserError(f"--published: {path} cannot be read ({error.strerror})") from error
-            except (ValueError, TypeError) as error:
-                raise UserError(f"--published: {path} is not a list of published figures ({error})") from error
+                raise UserError(f"{name} cannot be read ({error.strerror})") from error
+            except ValueError as error:
+                raise UserError(f"{name} is not a list of published figures ({clean(error, NAME)})") from error
+            if not isinstance(content, list):
+                raise UserError(f"{name} is not a list of published figures")
+            data = clean(path.stem.rpartition("_")[2], NAME)
+            rows += [
+                {"data": data, "kind": None, **_checked(row, f"{name}: row {i}")} for i, row in enumerate(content, 1)
+            ]
     return rows
+
+
+def _checked(row: Any, place: str) -> dict[str, Any]:
+    """A row whose fields that are read here are of their kinds; what else it has is kept as it is."""
+    if not isinstance(row, dict):
+        raise UserError(f"{place} is not a published figure: an object, with model, paper, source, metric, value")
+    if missing := [key for key in (*TEXT[:4], "value") if row.get(key) is None]:
+        raise UserError(f"{place} has no {', '.join(missing)}")
+    faults: list[str] = []
+    kinds = {**dict.fromkeys(CONDITIONS, _told), **dict.fromkeys(TEXT, _text), "value": number}
+    found = take(kinds, row, "", faults)
+    if faults:
+        raise UserError(f"{place}: {faults[0]}")
+    return {**{key: value for key, value in row.items() if key not in kinds}, **found}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Odd("is not text")
+    return clean(value)
+
+
+def _told(value: Any) -> Any:
+    """Text, or a number, as a condition may be."""
+    return value if isinstance(value, int | float) and number(value) is not None else _text(value)
 
 
 def data_of(row: Mapping[str, Any]) -> str:
@@ -63,17 +99,17 @@ def beside(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Table:
     head = ("model", "metric", "published", "ours", "paper", "conditions", "source")
     lines = [
         (
-            str(row["model"]),
-            " ".join(filter(None, (str(row["metric"]).replace("_", " "), row["kind"], row.get("split")))),
+            quoted(row["model"]),
+            quoted(" ".join(filter(None, (row["metric"].replace("_", " "), row["kind"], row.get("split"))))),
             f"{row['value']:g}",
             cell(ours(row, groups), ".3f"),
-            str(row["paper"]),
-            "; ".join(_words(field, row[field]) for field in CONDITIONS if row.get(field)) or NONE,
-            str(row["source"]),
+            quoted(row["paper"]),
+            quoted("; ".join(_words(field, row[field]) for field in CONDITIONS if row.get(field)) or NONE),
+            quoted(row["source"]),
         )
         for row in rows
     ]
-    return Table(head, [[word.replace("|", "/") for word in line] for line in lines], frozenset({0, 1, 4, 5, 6}))
+    return Table(head, lines, frozenset({0, 1, 4, 5, 6}))
 
 
 def ours(row: Mapping[str, Any], groups: Sequence[Group]) -> Any:

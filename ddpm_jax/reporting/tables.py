@@ -1,4 +1,4 @@
-"""Tables of groups: as cells with a head, as Markdown, and as CSV with every digit."""
+"""Tables of groups: as cells with a head, as Markdown, and as CSV with every digit. Cells are in our markup."""
 
 import csv
 import io
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.reporting.groups import Estimate, Group
-from ddpm_jax.reporting.ledger import LAW, QUALITY
+from ddpm_jax.reporting.markup import as_markdown, clean, quoted
 
 NONE, TRAIN, TRUE_DRAWS = "-", "train", "true draws"
 
@@ -78,14 +79,14 @@ def figures(groups: Sequence[Group], references: Mapping[str, Mapping[str, Any]]
     devices = [", ".join(dict.fromkeys(run.device for run in one.runs)) for one in groups]
     lines = [
         [
-            one.label,
+            quoted(one.label),
             *(
-                (one.kind or NONE)
+                quoted(one.kind or NONE)
                 if column.name == "kind"
                 else cell(one.figure(column.name), column.format, column.name not in COSTS)
                 for column in COLUMNS
             ),
-            device,
+            quoted(device),
             " ".join(str(seed) for seed in one.seeds),
         ]
         for one, device in zip(groups, devices, strict=True)
@@ -94,13 +95,13 @@ def figures(groups: Sequence[Group], references: Mapping[str, Mapping[str, Any]]
         floor = line.get("bits_per_dimension")
         cells = {column.name: NONE for column in COLUMNS}
         if floor:
-            cells |= {"bits_per_dimension": f"{floor['value']:.3f} ± {floor['standard_error']:.3f} s.e."}
-            cells["kind"] = floor["kind"]
+            cells["bits_per_dimension"] = cell(Estimate(floor["value"], floor.get("standard_error"), 1), ".3f")
+            cells["kind"] = quoted(floor["kind"])
             if "nats" in floor:
-                cells["nats"] = f"{floor['nats']:.2f} ± {floor['nats_standard_error']:.2f} s.e."
+                cells["nats"] = cell(Estimate(floor["nats"], floor.get("nats_standard_error"), 1), ".2f")
         formats = {column.name: column.format for column in COLUMNS}
         cells |= {key: f"{line[key]:{formats[key]}}" for key in (*LAW, *QUALITY) if line.get(key) is not None}
-        lines.append([f"*{name.replace('_', ' ')}*", *cells.values(), NONE, NONE])
+        lines.append([f"*{quoted(name.replace('_', ' ')) or 'unnamed'}*", *cells.values(), NONE, NONE])
     head = ["", *(column.title for column in COLUMNS), "device", "seeds"]
     bits = [mean.value for one in groups if (mean := one.figure("bits_per_dimension"))]
     hidden = {"device"} if len(set(devices)) == 1 else set()
@@ -119,10 +120,10 @@ def references(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for one in groups:
         for run in one.runs:
-            for name, floor in ((run.result.get("likelihood") or {}).get("floors") or {}).items():
+            for name, floor in run.result.get("likelihood", {}).get("floors", {}).items():
                 found.setdefault(name, {}).setdefault("bits_per_dimension", floor)
-            quality = run.result.get("quality") or {}
-            for name, line in (quality.get("references") or {}).items():
+            quality = run.result.get("quality", {})
+            for name, line in quality.get("references", {}).items():
                 there = found.setdefault(TRUE_DRAWS if name == TRAIN and "law" in quality else name, {})
                 for key, value in line.items():
                     there.setdefault(key, value)
@@ -134,7 +135,7 @@ def features(groups: Sequence[Group]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for one in groups:
         for run in one.runs:
-            samples = (run.result.get("quality") or {}).get("samples") or {}
+            samples = run.result.get("quality", {}).get("samples", {})
             if "features" in samples:
                 words = f"{samples['features']} {samples.get('features_hash', '')}, {samples.get('count')} images"
                 if one.label not in found.setdefault(words, []):
@@ -144,7 +145,8 @@ def features(groups: Sequence[Group]) -> dict[str, list[str]]:
 
 def markdown(table: Table) -> str:
     """The table as Markdown whose columns line up."""
-    widths = [max(len(line[i]) for line in [table.head, *table.rows]) for i in range(len(table.head))]
+    head, *rows = [[as_markdown(word) for word in line] for line in [table.head, *table.rows]]
+    widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
 
     def text(line: Sequence[str]) -> str:
         cells = [
@@ -154,7 +156,7 @@ def markdown(table: Table) -> str:
         return f"| {' | '.join(cells)} |"
 
     rule = [("-" * width if i in table.words else "-" * (width - 1) + ":") for i, width in enumerate(widths)]
-    return "\n".join([text(table.head), text(rule), *map(text, table.rows)])
+    return "\n".join([text(head), text(rule), *map(text, rows)])
 
 
 def comma_separated(groups: Sequence[Group]) -> str:
@@ -182,7 +184,7 @@ def comma_separated(groups: Sequence[Group]) -> str:
                 " ".join(str(seed) for seed in one.seeds),
                 "; ".join(dict.fromkeys(run.device for run in one.runs)),
                 "; ".join(dict.fromkeys(run.commit for run in one.runs)),
-                "; ".join(str(run.folder) for run in one.runs),
+                "; ".join(clean(run.folder) for run in one.runs),
             ]
         )
     return content.getvalue()

@@ -1,0 +1,29 @@
+"""The one font of all pictures, and text that it can show."""
+
+from functools import cache
+from pathlib import Path
+
+from ddpm_jax.reporting.markup import clean, escape
+
+FAMILY, MOST = "DejaVu Sans", 60
+"""Comes with matplotlib. Characters of a label at most."""
+
+
+@cache
+def file() -> Path:
+    """Where the font is."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+
+
+@cache
+def _characters() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(str(file())).get_charmap())
+
+
+def legible(text: str) -> str:
+    """The text as a label of a picture: in one line, short, with escapes for what the font has not."""
+    return "".join(one if ord(one) in _characters() else escape(one) for one in clean(text, MOST))
