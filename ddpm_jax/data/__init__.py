@@ -2,11 +2,24 @@
 
 `load(name)` gives a `Dataset`: a `Description` (shape, levels, labels) and a `Source` a split. `draw` takes a batch
 from images that live on the device, inside a compiled step; `host_batches` reads larger sets as they are needed.
+`fingerprint` says which data a run has seen.
 Imports errors and files only; training, metrics and the commands import it.
 """
 
 from ddpm_jax.data.batches import draw, fits_device, host_batches, prefetch
 from ddpm_jax.data.description import Description
+from ddpm_jax.data.identity import difference, fingerprint
 from ddpm_jax.data.sources import Dataset, Source, load
 
-__all__ = ["Dataset", "Description", "Source", "draw", "fits_device", "host_batches", "load", "prefetch"]
+__all__ = [
+    "Dataset",
+    "Description",
+    "Source",
+    "difference",
+    "draw",
+    "fingerprint",
+    "fits_device",
+    "host_batches",
+    "load",
+    "prefetch",
+]

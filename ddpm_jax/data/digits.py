@@ -7,8 +7,8 @@ file's order, in which neighbours tend to be by one writer: the held-out splits 
 
 import contextlib
 import functools
+import hashlib
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -21,10 +21,12 @@ from jaxtyping import Int32, UInt8
 from ddpm_jax.cache import cache_folder
 from ddpm_jax.data.description import Description
 from ddpm_jax.data.stored import quiet
+from ddpm_jax.files import read_record, write_record
 
 NAME = "digits"
 VERSION = "1.0.0"
 SPLITS = {"train": (0, 1000), "validation": (1000, 1350), "test": (1350, 1797)}
+MANIFEST = "manifest.json"
 DESCRIPTION = Description(NAME, VERSION, (8, 8, 1), levels=17, labels=10)
 
 
@@ -38,7 +40,7 @@ def arrays(split: str) -> tuple[UInt8[np.ndarray, "n 8 8 1"], Int32[np.ndarray, 
 
 
 def prepare() -> Path:
-    """The folder of the TFDS data set in the cache, which is written first if it is not there whole.
+    """The folder of the TFDS data set in the cache, which is written first if it is not there as it was written.
 
     It is written elsewhere and renamed, so that no one meets a half-written set: of two processes that prepare at
     once, one's folder stays and the other's is dropped; an interrupted one leaves a temporary folder only.
@@ -57,11 +59,13 @@ def prepare() -> Path:
         with quiet(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
             builder = builder_class(data_dir=part, file_format="array_record")
             builder.download_and_prepare()
+        written = Path(part) / NAME / VERSION
+        write_record(written / MANIFEST, _checksums(written))
         if folder.exists() and not _whole(folder):
             with contextlib.suppress(OSError):  # another process may have moved it already
                 shutil.move(folder, Path(part) / "damaged")
         try:
-            os.rename(Path(part) / NAME / VERSION, folder)
+            os.rename(written, folder)
         except OSError:
             if not _whole(folder):
                 raise
@@ -69,15 +73,18 @@ def prepare() -> Path:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether every file that the set's own description names is there."""
+    """Whether the files are those that were written, by the manifest that was written with them."""
     try:
-        described = json.loads((folder / "dataset_info.json").read_text())
-        needed = {split["name"] for split in described["splits"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        found = _checksums(folder)
+        return bool(found) and read_record(folder / MANIFEST) == found
+    except (OSError, ValueError):
         return False
-    found = {name.name.split(".")[0].removeprefix(f"{NAME}-") for name in folder.glob("*.array_record-*")}
-    extra = all((folder / name).exists() for name in ("features.json", "metadata.json"))
-    return extra and needed == set(SPLITS) and needed <= found
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """The checksum of every file but the manifest."""
+    files = sorted(file for file in folder.iterdir() if file.name != MANIFEST)
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 @functools.cache

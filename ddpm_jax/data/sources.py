@@ -2,6 +2,7 @@
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,23 +16,28 @@ from ddpm_jax.errors import UserError, nearest
 
 # A decoded copy of a split is kept up to this size; a larger one would fill the disk unasked.
 LARGEST_COPY = 2**30
+_doubted: set[Description] = set()  # of which this process has said so
 
 
 @dataclass(frozen=True)
 class Source:
-    """The images of one split, in a fixed order, as they are stored: uint8 levels, and int32 labels (0 without labels).
+    """The images of one split, in a fixed order, as they are stored: uint8 levels, and int32 labels.
+
+    A label is a class, or `description.null_condition` where it is not known; 0 in a set without labels.
 
     Args:
         description: of the images.
         length: how many there are.
         read: from an array of example numbers in [0, length) to (images [n, *shape], labels [n]).
         made_from: what the decoded split depends on, by which the cache keeps it; empty to keep none.
+        words: TFDS's for what is in the split: `train[:900]`.
     """
 
     description: Description
     length: int
     read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = field(repr=False)
     made_from: Sequence[str] = ()
+    words: str = ""
 
     def __len__(self) -> int:
         return self.length
@@ -61,9 +67,23 @@ class Source:
         if kept is None:
             kept = self._read_all()
             self._save_copy(*kept)
+        self._doubt(*kept)
         for array in kept:
             array.flags.writeable = False
         return kept
+
+    def _doubt(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Say where more levels or classes are described than the images have: a damaged count looks like that."""
+        levels, classes = self.description.levels, self.description.labels
+        known, doubt = labels[labels < classes], None
+        if levels not in (None, 256) and images.size >= 20 * levels and images.max() < levels - 1:
+            doubt = f"{levels} levels, but its highest value is {images.max()}"
+        elif classes and len(known) >= 20 * classes and known.max() < classes - 1:
+            doubt = f"{classes} classes, but its highest label is {known.max()}"
+        if doubt and self.description not in _doubted:
+            _doubted.add(self.description)
+            where = f"data set {self.description.name!r}, split {self.words!r}"
+            warnings.warn(f"{where}: described with {doubt}; if that is wrong, prepare it again", stacklevel=2)
 
     def _read_all(self, chunk: int = 500) -> tuple[np.ndarray, np.ndarray]:
         from tqdm import tqdm
@@ -100,11 +120,18 @@ class Dataset:
     """A data set: the description of its images, and a source a split.
 
     `law` is the table of all probabilities, `(levels,) * D`, where it is known (`data/known.py`), else None.
+    `files` are the names and sizes of the files it is read from.
     """
 
     description: Description
     sources: Mapping[str, Source]
     law: np.ndarray | None = None
+    files: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images of each split."""
+        return {name: len(source) for name, source in self.sources.items()}
 
     def split(self, name: str) -> Source:
         """The source of a split; a UserError names the splits there are."""
@@ -135,8 +162,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
     if name == digits.NAME:
         try:
             folder = digits.prepare()
-        except (ImportError, OSError):  # without TFDS or a cache: the same images, straight from scikit-learn
-            return _plain_digits(splits)
+        except (ImportError, OSError) as error:  # the same images, straight from scikit-learn
+            return _plain_digits(splits, error)
     else:
         name, folder = stored.find(name, data_dir)
     facts = stored.facts(name, folder, splits)
@@ -144,8 +171,9 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
     for split, (words, size) in facts.splits.items():
         read = stored.reader(name, folder, words, size, facts.description)
         made_from = stored.made_from(name, folder, f"images of {words}")
-        sources[split] = Source(facts.description, size, read, made_from)
-    return Dataset(facts.description, sources)
+        sources[split] = Source(facts.description, size, read, made_from, words)
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    return Dataset(facts.description, sources, files=files)
 
 
 def _known(name: str, splits: Mapping[str, str] | None) -> Dataset:
@@ -161,8 +189,10 @@ def _binarised(grey: Dataset) -> Dataset:
     sources = {}
     for split, source in grey.sources.items():
         made_from = source.made_from and [f"{binarised.PREFIX}{binarised.DRAW}", *source.made_from]
-        sources[split] = Source(description, len(source), functools.partial(_drawn, source.read), made_from)
-    return Dataset(description, sources)
+        sources[split] = Source(
+            description, len(source), functools.partial(_drawn, source.read), made_from, source.words
+        )
+    return Dataset(description, sources, files=grey.files)
 
 
 def _drawn(read: Callable, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -170,15 +200,17 @@ def _drawn(read: Callable, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return binarised.draw(images), labels
 
 
-def _plain_digits(splits: Mapping[str, str] | None) -> Dataset:
+def _plain_digits(splits: Mapping[str, str] | None, why: Exception) -> Dataset:
     splits = splits or {split: split for split in digits.SPLITS}
     sources = {}
     for split, words in splits.items():
         if words not in digits.SPLITS:
-            raise UserError(f"split {words!r} of 'digits' needs TFDS: install tensorflow-datasets or use whole splits")
+            raise UserError(
+                f"split {words!r} of 'digits' needs TFDS and a cache folder ({why}): provide them or use whole splits"
+            )
         images, labels = digits.arrays(words)
         read = functools.partial(_take, images, labels)
-        sources[split] = Source(digits.DESCRIPTION, len(labels), read)
+        sources[split] = Source(digits.DESCRIPTION, len(labels), read, words=words)
     return Dataset(digits.DESCRIPTION, sources)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ddpm_jax import cache
+from ddpm_jax.data import inspection
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
 
@@ -48,13 +49,17 @@ def find(name: str, data_dir: str | os.PathLike | None) -> tuple[str, Path]:
     is taken. Raises UserError where there is none that can be read.
     """
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR")
-    root = Path(chosen or "~/tensorflow_datasets").expanduser().absolute()
-    if not root.is_dir():
+    try:
+        root = Path(chosen or "~/tensorflow_datasets").expanduser().absolute()
+        there = prepared(root) if root.is_dir() else None
+    except (OSError, RuntimeError) as error:  # a name too long; `~` of a user without a home
+        reason = error.strerror if isinstance(error, OSError) else "no home folder is known"
+        raise UserError(f"data set {name!r}: {reason}: set config.data.dir or $TFDS_DATA_DIR") from None
+    if there is None:
         remedy = "correct" if chosen else "set"
         line = f"TFDS data directory {root} does not exist: {remedy} config.data.dir or $TFDS_DATA_DIR"
         raise UserError(f"data set {name!r}: {line} (only digits needs none)")
     base, _, version = re.sub(r"/(\d+\.\d+\.\d+)$", r":\1", name).partition(":")
-    there = prepared(root)
     if base not in there:
         configs = [other for other in there if other.startswith(f"{base}/")]
         if len(configs) > 1:
@@ -65,10 +70,7 @@ def find(name: str, data_dir: str | os.PathLike | None) -> tuple[str, Path]:
     if version and version not in there[base]:
         raise UserError(f"version {version} of {base!r} is not in {root}: choose from: {', '.join(there[base])}")
     folder = root / base / (version or there[base][-1])
-    try:
-        file_format = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat", "tfrecord")
-    except (OSError, ValueError, AttributeError):
-        raise UserError(f"{folder / 'dataset_info.json'} cannot be read: prepare the data set again") from None
+    file_format = inspection.read(folder / "dataset_info.json").get("fileFormat", "tfrecord")
     if file_format != "array_record":
         raise UserError(
             f"{folder} is stored as {file_format}, which is not read here: prepare it as array_record in another "
@@ -124,18 +126,8 @@ def facts(name: str, folder: Path, splits: Mapping[str, str] | None) -> Facts:
         description = Description(**{**known["description"], "shape": tuple(known["description"]["shape"])})
         return Facts(description, {split: (words, size) for split, (words, size) in known["splits"].items()})
     with _opened(name, folder) as builder:
-        features, image, label = _features(name, builder)
-        metadata = builder.info.metadata or {}
-        try:
-            description = Description(
-                name=name,
-                version=str(builder.info.version),
-                shape=tuple(features[image].shape),
-                levels=int(metadata.get("levels", KNOWN_LEVELS.get(name, 256))),
-                labels=int(features[label].num_classes) if label else 0,
-            )
-        except ValueError as error:
-            raise UserError(f"data set {name!r} cannot be used: {error}") from None
+        inspection.check_records(folder, builder)
+        description, _, _ = _description(name, folder, builder)
         result = Facts(description, _sizes(name, builder, splits))
     cache.save("facts", key, json.dumps(asdict(result)).encode())
     return result
@@ -174,11 +166,14 @@ def _sizes(name: str, builder: Any, splits: Mapping[str, str] | None) -> dict[st
     return sizes
 
 
-def _features(name: str, builder: Any) -> tuple[Any, str, str | None]:
-    """The features, which of them is the image, and which the class label, if there is one."""
+def _description(name: str, folder: Path, builder: Any) -> tuple[Description, str, str | None]:
+    """The images' description, which of the features is the image, and which the class label, if there is one."""
     features = builder.info.features
     keys = builder.info.supervised_keys
     named = keys[:2] if keys and len(keys) >= 2 and all(isinstance(key, str) for key in keys) else ("", "")
+    for key in named:
+        if key and key not in features:
+            raise UserError(f"{folder} does not fit together (it has no feature {key!r}): prepare the data set again")
     image = named[0] if named[0] in features and len(features[named[0]].shape or ()) >= 2 else "image"
     label = named[1] if named[1] in features else "label"
     if image not in features:
@@ -190,26 +185,41 @@ def _features(name: str, builder: Any) -> tuple[Any, str, str | None]:
         )
     if dtype != np.uint8:
         raise UserError(f"data set {name!r} has images of type {dtype}: only uint8 is read")
-    has_label = label in features and getattr(features[label], "num_classes", None)
-    return features, image, label if has_label else None
+    label = label if label in features and hasattr(features[label], "num_classes") else None
+    if label:
+        inspection.check_label(folder, label, features[label].num_classes)
+    try:
+        description = Description(
+            name=name,
+            version=str(builder.info.version),
+            shape=tuple(shape),
+            levels=(builder.info.metadata or {}).get("levels", KNOWN_LEVELS.get(name, 256)),
+            labels=int(features[label].num_classes) if label else 0,
+        )
+    except ValueError as error:
+        raise UserError(f"data set {name!r} cannot be used: {error}") from None
+    return description, image, label
 
 
 def reader(name: str, folder: Path, words: str, size: int, description: Description) -> Callable:
-    """A function from example numbers to `(images uint8 [n, *shape], labels int32 [n])`; it opens the files late."""
+    """A function from example numbers to `(images uint8 [n, *shape], labels int32 [n])`; it opens the files late.
+
+    A stored label of -1, TFDS's "unknown", is given as `description.null_condition`.
+    """
     opened: list[Any] = []
 
     def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with _LOCK:
             if not opened:
                 with _opened(name, folder) as builder:
-                    _, image, label = _features(name, builder)
+                    found, image, label = _description(name, folder, builder)
                     source = builder.as_data_source(split=words)
-                    if len(source) != size:
+                    if (found, len(source)) != (description, size):
                         raise UserError(f"{folder} has changed while it was read: run again")
                     source[0]  # decoded once in here, where the notice that TFDS then logs is not shown
                     opened.extend((source, image, label))
         source, image, label = opened
-        images, labels = np.empty((len(indices), *description.shape), np.uint8), np.zeros(len(indices), np.int32)
+        images, labels = np.empty((len(indices), *description.shape), np.uint8), np.zeros(len(indices), np.int64)
         with _readable(folder):
             for row, example in enumerate(source.__getitems__([int(index) for index in indices])):
                 if example[image].shape != description.shape:  # NumPy would broadcast some of these
@@ -221,9 +231,12 @@ def reader(name: str, folder: Path, words: str, size: int, description: Descript
             raise UserError(
                 f"{folder} says {description.levels} levels, but holds the value {highest}: prepare it again"
             )
-        if classes[0] < 0 or (description.labels and classes[1] >= description.labels):
-            raise UserError(f"{folder} says {description.labels} labels, but holds {classes}: prepare it again")
-        return images, labels
+        for bound in classes:
+            if not -1 <= bound < max(description.labels, 1):
+                raise UserError(
+                    f"{folder} says {description.labels} classes, but holds the label {bound}: prepare it again"
+                )
+        return images, np.where(labels < 0, description.null_condition, labels).astype(np.int32)
 
     return read
 
@@ -243,6 +256,7 @@ def _opened(name: str, folder: Path) -> Iterator[Any]:
     """TFDS's read-only builder of a prepared data set."""
     tfds = _tfds(name)
     with _LOCK, quiet(), _readable(folder):
+        inspection.check_texts(folder)
         yield tfds.builder_from_directory(str(folder))
 
 
