@@ -19,7 +19,12 @@ _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-
 
 _ISOLATE, _END = "\u2068", "\u2069"
 _MARKUP = re.compile(r"\\(.)|`([^`]+)`|(?<![\w*])\*((?:\\.|[^*\s\\])(?:\\.|[^*\\])*)\*(?![\w*])", re.DOTALL)
-_SPECIAL = re.compile(r"[\\`*\[\]#~$@]|(?<![^\W_])_|_(?![^\W_])|<|>|\||&(?=[#\w])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_SPECIAL = re.compile(
+    r"[\\`\[\]#~$@|]|(?<!\s)\*|\*(?!\s)|(?<![^\W_])_|_(?![^\W_])|<(?!\s)|(?<!\s)>|&(?=[#\w])|:(?=//)|(?<=www)\.",
+    re.IGNORECASE,
+)
+"""What Markdown, or a reader of it that looks for addresses and formulas, may take for more than text."""
+
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;"}
 """Entities, which readers of HTML and of tables take for text as well."""
 
