@@ -4,7 +4,10 @@ TFDS keeps no checksum of what it prepared. A flipped bit in its JSON files can 
 count, and TFDS reads on. All that a set's files say twice is compared here; `fingerprint` serves for the rest.
 """
 
+import contextlib
+import io
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +16,8 @@ from ddpm_jax.errors import UserError
 
 OWN_CLASSES = "tensorflow_datasets."
 """Where features come from: TFDS imports whatever module features.json names, and no code is taken from data."""
+BANDS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+"""The channels of Pillow's modes, where these are the stored ones."""
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -76,16 +81,15 @@ def _leaves(content: Any) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def check_records(folder: Path, builder: Any) -> None:
-    """Compare the files of images with what the set's description says of them.
+def check_records(folder: Path, builder: Any, image: str) -> None:
+    """Compare the files of images with what the set's description says of them. `image` is the images' feature.
 
     Raises:
         UserError: something does not fit.
     """
     from array_record.python.array_record_module import ArrayRecordReader
-    from tensorflow_datasets.proto import tf_example_pb2
 
-    described, features, first = set(), builder.info.features, True
+    described, looked = set(), False
     for split in builder.info.splits.values():
         for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
             described.add(Path(path).name)
@@ -95,16 +99,34 @@ def check_records(folder: Path, builder: Any) -> None:
             try:
                 if reader.num_records() != length:
                     _refuse(folder, f"{Path(path).name} holds {reader.num_records()} images, not {length}")
-                if first and length:  # a renamed feature would be taken for one that is not there
-                    first = False
-                    record = tf_example_pb2.Example.FromString(reader.read([0])[0])  # pyright: ignore[reportAttributeAccessIssue]
-                    found = {key.split("/")[0] for key in record.features.feature}
-                    if not found <= set(features):
-                        _refuse(folder, f"its images have {', '.join(sorted(found - set(features)))}, not described")
+                if length and not looked:
+                    looked = True
+                    _look(folder, reader.read(list(range(min(length, 10)))), builder.info.features, image)
             finally:
                 reader.close()
     if strangers := {path.name for path in folder.glob("*.array_record*")} - described:
         _refuse(folder, f"{min(strangers)} is of no split that dataset_info.json names")
+
+
+def _look(folder: Path, records: list[bytes], features: Any, image: str) -> None:
+    """Compare a few records with the features: TFDS passes over one it has no name for, and makes grey pictures RGB."""
+    from PIL import Image
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    channels, bands = features[image].shape[-1], set()
+    for record in records:
+        found = tf_example_pb2.Example.FromString(record).features.feature  # pyright: ignore[reportAttributeAccessIssue]
+        if strangers := {key.split("/")[0] for key in found} - set(features):
+            _refuse(folder, f"its images have {min(strangers)!r}, which features.json does not name")
+        for content in found[image].bytes_list.value if image in found else ():
+            with contextlib.suppress(OSError), Image.open(io.BytesIO(content)) as picture:
+                bands.add(BANDS.get(picture.mode, channels))
+    if bands and channels not in bands:
+        warnings.warn(
+            f"{folder}: described with images of {channels} channels, but they are stored with {min(bands)}; if the "
+            "description is wrong, prepare the data set again",
+            stacklevel=2,
+        )
 
 
 def check_label(folder: Path, label: str, classes: int | None) -> None:

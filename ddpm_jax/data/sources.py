@@ -76,9 +76,9 @@ class Source:
         """Say where more levels or classes are described than the images have: a damaged count looks like that."""
         levels, classes = self.description.levels, self.description.labels
         known, doubt = labels[labels < classes], None
-        if levels not in (None, 256) and images.size >= 20 * levels and images.max() < levels - 1:
+        if levels not in (None, 256) and images.size >= 5 * levels and images.max() < levels - 1:
             doubt = f"{levels} levels, but its highest value is {images.max()}"
-        elif classes and len(known) >= 20 * classes and known.max() < classes - 1:
+        elif classes and len(known) >= 5 * classes and known.max() < classes - 1:
             doubt = f"{classes} classes, but its highest label is {known.max()}"
         if doubt and self.description not in _doubted:
             _doubted.add(self.description)

@@ -126,8 +126,8 @@ def facts(name: str, folder: Path, splits: Mapping[str, str] | None) -> Facts:
         description = Description(**{**known["description"], "shape": tuple(known["description"]["shape"])})
         return Facts(description, {split: (words, size) for split, (words, size) in known["splits"].items()})
     with _opened(name, folder) as builder:
-        inspection.check_records(folder, builder)
-        description, _, _ = _description(name, folder, builder)
+        description, image, _ = _description(name, folder, builder)
+        inspection.check_records(folder, builder, image)
         result = Facts(description, _sizes(name, builder, splits))
     cache.save("facts", key, json.dumps(asdict(result)).encode())
     return result
