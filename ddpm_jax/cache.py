@@ -31,15 +31,16 @@ def cache_folder() -> Path | None:
         return None
 
 
-def load(kind: str, made_from: Iterable[Any]) -> bytes | None:
+def load(kind: str, made_from: Iterable[Any], root: Path | None = None) -> bytes | None:
     """The content that was saved for exactly this, or None where there is none that fits.
 
     Args:
         kind: the entry's folder in the cache.
         made_from: all that the content depends on, the version of its maker included (see `files.sha256`).
+        root: another folder than the cache.
     """
     key = sha256(made_from)
-    path = _path(kind, key)
+    path = _path(root, kind, key)
     try:
         if path is None or not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             return None
@@ -50,10 +51,10 @@ def load(kind: str, made_from: Iterable[Any]) -> bytes | None:
     return content if head == _head(kind, key, content) else None
 
 
-def save(kind: str, made_from: Iterable[Any], content: bytes) -> None:
+def save(kind: str, made_from: Iterable[Any], content: bytes, root: Path | None = None) -> None:
     """Keep `content` for `load`, whole or not at all. What stands in the way costs time only, and is said once."""
     key = sha256(made_from)
-    path = _path(kind, key)
+    path = _path(root, kind, key)
     if path is None:
         tell("no home folder is known")
         return
@@ -72,8 +73,8 @@ def tell(reason: str) -> None:
         warnings.warn(f"the cache keeps nothing ({reason}): set DDPM_JAX_CACHE to a folder with room", stacklevel=3)
 
 
-def _path(kind: str, key: str) -> Path | None:
-    folder = cache_folder()
+def _path(root: Path | None, kind: str, key: str) -> Path | None:
+    folder = root or cache_folder()
     return folder and folder / kind / key[:40]
 
 
