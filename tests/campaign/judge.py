@@ -51,11 +51,14 @@ class Outcome:
     seconds: float = 0.0
 
 
+FREE = ("config.logging", "config.name")
+"""Keys of a result that may differ between two runs of the same thing."""
+
 FEW = 6
 """Lines that a command may say about one thing that is wrong."""
 
 TRACES = ("Traceback (most recent call last)", "Exception ignored in", "Fatal Python error", '  File "')
-PROGRESS = re.compile(r"\d+%\||[\d.?](step|it|run|images| images|trial)s?/s\b|s/(step|it|run|image|trial)\b")
+PROGRESS = re.compile(r"\d+%\||\[(\d+:)?\d\d:\d\d[<,]")  # a bar of tqdm
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 NATIVE = re.compile(r"^(\*\*\*|[IWEF]\d{4} |WARNING: All log messages|    @ |PC: @|[FEWI]0000)")
 TIMES = re.compile(r"seconds|per_second|utilisation|git_commit|^checksum$")
@@ -190,6 +193,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def compare_figures(ours: Any, wanted: Any) -> tuple[str, str]:
     """Which leaf of `ours` is wrong and which is missing or null, each in words and empty if there is none."""
     mine, theirs = flat(timeless(ours)), flat(timeless(wanted))
+    theirs = {key: value for key, value in theirs.items() if not key.startswith(FREE)}
     lost = [key for key, value in theirs.items() if value is not None and mine.get(key) is None]
     wrong = [key for key, value in theirs.items() if mine.get(key) is not None and mine[key] != value]
     shown = f"{wrong[0]} is {mine[wrong[0]]!r}, not {theirs[wrong[0]]!r}" if wrong else ""

@@ -5,6 +5,7 @@ Everything is made by the product's own commands, once, when a case first asks f
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -152,7 +153,10 @@ class World:
 
     def __init__(self, folder: Path, slots: int = 2):
         self.folder = folder.resolve()
-        self._lock = threading.RLock()
+        self._lock, self._count = threading.RLock(), itertools.count()
+        self._words = self.folder / "words"
+        remove(self._words)
+        self._words.mkdir(parents=True)
         compiled = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(self.folder / "compiled")
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -205,10 +209,9 @@ class World:
             before: words before the command, such as of `setpriv`; the process is then a real one.
             popen: more for `subprocess.Popen`; the process is then a real one.
         """
-        self._count = getattr(self, "_count", 0) + 1
-        words = self.folder / "words"
-        words.mkdir(parents=True, exist_ok=True)
-        out, err = words / f"{slot.number}-{self._count}.out", words / f"{slot.number}-{self._count}.err"
+        number = next(self._count)
+        out, err = self._words / f"{number}.out", self._words / f"{number}.err"
+        out.touch()
         variables = dict(environment or self.environment(slot))
         place = str(here or slot.folder / "here")
         module = program if program.endswith(".py") else f"ddpm_jax.{program}"
