@@ -24,7 +24,7 @@ def keep(host: str) -> None:
 
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     folder = Path(chosen) if chosen else cache.cache_folder()
-    if folder is None or "://" in (chosen or "") or jax.config.read("jax_compilation_cache_max_size") != -1:
+    if folder is None or "://" in (chosen or "") or getattr(jax.config, "jax_compilation_cache_max_size", -1) != -1:
         return
     if not chosen:
         jax.config.update("jax_compilation_cache_dir", str(folder / "compiled" / host))
