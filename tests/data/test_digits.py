@@ -77,15 +77,41 @@ def test_two_processes_may_prepare_at_once(cache):
     assert sorted(path.name for path in cache.iterdir()) == ["facts", "images", "tfds"]  # no temporary folder is left
 
 
-@pytest.mark.parametrize("lost", ["digits-test.array_record-00000-of-00001", "dataset_info.json", "metadata.json"])
-def test_a_set_that_is_not_whole_is_prepared_again(lost):
-    expected = everything(load("digits"))
+def test_a_set_that_is_not_as_it_was_written_is_prepared_again():
     folder = digits.prepare()
-    (folder / lost).unlink()
-    assert digits.prepare() == folder
-    assert (folder / lost).exists()
-    for one, other in zip(everything(load("digits")), expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    files = sorted(folder.iterdir())
+    assert {"manifest.json", "metadata.json", "dataset_info.json", "features.json"} <= {path.name for path in files}
+    for number, path in enumerate(files):
+        content = path.read_bytes()
+        if number % 3 == 0:
+            path.unlink()
+        elif number % 3 == 1:
+            path.write_bytes(content[: len(content) // 2])
+        else:
+            place = len(content) // 3
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert not digits._whole(folder)
+        assert digits.prepare() == folder
+        assert digits._whole(folder)
+    assert load("digits").description == digits.DESCRIPTION
+    for images, truth in zip(everything(load("digits")), (load_digits().images, load_digits().target), strict=True):
+        np.testing.assert_array_equal(images.squeeze(), truth)
+
+
+def test_no_flip_in_a_set_is_taken_for_whole():
+    folder = digits.prepare()
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        for place in range(0, len(content), max(1, len(content) // 15)):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+            assert not digits._whole(folder) or path.name == "manifest.json"
+        path.write_bytes(content)
+    assert digits._whole(folder)
+    (folder / "stranger").write_text("")
+    assert not digits._whole(folder)
+    (folder / "stranger").unlink()
+    (folder / "stranger").mkdir()
+    assert not digits._whole(folder)
 
 
 def test_an_interrupted_preparation_leaves_no_set(monkeypatch):
