@@ -48,7 +48,7 @@ def prepare() -> Path:
     """
     root = cache_folder()
     if root is None:
-        raise OSError("there is no cache folder")
+        raise OSError("no home folder is known")
     folder = root / "tfds" / NAME / VERSION
     if _whole(folder):
         return folder
@@ -57,8 +57,10 @@ def prepare() -> Path:
     with tempfile.TemporaryDirectory(prefix=".digits-", dir=root, ignore_cleanup_errors=True) as part:
         silent = io.StringIO()
         with quiet(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
-            builder = builder_class(data_dir=part, file_format="array_record")
-            builder.download_and_prepare()
+            try:
+                builder_class(data_dir=part, file_format="array_record").download_and_prepare()
+            except Exception as error:  # of many types where the disk is full
+                raise OSError(str(error).splitlines()[0][:200] if str(error) else type(error).__name__) from error
         written = Path(part) / NAME / VERSION
         write_record(written / MANIFEST, _checksums(written))
         if folder.exists() and not _whole(folder):

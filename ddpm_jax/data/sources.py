@@ -163,6 +163,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
         try:
             folder = digits.prepare()
         except (ImportError, OSError) as error:  # the same images, straight from scikit-learn
+            if isinstance(error, OSError):
+                cache.tell(str(error))
             return _plain_digits(splits, error)
     else:
         name, folder = stored.find(name, data_dir)
@@ -172,7 +174,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
         read = stored.reader(name, folder, words, size, facts.description)
         made_from = stored.made_from(name, folder, f"images of {words}")
         sources[split] = Source(facts.description, size, read, made_from, words)
-    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    files = {name: size for name, size, _ in stored.files(folder)}
     return Dataset(facts.description, sources, files=files)
 
 

@@ -108,9 +108,14 @@ def _not_prepared(name: str, root: Path, there: list[str]) -> str:
 
 def made_from(name: str, folder: Path, what: str) -> list[str]:
     """What `what` of a data set depends on: its files as they are now (place, names, sizes, times of change)."""
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return [repr((CACHE_FORMAT, name, str(folder.resolve()), states, what))]
+    return [repr((CACHE_FORMAT, name, str(folder.resolve()), files(folder), what))]
+
+
+def files(folder: Path) -> list[tuple[str, int, int]]:
+    """The name, the size and the time of change, in nanoseconds, of each file of a data set."""
+    with _readable(folder):
+        states = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+        return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
 def facts(name: str, folder: Path, splits: Mapping[str, str] | None) -> Facts:

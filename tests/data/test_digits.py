@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,23 @@ def test_a_cache_that_cannot_be_written_does_not_stop_it(monkeypatch):
     monkeypatch.setenv("DDPM_JAX_CACHE", "/dev/null/nowhere")
     digits._builder_class.cache_clear()
     assert load("digits").split("train").arrays()[0].shape == (1000, 8, 8, 1)
+
+
+def test_a_disk_that_fills_up_does_not_stop_it(monkeypatch, cache):
+    class Builder:
+        def __init__(self, data_dir, file_format):
+            (Path(data_dir) / "half").write_text("")
+
+        def download_and_prepare(self):
+            raise RuntimeError("write() failed: No space left on device\nand more")
+
+    monkeypatch.setattr(digits, "_builder_class", lambda: Builder)
+    monkeypatch.setattr("ddpm_jax.cache._said", [])
+    with pytest.warns(UserWarning, match="No space left on device") as told:
+        assert load("digits").split("train").arrays()[0].shape == (1000, 8, 8, 1)
+        assert load("digits").split("test").arrays()[0].shape == (447, 8, 8, 1)
+    assert len(told) == 1
+    assert not list(cache.rglob("half"))
 
 
 def test_nothing_is_printed(capfd):
