@@ -124,18 +124,21 @@ def base() -> ConfigDict:
     training.seconds = 0.0
     training.flops = 0.0
     training.dispatch = 10  # steps in one compiled program
+    training.accumulate = 1  # cut a batch into so many parts, one after the other, to need less memory
+    training.skip_bad = 0  # pass over so many steps in a row whose gradient is not finite; 0: the first ends the run
     training.log_every = 100
-    training.save_every = 5000
+    training.save_every = 5000  # steps, each time with the validation loss
+    training.save_minutes = 0.0  # also save when so many minutes have gone by; 0: by steps alone
     training.keep_latest = 2
     training.keep_every = 0  # also keep, for good, each checkpoint at a multiple of this; 0: none
 
     config.evaluation = evaluation = ConfigDict()
-    evaluation.samples = 10_000  # for the distances; at most the size of the test split counts
+    evaluation.samples = 10_000  # for the distances; at most the size of the test split counts; 0: none
     evaluation.curve = ()  # numbers of sampler steps at which the quality of samples is measured as well
     evaluation.curve_orders = ("",)  # and the orders in which, as in sampler.order
     evaluation.raw = False  # measure the raw parameters too, where it is an average that is evaluated
     evaluation.history = False  # measure likelihood and quality at every checkpoint that is kept, not only the last
-    evaluation.likelihood_images = 10_000  # at most, of the training and of the test split
+    evaluation.likelihood_images = 10_000  # at most, of the training and of the test split; 0: no likelihoods
     evaluation.likelihood_groups = 100  # network evaluations for one image's bound; 0, and in a fixed order: all T
     evaluation.decoder_noise = 0.0  # sigma/alpha below which the bound's decoder takes over; 0: after the last step
     evaluation.ode_images = 0  # at most, of the test split, for the likelihood by the probability-flow ODE; 0: none

@@ -5,18 +5,24 @@ Only light imports at the top, so that `--help` answers at once.
 
 import argparse
 import contextlib
-import errno
+import decimal
+import hashlib
+import io
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import traceback
+import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ddpm_jax import joining, starting
-from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.errors import Preempted, UserError, nearest, refused_by_the_system
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,39 +36,93 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see --help)")
 
 
-MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-"""What the system refuses for reasons of the user's: no space, no permission."""
+UNEXPECTED = 1
+"""The exit code of a fault that is none of the user's."""
+
+TRACEBACKS = "DDPM_JAX_TRACEBACK"
+"""The variable that has tracebacks printed, where otherwise a file keeps them."""
 
 
 def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoReturn:
-    """Run a command: exit code 0, or the UserError's (2) with its one line, or 130 where the user stopped it."""
+    """Run a command to its exit code; whatever goes wrong is told in one line.
+
+    0: done; the UserError's code (2) with its line; 85: preempted, start again; 130: the user stopped it; 1: a fault of
+    the program, whose traceback is kept in a file that the line names. A second Ctrl-C ends it at once.
+    """
     if getattr(main, "__module__", "") == "__main__":  # this process is the command's own, to begin again as it likes
         starting.ask_for_huge_pages()
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"  # type: ignore[assignment]
+    _speak_plainly()
+    _end_at_second_interrupt()
     try:
         main(sys.argv[1:])
         sys.stdout.flush()
     except UserError as error:
         _end(error, error.code)
+    except Preempted:
+        print("the machine is wanted back; the same command goes on from the last checkpoint", file=sys.stderr)
+        _leave(Preempted.code)
     except KeyboardInterrupt:
         print(f"\n{stopped}", file=sys.stderr)
-        joining.leave(130)
-        sys.exit(130)
+        _leave(130)
     except BrokenPipeError:  # whoever read the output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in MENDABLE:
-            _end(f"{error.filename or 'a file'}: {error.strerror}")
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-            _end("out of memory; lower config.data.batch, config.sampler.batch or config.model.channels")
+        if line := refused_by_the_system(error):
+            _end(line)
         if joining.lost(error):
             _end("another process has gone; what it said at its end tells why")
-        if joining.joined():
-            traceback.print_exc()
-            joining.leave(1)
-        raise
+        _end(_unexpected(error), UNEXPECTED)
     sys.exit(0)
+
+
+def _speak_plainly() -> None:
+    """Warnings are a line; what the terminal cannot show is escaped; what threads of libraries die of is not shown.
+
+    It reaches the command as an exception of its own, or does not matter to it.
+    """
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"  # type: ignore[assignment]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if TRACEBACKS not in os.environ:
+        threading.excepthook = lambda arguments: None
+        sys.unraisablehook = lambda unraisable: None
+
+
+def _end_at_second_interrupt() -> None:
+    """The first Ctrl-C is a KeyboardInterrupt as ever; the next ends the process at once: nothing is half-written."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # somebody else's, or ignored
+        return
+    came: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        came.append(number)
+        if len(came) > 1:
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nstopped at once\n")
+            os._exit(130)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+
+
+def _unexpected(error: Exception) -> str:
+    """The line for a fault of the program, whose traceback goes into a file."""
+    words = f"{type(error).__name__}: {_one_line(error)[:200]}"
+    text = "".join(traceback.format_exception(error))
+    if TRACEBACKS not in os.environ:
+        try:
+            file, name = tempfile.mkstemp(".txt", "ddpm_jax_traceback_")
+            with os.fdopen(file, "w", errors="backslashreplace") as out:
+                out.write(text)
+            return f"unexpected, and not your mistake: {words}; please report it with {name}"
+        except OSError:
+            pass  # no place for a file: then here
+    print(text, file=sys.stderr)
+    return f"unexpected, and not your mistake: {words}"
 
 
 def to_its_end(line: Sequence[str]) -> int:
@@ -81,6 +141,11 @@ def to_its_end(line: Sequence[str]) -> int:
 
 def _end(message: object, code: int = UserError.code) -> NoReturn:
     print(f"error: {_one_line(message)}", file=sys.stderr)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, several together; what libraries say while it ends is not heard."""
     joining.leave(code)
     sys.exit(code)
 
@@ -160,7 +225,21 @@ def checked(override: str, known: dict[str, Any]) -> str:
         if not isinstance(known[key], bool):
             raise UserError(f"config.{key}: there is no value; write --config.{key}=VALUE")
         value = "True"
+    if isinstance(known[key], float):
+        _check_float(key, value)
     return f"--config.{key}={value}"
+
+
+def _check_float(key: str, value: str) -> None:
+    """Raise UserError for a text that is another number than the float it is read as: 1e-400 is not 0."""
+    try:
+        number = float(value)
+        if not number and decimal.Decimal(value):
+            raise UserError(
+                f"config.{key}: {value} is too small to be told from 0; 0 means none where there may be none"
+            )
+    except (ValueError, decimal.InvalidOperation):
+        return  # no number: said where it is put in
 
 
 def _load(file: str) -> Any:
@@ -188,16 +267,22 @@ def read_file(file: str) -> dict[str, Any]:
     path = Path(name)
     try:
         content = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter of a name with a zero byte
         if isinstance(error, FileNotFoundError):
             there = [str(other) for other in sorted(Path("configs").glob("**/*.py"))]
             hint = nearest(name, there) if there else "give a .py file"
             raise UserError(f"--config: there is no file {name}; {hint}") from error
-        raise UserError(f"--config: {name} cannot be read ({error.strerror}); give a .py file") from error
-    space: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--config: {name} cannot be read ({reason}); give a .py file") from error
+    # a module that is known by its name: dataclasses and pickles of what it defines look there
+    module = types.ModuleType(
+        f"config_{hashlib.sha256(str(path.absolute()).encode(errors='replace')).hexdigest()[:12]}"
+    )
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
     with users_code(file):
-        exec(compile(content, str(path), "exec"), space)
-    return space
+        exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
+    return module.__dict__
 
 
 @contextlib.contextmanager
@@ -249,16 +334,28 @@ def run_options(parser: Parser) -> None:
     )
 
 
-def start_on_run(options: argparse.Namespace) -> Any:
+def start_on_run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> Any:
     """Start JAX for the run in `--workdir`, joined with other processes if asked for, and return its config.
 
+    `overrides`, each `--config.KEY=VALUE`, may be of what only figures and samples depend on.
+
     Raises:
-        UserError: there is no run, its config does not read, or the processes cannot be joined.
+        UserError: there is no run, its config does not read, an override is wrong, or the processes cannot be joined.
     """
-    from ddpm_jax import runs
+    from ddpm_jax import configuration, runs
 
     folder = Path(options.workdir)
     config = runs.read_unchecked(folder)
+    if overrides:
+        known = configuration.flatten(configuration.base())
+        overrides = [checked(word, known) for word in overrides]
+        for word in overrides:
+            key = word.removeprefix("--config.").partition("=")[0]
+            if not configuration.within(key, (*configuration.AFTER_TRAINING, "logging")):
+                parts = ", ".join(f"config.{part}" for part in configuration.AFTER_TRAINING)
+                raise UserError(f"config.{key}: what the run was trained with is not changed; set keys of {parts}")
+        config = _changed(config, list(overrides), known)
+        configuration.check_values(config)
     config.parallel.distributed = options.distributed
     if options.data_dir:
         config.data.dir = options.data_dir

@@ -7,7 +7,7 @@ and a type are all that an override can change. Checks raise `UserError` with on
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -15,8 +15,20 @@ from ml_collections import ConfigDict
 from ddpm_jax.base import base
 from ddpm_jax.errors import UserError, fail, nearest
 
-SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every")
+SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every", "training.save_minutes")
 """Keys and sections that do not change what a run computes: a run may be resumed with others."""
+
+AFTER_TRAINING = ("evaluation", "sampler")
+"""Sections that only figures and samples depend on: a run may go on with others, and be evaluated with others."""
+
+CHANGEABLE = (*SAME_RESULT, *AFTER_TRAINING, "training.skip_bad", "training.keep_latest", "training.keep_every")
+"""What a run in a folder may go on with otherwise: it does not change the steps that are done."""
+
+VALIDATION = ("sampler.ema", "evaluation.validation_images")
+"""Of these, what the validation losses of a run depend on, which must be alike until it is trained."""
+
+SMALLEST_FLOAT, LARGEST_FLOAT = 1.1754944e-38, 3.4028235e38
+"""Of normal numbers in float32: below, a number may be taken for 0, and 0 means "none" for many keys."""
 
 
 def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -57,8 +69,12 @@ def from_dict(values: Any) -> ConfigDict:
 
 def result_keys(config: ConfigDict) -> dict[str, Any]:
     """The dotted keys and values that change what a run computes."""
-    flat = flatten(config)
-    return {key: flat[key] for key in flat if not any(f"{key}.".startswith(f"{same}.") for same in SAME_RESULT)}
+    return {key: value for key, value in flatten(config).items() if not within(key, SAME_RESULT)}
+
+
+def within(key: str, places: Iterable[str]) -> bool:
+    """Whether a dotted key is one of the places, or in a section that is."""
+    return any(f"{key}.".startswith(f"{place}.") for place in places)
 
 
 def digest(config: ConfigDict) -> str:
@@ -66,10 +82,18 @@ def digest(config: ConfigDict) -> str:
     return hashlib.sha256(json.dumps(result_keys(config), sort_keys=True).encode()).hexdigest()
 
 
-def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
-    """The keys, with both values, whose difference changes what a run computes."""
-    a, b = result_keys(ours), flatten(theirs)
-    return [f"{key} is {a[key]!r}, there {b.get(key)!r}" for key in a if a[key] != b.get(key)]
+def training_mark(config: ConfigDict) -> int:
+    """A number of 48 bits for all that a run cannot go on otherwise with, as far as it is not the base's."""
+    own, known = flatten(config), flatten(base())
+    fixed = {key: own[key] for key in sorted(own) if not within(key, CHANGEABLE) and own[key] != known[key]}
+    return int(hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:12], 16)
+
+
+def differences(ours: ConfigDict, theirs: ConfigDict, trained: bool = False) -> list[str]:
+    """The keys, with both values, that a run in a folder cannot go on with; `trained`: its training is done."""
+    a, b = flatten(ours), flatten(theirs)
+    fixed = [key for key in a if not within(key, CHANGEABLE) or (key in VALIDATION and not trained)]
+    return [f"{key} is {a[key]!r}, there {b.get(key)!r}" for key in fixed if a[key] != b.get(key)]
 
 
 def check_types(config: ConfigDict) -> None:
@@ -92,6 +116,7 @@ def check_types(config: ConfigDict) -> None:
             fail(key, f"{value!r} is not of type {wanted.__name__}")
         if isinstance(value, float) and not math.isfinite(value):
             fail(key, f"{value} is not finite")
+        check_size(key, value)
         if wanted is int and value >= 2 ** BITS.get(key, 31):
             fail(key, f"{value} is not below 2^{BITS.get(key, 31)}")
         if wanted is tuple:
@@ -100,8 +125,18 @@ def check_types(config: ConfigDict) -> None:
             for item in items:
                 if isinstance(item, bool) or not isinstance(item, (int, float) if kind is float else kind):
                     fail(key, f"{item!r} is not of type {kind.__name__}")
+                if isinstance(item, float) and not math.isfinite(item):
+                    fail(key, f"{item} is not finite")
+                check_size(key, item)
                 if kind is not str and item >= 2**31:
                     fail(key, f"{item} is not below 2^31")
+
+
+def check_size(key: str, value: Any) -> None:
+    """Raise UserError for a number that float32 cannot tell from 0 or from infinity."""
+    if isinstance(value, float) and value and not SMALLEST_FLOAT <= abs(value) <= LARGEST_FLOAT:
+        size = "small to be told from 0" if abs(value) < 1 else "large for float32"
+        fail(key, f"{value:g} is too {size}; 0 means none where there may be none")
 
 
 SMALLEST_SIDE = 8
@@ -159,8 +194,11 @@ AT_LEAST: dict[str, float] = {
     "training.save_every": 1,
     "training.keep_latest": 1,
     "training.keep_every": 0,
-    "evaluation.samples": 4,
-    "evaluation.likelihood_images": 2,
+    "training.save_minutes": 0,
+    "training.skip_bad": 0,
+    "training.accumulate": 1,
+    "evaluation.samples": 0,
+    "evaluation.likelihood_images": 0,
     "evaluation.validation_images": 1,
     "evaluation.likelihood_groups": 0,
     "evaluation.decoder_noise": 0,
@@ -168,6 +206,9 @@ AT_LEAST: dict[str, float] = {
     "evaluation.exact_images": 0,
     "evaluation.ode_draws": 1,
 }
+
+SOME = {"evaluation.samples": 4, "evaluation.likelihood_images": 2}
+"""How many there must be, of what may also be none: fewer have no distance, or no standard error."""
 
 ABOVE_ZERO = (
     "model.sigma_data",
@@ -272,6 +313,13 @@ def check_values(config: ConfigDict) -> None:
         fail("sampler.eta", f"{config.sampler.eta} is not in [0, 1]")
     if config.sampler.nucleus > 1:
         fail("sampler.nucleus", f"{config.sampler.nucleus} is not in (0, 1]")
+    for key, least in SOME.items():
+        if 0 < values[key] < least:
+            fail(key, f"{values[key]} is less than {least}; 0 is none")
+    if config.data.batch % config.training.accumulate:
+        fail(
+            "training.accumulate", f"{config.training.accumulate} does not divide config.data.batch {config.data.batch}"
+        )
     for steps in config.evaluation.curve:
         if steps < 1:
             fail("evaluation.curve", f"{steps} is not a number of steps, at least 1")
@@ -296,8 +344,13 @@ def check_values(config: ConfigDict) -> None:
         fail("data.splits", "name all three, train, validation and test, or none")
 
 
-def check_data(config: ConfigDict, description: Any, training_images: int) -> None:
-    """What depends on the data: an image that the network can take, labels where they are asked for.
+def check_data(config: ConfigDict, description: Any, sizes: Mapping[str, int] | None = None) -> None:
+    """What depends on the data: an image that the network can take, labels where they are asked for, enough images.
+
+    Args:
+        config: checked by `check`.
+        description: of the data set.
+        sizes: the number of images of each split, where it is to be enough for training and its evaluation.
 
     Raises:
         UserError: as `check`.
@@ -316,10 +369,22 @@ def check_data(config: ConfigDict, description: Any, training_images: int) -> No
         fail("data.name", f"{description.name!r} has no levels, so there are no bits per dimension to evaluate")
     if config.data.flip and len(description.shape) < 2:
         fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
-    if config.evaluation.at_end and not description.known_law and min(description.space) < SMALLEST_SIDE:
-        fail("evaluation.at_end", f"the features of sample quality need sides of at least {SMALLEST_SIDE} pixels")
-    if training_images < 1:
-        fail("data.name", f"{description.name!r} has no training images")
+    if sizes is None:
+        return
+    for split in ("train", "validation"):
+        if sizes.get(split, 1) < 1:
+            fail("data.name", f"{description.name!r} has no images in its split {split!r}")
+    measured = config.evaluation.at_end and config.evaluation.samples and not description.known_law
+    if measured and min(description.space) < SMALLEST_SIDE:
+        fail("evaluation.samples", f"sample quality needs sides of at least {SMALLEST_SIDE} pixels; 0 leaves it out")
+    if not config.evaluation.at_end:
+        return
+    for key, least in SOME.items():
+        wanted = measured if key == "evaluation.samples" else config.evaluation.likelihood_images
+        for split in ("train", "test"):
+            if wanted and sizes.get(split, least) < least:
+                there = f"the split {split!r} of {description.name!r} has {sizes[split]}"
+                fail(key, f"it needs {least} images, and {there}; 0 leaves it out, config.evaluation.at_end=False all")
 
 
 def splits(config: ConfigDict) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,22 +13,23 @@ from ddpm_jax import flops
 from ddpm_jax.data import Dataset
 from ddpm_jax.evaluation import Bar, likelihood_of, quality, sampler, samples_to_measure
 from ddpm_jax.experiment import Experiment
+from ddpm_jax.figures import Book
 from ddpm_jax.parallel import Plan
 
 
-def curve(
-    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, result: dict[str, Any], bar: Bar
-) -> list[dict[str, Any]]:
+def curve(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar, book: Book) -> None:
     """Quality against the cost of a sample: a point for each order and number of steps that the config asks for.
 
-    The first is the config's own, whose figures `result` has already, as `evaluation.evaluate` gives them. FLOPs of a
-    sample are those of products, at batch 1.
+    The first is the config's own, whose figures the book has already from `evaluation.evaluate`. FLOPs of a sample are
+    those of products, at batch 1. The points go into the book as they come.
     """
     config, count = experiment.config, samples_to_measure(experiment.config, dataset)
+    if not config.evaluation.samples:
+        return
     own = config.sampler.order, len(experiment.grid()) - 1
     known = {
-        "network_evaluations_per_sample": result["sampling"]["network_evaluations_per_sample"],
-        "quality": result["quality"]["samples"],
+        "network_evaluations_per_sample": (book.values["sampling"] or {}).get("network_evaluations_per_sample"),
+        "quality": (book.values["quality"] or {}).get("samples"),
     }
     orders = [order or config.sampler.order for order in config.evaluation.curve_orders]
     points: dict[tuple[str, int], dict[str, Any]] = {}
@@ -36,17 +38,23 @@ def curve(
         taken = len(other.grid(steps)) - 1  # an order may have fewer groups than steps were asked for
         if (order, taken) in points:
             continue
-        measured = known
-        if (order, taken) != own:
-            title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
-            images, _, evaluations = sampler(other, plan, steps)(params, config.seed, count, progress=bar(title))
-            measured = {
-                "network_evaluations_per_sample": float(np.mean(evaluations)),
-                "quality": quality(other, images, dataset)["samples"],
-            }
-        cost = {"steps": taken, "order": order, "flops_per_sample": flops_per_sample(other, steps)}
-        points[order, taken] = {**cost, **measured}
-    return list(points.values())
+        title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
+        measure = partial(_point, other, plan, params, steps, count, dataset, bar(title))
+        measured = known if (order, taken) == own else book.attempt(f"curve.{order or 'own'}.{taken}", measure)
+        if measured is not None:
+            cost = {"steps": taken, "order": order, "flops_per_sample": flops_per_sample(other, steps)}
+            points[order, taken] = {**cost, **measured}
+            book.put("curve", list(points.values()))
+
+
+def _point(
+    experiment: Experiment, plan: Plan, params: Any, steps: int, count: int, dataset: Dataset, progress: Any
+) -> dict[str, Any]:
+    images, _, evaluations = sampler(experiment, plan, steps)(params, experiment.config.seed, count, progress=progress)
+    return {
+        "network_evaluations_per_sample": float(np.mean(evaluations)),
+        "quality": quality(experiment, images, dataset),
+    }
 
 
 def _in_order(experiment: Experiment, order: str) -> Experiment:
@@ -72,7 +80,7 @@ def measured(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, 
     config, count = experiment.config, samples_to_measure(experiment.config, dataset)
     figure = likelihood_of(experiment, plan, params, dataset, "test", bar)
     images, _, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
-    return {"likelihood": figure, "quality": quality(experiment, images, dataset)["samples"]}
+    return {"likelihood": figure, "quality": quality(experiment, images, dataset)}
 
 
 def history(
@@ -82,20 +90,25 @@ def history(
     steps: Sequence[int],
     flops_per_step: float,
     dataset: Dataset,
-    result: dict[str, Any],
     bar: Bar,
-) -> list[dict[str, Any]]:
+    book: Book,
+) -> None:
     """Likelihood and quality at each of these kept steps: what a training budget buys, from one run.
 
-    `result` has the figures of one of them, as `evaluation.evaluate` gives them.
+    The book has the figures of one of them already, from `evaluation.evaluate`. The points go into it as they come.
     """
-    points, batch = [], experiment.config.data.batch
+    points, batch, known = [], experiment.config.data.batch, book.values
     for step in steps:
-        if step == result["evaluated"]["step"]:
-            figures = {"likelihood": result["likelihood"].get("test"), "quality": result["quality"]["samples"]}
+        if step == known["evaluated"]["step"]:
+            figures: Any = {
+                "likelihood": (known.get("likelihood") or {}).get("test"),
+                "quality": (known.get("quality") or {}).get("samples"),
+            }
         else:
-            figures = measured(experiment, plan, params_at(step), dataset, bar)
-        points.append(
-            {"step": step, "images_seen": step * batch, "training_flops": step * flops_per_step, **figures},
-        )
-    return points
+            figures = book.attempt(
+                f"history.{step}", lambda step=step: measured(experiment, plan, params_at(step), dataset, bar)
+            )
+        if figures is not None:
+            point = {"step": step, "images_seen": step * batch, "training_flops": step * flops_per_step}
+            points.append({**point, **figures})
+            book.put("history", points)

@@ -1,7 +1,7 @@
 """The exceptions that mean "the user can mend this" and "start again". Any room may raise them; only commands catch."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 
@@ -18,6 +18,16 @@ class Busy(UserError):
     """Another process is at it: no mistake, but a reason to wait. The exit code is `EX_TEMPFAIL` of sysexits.h."""
 
     code = 75
+
+
+class Incomplete(UserError):
+    """Some of what was asked for could not be done, for a reason that may go away; the rest is kept."""
+
+    code = 1
+
+
+class Unavailable(Exception):
+    """A figure that these data or this model cannot have. Its text is the reason."""
 
 
 class Preempted(BaseException):  # as Ctrl-C: nothing that `except Exception` may swallow
@@ -39,3 +49,47 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     names = sorted(choices)
     close = difflib.get_close_matches(word, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(names)}"
+
+
+SAID: dict[str, str] = {
+    "No space left on device": "the disk is full",
+    "Disk quota exceeded": "the disk quota is full",
+    "Read-only file system": "the disk is read-only",
+    "Too many open files": "too many open files (ulimit -n)",
+    "File too large": "a file is larger than allowed (ulimit -f)",
+    "start new thread": "no more threads are allowed (ulimit -u)",
+    "Resource temporarily unavailable": "no more processes or threads are allowed (ulimit -u)",
+    "Permission denied": "a file may not be read or written (permissions)",
+    "Cannot allocate memory": "",
+    "failed to map segment": "",
+    "Out of memory": "",
+    "out of memory": "",
+    "RESOURCE_EXHAUSTED": "",
+}
+"""What libraries quote of the system in errors of their own, most telling first; empty: of memory."""
+
+MEMORY = "out of memory; lower config.data.batch, config.sampler.batch or config.model.channels"
+
+
+def refused_by_the_system(error: BaseException) -> str | None:
+    """The line for an error that says what the system refuses (space, memory, files, permission); None for others."""
+    for one in chain(error):
+        if isinstance(one, MemoryError):
+            return MEMORY
+        if isinstance(one, OSError) and one.errno and one.strerror:
+            return f"{one.filename or 'a file'}: {one.strerror}"
+    texts = [f"{one}" for one in chain(error)]
+    for words, line in SAID.items():
+        if any(words in text for text in texts):
+            return line or MEMORY
+    return None
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it came from, one after the other."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__

@@ -1,8 +1,9 @@
 """Evaluate a trained run: bits per dimension, sample quality beside reference lines, copies.
 
-    python -m ddpm_jax.evaluate --workdir=runs/digits_ddpm
+    python -m ddpm_jax.evaluate --workdir=runs/digits_ddpm [--config.evaluation.samples=500] [--config.sampler.steps=20]
 
-Prints the figures and puts them into the run's result.json. Training does this at its end too.
+Prints the figures and puts them into the run's result.json as they come. Training does this at its end too. What only
+figures depend on may be set anew: --config.evaluation.KEY=VALUE, --config.sampler.KEY=VALUE.
 """
 
 from collections.abc import Sequence
@@ -15,22 +16,26 @@ def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = command.Parser(prog="python -m ddpm_jax.evaluate", description=__doc__)
     command.run_options(parser)
-    options = command.parse(parser, arguments)
+    others, overrides = command.split(arguments)
+    options = command.parse(parser, others)
 
     from ddpm_jax import runs
 
     folder = Path(options.workdir)
-    config = command.start_on_run(options)
+    config = command.start_on_run(options, overrides)
 
     from ddpm_jax import curves, evaluation, screen
     from ddpm_jax.restored import restore
 
     run = restore(config, folder, options.best)
     place = run.experiment, run.plan, run.params, run.dataset
-    figures = evaluation.evaluate(*place, run.step, screen.bar)
-    figures["curve"] = curves.curve(*place, figures, screen.bar)
-    path = runs.write_result(folder, figures)
-    screen.say(screen.summary(figures, [path]))
+    book = runs.begin_figures(folder, run.step, config)
+    evaluation.evaluate(*place, run.step, screen.bar, book)
+    curves.curve(*place, screen.bar, book)
+    for line in book.said():
+        screen.say(line)
+    screen.say(screen.summary(book.values, [folder / runs.RESULT]))
+    book.check("the same command tries again")
 
 
 if __name__ == "__main__":

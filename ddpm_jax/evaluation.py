@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from ddpm_jax import keys as random
 from ddpm_jax import pictures
 from ddpm_jax.data import Dataset, Description, Source
+from ddpm_jax.errors import Unavailable
 from ddpm_jax.experiment import SAMPLES, Experiment, Measure, purpose_key
+from ddpm_jax.figures import Book
 from ddpm_jax.likelihood import Likelihood, bits_per_dimension, floor_lines
 from ddpm_jax.metrics.law import law_distance, law_references
 from ddpm_jax.parallel import Plan
@@ -61,30 +64,35 @@ def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
     return {**source.rows(number), "row": number.astype(np.int32)}
 
 
-def likelihoods(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
+def likelihoods(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar, book: Book | None = None
+) -> dict[str, Any]:
     """Bits per dimension on the training and the test split, of the model's kind, with its parts; exact floor lines.
 
-    A model that gives images no probability has floor lines only.
+    A model that gives images no probability has floor lines only. Each goes into the book as it comes.
     """
+    book = Book() if book is None else book
     evaluation, kind = experiment.config.evaluation, experiment.likelihood_kind
-    figures: dict[str, Any] = {}
+    book.put("likelihood.unit", "bits per dimension")
     if kind:
+        for name, fact in experiment.likelihood_facts().items():
+            book.put(f"likelihood.{name}", fact)
         for split in ("train", "test"):
-            figures[split] = likelihood_of(experiment, plan, params, dataset, split, bar)
-        figures.update(experiment.likelihood_facts())
+            book.compute(f"likelihood.{split}", partial(likelihood_of, experiment, plan, params, dataset, split, bar))
     for name, measure in experiment.measures().items():
-        figures[name] = _measured(experiment, plan, params, dataset, measure, bar)
-    train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
-    levels, test = len(dataset.description.values), test[: evaluation.likelihood_images]
-    floors = floor_lines(train, test, levels, progress=jax.process_index() == 0)
-    if dataset.law is not None:
-        nats = -np.log(dataset.law[tuple(test.reshape(len(test), -1).T)])
-        floors = {"the law itself": bits_per_dimension(nats, dataset.description.dimensions, "exact"), **floors}
-    return {
-        **figures,
-        "floors": {name: _kept(line) for name, line in floors.items()},
-        "unit": "bits per dimension",
-    }
+        book.compute(f"likelihood.{name}", partial(_measured, experiment, plan, params, dataset, measure, bar))
+
+    def floors() -> dict[str, Any]:
+        train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+        levels, test = len(dataset.description.values), test[: evaluation.likelihood_images]
+        found = floor_lines(train, test, levels, progress=jax.process_index() == 0)
+        if dataset.law is not None:
+            nats = -np.log(dataset.law[tuple(test.reshape(len(test), -1).T)])
+            found = {"the law itself": bits_per_dimension(nats, dataset.description.dimensions, "exact"), **found}
+        return {name: _kept(line) for name, line in found.items()}
+
+    book.compute("likelihood.floors", floors)
+    return book.values["likelihood"]
 
 
 def likelihood_of(
@@ -97,6 +105,8 @@ def likelihood_of(
     each = plan.each(experiment.likelihood, experiment.config.sampler.batch)
     rows = rows_of(dataset.split(split), experiment.config.evaluation.likelihood_images)
     terms = each(params, rows, bar(f"bits per dimension, {split}"))
+    if not len(rows["row"]):
+        raise Unavailable(f"the split {split} has no images")
     parts = {
         part.name: bits_per_dimension(getattr(terms, part.name), dimensions, kind).value
         for part in dataclasses.fields(terms)
@@ -122,54 +132,94 @@ def _measured(
 
 
 def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dict[str, Any]:
-    """How near samples are to the test images, or to a known law, with reference lines that give that a meaning."""
+    """How near samples are to the test images, or to a known law.
+
+    Raises:
+        Unavailable: there are too few of either.
+    """
     if dataset.law is not None:
-        references = law_references(dataset.law, len(images))
-        return {
-            "samples": law_distance(images, dataset.law).to_dict(),
-            "references": {name: line.to_dict() for name, line in references.items()},
-            "law": dataset.description.name,
-            "count": len(images),
-        }
+        return law_distance(images, dataset.law).to_dict()
+    from ddpm_jax.metrics.quality import quality
+
+    train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+    levels = len(experiment.description.values)
+    return quality(images, train, test, levels, _features(experiment, dataset)).to_dict()
+
+
+def _features(experiment: Experiment, dataset: Dataset) -> Any:
+    """The features of sample quality, from the cache once they are trained."""
     from ddpm_jax.metrics.features import load_features
-    from ddpm_jax.metrics.quality import quality, reference_lines
 
-    train, labels = dataset.split("train").arrays()
-    test, test_labels = dataset.split("test").arrays()
+    train, test = dataset.split("train").arrays(), dataset.split("test").arrays()
     levels, classes = len(experiment.description.values), experiment.description.labels
-    speaks = jax.process_index() == 0
-    features = load_features(train, labels, levels, classes, test, test_labels, progress=speaks)
-    ours = quality(images, train, test, levels, features)
-    references = reference_lines(train, test, levels, features, ours.count, progress=speaks)
-    return {
-        "samples": ours.to_dict(),
-        "references": {name: line.to_dict() for name, line in references.lines.items()},
-        "test_copies": references.test_copies,
-        "test_median_distance": references.test_median_distance,
-        "frechet_against_train_line": ours.frechet / references.lines["train"].frechet,
-        "features": {"name": features.name, "hash": features.hash, "accuracy": features.accuracy},
-        "count": ours.count,
-    }
+    return load_features(*train, levels, classes, *test, progress=jax.process_index() == 0)
 
 
-def evaluate(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, step: int, bar: Bar) -> dict[str, Any]:
-    """All figures of a model trained for `step` steps, ready for `result.json`. Samples come from the config's seed."""
-    config = experiment.config
-    result: dict[str, Any] = {"likelihood": likelihoods(experiment, plan, params, dataset, bar)}
+def references(experiment: Experiment, count: int, dataset: Dataset, book: Book) -> None:
+    """Into the book: lines that give the quality of `count` samples, which the book has, a meaning."""
+    if dataset.law is not None:
+        book.put("quality.law", dataset.description.name)
+        lines = law_references(dataset.law, count)
+        book.put("quality.references", {name: line.to_dict() for name, line in lines.items()})
+        return
+    from ddpm_jax.metrics.quality import reference_lines
+
+    train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+    levels, features = len(experiment.description.values), _features(experiment, dataset)
+    facts = {"name": features.name, "hash": features.hash, "accuracy": features.accuracy}
+    book.put("quality.features", facts)
+    found = reference_lines(train, test, levels, features, count, progress=jax.process_index() == 0)
+    book.put("quality.references", {name: line.to_dict() for name, line in found.lines.items()})
+    for name, reason in found.reasons.items():
+        book.refuse(f"quality.references.{name}", reason)
+    book.put("quality.test_copies", found.test_copies)
+    book.put("quality.test_median_distance", found.test_median_distance)
+    perfect = found.lines["train"].frechet if "train" in found.lines else 0.0
+    ratio = book.values["quality"]["samples"]["frechet"] / perfect if perfect else None
+    book.put("quality.frechet_against_train_line", ratio)
+
+
+def evaluate(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, step: int, bar: Bar, book: Book | None = None
+) -> dict[str, Any]:
+    """All figures of a model trained for `step` steps, as `result.json` has them; each goes into the book as it comes.
+
+    Samples come from the config's seed. With `evaluation.samples` 0 there are none, and no quality of them; with
+    `evaluation.likelihood_images` 0 there are no likelihoods.
+    """
+    config, book = experiment.config, Book() if book is None else book
+    book.put("evaluated", {"step": step, **provenance()})
+    if config.evaluation.likelihood_images:
+        likelihoods(experiment, plan, params, dataset, bar, book)
+    if not config.evaluation.samples:
+        return book.values
     count = samples_to_measure(config, dataset)
     started = time.perf_counter()
-    images, _, evaluations = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
-    seconds = time.perf_counter() - started
-    result["quality"] = quality(experiment, images, dataset)
-    result["evaluated"] = {"step": step, **provenance()}
-    result["sampling"] = {
-        "samples": count,
-        "network_evaluations_per_sample": float(np.mean(evaluations)),
-        "seconds_with_compilation": seconds,
-        "batch": config.sampler.batch,
-        "weights": f"ema {config.sampler.ema}" if config.sampler.ema else "raw",
-    }
-    return result
+    drawn = book.attempt(
+        "sampling", lambda: sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+    )
+    if drawn is None:
+        book.put("sampling", None)
+        book.refuse("quality", f"there are no samples ({book.reasons['sampling']})")
+        return book.values
+    images, _, evaluations = drawn
+    book.put(
+        "sampling",
+        {
+            "samples": count,
+            "network_evaluations_per_sample": float(np.mean(evaluations)),
+            "seconds_with_compilation": time.perf_counter() - started,
+            "batch": config.sampler.batch,
+            "weights": f"ema {config.sampler.ema}" if config.sampler.ema else "raw",
+        },
+    )
+    found = book.attempt("quality", lambda: quality(experiment, images, dataset))
+    if found is None:
+        book.put("quality", None)
+        return book.values
+    book.put("quality", {"samples": found, "count": found["count"]})
+    book.attempt("quality.references", lambda: references(experiment, found["count"], dataset, book))
+    return book.values
 
 
 def samples_to_measure(config: Any, dataset: Dataset) -> int:
@@ -181,10 +231,10 @@ def headline(result: dict[str, Any]) -> dict[str, float]:
     """The few figures that go to the trackers."""
     figures = {
         f"{'train' if name == 'train' else 'test'}/bits_per_dimension_{figure['kind']}": figure["value"]
-        for name, figure in result["likelihood"].items()
+        for name, figure in (result.get("likelihood") or {}).items()
         if isinstance(figure, dict) and "kind" in figure
     }
-    samples = result["quality"]["samples"]
+    samples = (result.get("quality") or {}).get("samples") or {}
     names = {name: name for name in ("precision", "recall", "copies", "kl", "total_variation")}
     shown = {"frechet": "frechet_distance", **names}
     return {**figures, **{f"test/{title}": samples[name] for name, title in shown.items() if name in samples}}

@@ -88,7 +88,10 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
 
     def recipe(budget: Budget) -> Recipe:
         rate = learning_rate(section.learning_rate, section.warmup, section.schedule, budget)
-        return Recipe(experiment.loss, experiment.times, feed.draw, optimizer, rate, decays, batch, key_steps)
+        parts, bad = config.training.accumulate, config.training.skip_bad
+        return Recipe(
+            experiment.loss, experiment.times, feed.draw, optimizer, rate, decays, batch, key_steps, parts, bad
+        )
 
     abstract = jax.eval_shape(first_state, key_params)
     limits = config.training

@@ -114,6 +114,12 @@ class Plan:
         each = batch // self.count
         return slice(mine[0] * each, (mine[-1] + 1) * each)
 
+    def check_parts(self, batch: int, parts: int) -> None:
+        """Raise UserError if a batch, each device's rows of it, cannot be cut into so many equal parts."""
+        if (batch // self.count) % parts:
+            line = f"{parts} parts of a batch of {batch} do not divide over {self.count} devices"
+            raise UserError(f"config.training.accumulate: {line}")
+
     def put_steps(self, tree: Any) -> Any:
         """Host batches of several steps, `[steps, local rows, ...]`, spread by row."""
         if self.map == "pmap":
@@ -280,6 +286,23 @@ def agree(value: float) -> float:
     from jax.experimental import multihost_utils
 
     return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
+
+
+def all_agree(good: bool) -> bool:
+    """Whether it is so in every process."""
+    if jax.process_count() == 1:
+        return good
+    from jax.experimental import multihost_utils
+
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(good))))
+
+
+def wait_for_all(what: str) -> None:
+    """Go on when every process has come here; `what` names the place."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(what)
 
 
 def checksum(tree: Any) -> jax.Array:

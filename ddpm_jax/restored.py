@@ -36,11 +36,12 @@ def restore(config: Any, folder: Path, best: bool = False) -> Restored:
     from ddpm_jax.job import abstract_state
     from ddpm_jax.training.checkpoints import Checkpoints
 
-    if not (folder / runs.CHECKPOINTS).is_dir():
-        raise UserError(f"{folder}: no checkpoint here yet; train first")
+    if runs.latest_checkpoint(folder) is None:
+        raise UserError(f"{folder}: no checkpoint here; train first, or put a copy of {runs.CHECKPOINTS}/ back")
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
     dataset = data.load(config.data.name, config.data.dir or None, configuration.splits(config))
-    configuration.check_data(config, dataset.description, len(dataset.split("train")))
+    configuration.check_data(config, dataset.description)
+    runs.check_data(folder, data.fingerprint(dataset))
     experiment = make(config, dataset.description)
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:
         step = checkpoints.best if best else None

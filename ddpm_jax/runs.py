@@ -5,27 +5,31 @@ and the pictures.
 """
 
 import hashlib
-import json
 import os
 import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import configuration
+from ddpm_jax import configuration, figures
 from ddpm_jax.errors import Busy, UserError
-from ddpm_jax.files import obstacle, write_json
+from ddpm_jax.files import obstacle, plain, read_record, write_record
 from ddpm_jax.locks import LOCK, hold
+from ddpm_jax.training.lines import parse, read_lines
 
 CONFIG, RESULT, CHECKPOINTS, METRICS = "config.json", "result.json", "checkpoints", "metrics.jsonl"
-FINISHED = "finished"
+DATA = "data.json"
+FINISHED, BEFORE = "finished", "before"
+
+FIGURES = ("evaluated", "likelihood", "quality", "sampling", "curve", "history", "raw", figures.REASONS)
+"""The keys of `result.json` that an evaluation writes."""
 
 
 def default_folder(config_file: str, overrides: Sequence[str], config: ConfigDict) -> Path:
@@ -45,15 +49,24 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
     """Whether the folder holds a run of this config already. Writes nothing.
 
     Raises:
-        UserError: the folder cannot be made or written, is not a run's, or belongs to another config.
+        UserError: the folder cannot be made or written, is not a run's, belongs to another config, or has lost the
+            checkpoints that its other files tell of.
     """
     if reason := obstacle(folder):
         raise UserError(f"{folder} cannot be a run folder ({reason}); choose another --workdir")
     if (folder / CONFIG).is_file():
-        if different := configuration.differences(config, read_config(folder)):
-            raise UserError(
-                f"{folder} holds a run of another config; choose another --workdir, or undo: {'; '.join(different)}"
-            )
+        try:
+            theirs = read_record(folder / CONFIG)
+        except (OSError, ValueError) as error:  # the command's own is as good: the checkpoints tell whether it is theirs
+            warnings.warn(f"{folder / CONFIG} is damaged and will be written anew: {error}", stacklevel=2)
+        else:
+            known = _as_config(folder, theirs)
+            check_config(folder, known)
+            if different := configuration.differences(config, known, trained(folder)):
+                raise UserError(
+                    f"{folder} holds a run of another config; choose another --workdir, or undo: {'; '.join(different)}"
+                )
+        _check_checkpoints(folder)
         return True
     started = re.compile(
         rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.part"
@@ -63,11 +76,44 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
     return False
 
 
+def _check_checkpoints(folder: Path) -> None:
+    """Raise UserError if there must have been checkpoints, and there are none."""
+    if latest_checkpoint(folder) is not None:
+        return
+    rows = read_lines(folder / METRICS)
+    saved = [row["step"] for row in rows if "validation_loss" in row]  # the second waits until the first is saved
+    if trained(folder) or len(saved) > 1:
+        raise UserError(
+            f"{folder / CHECKPOINTS} has no checkpoint, though {RESULT if trained(folder) else METRICS} tells of a run "
+            "that had some; put a copy back, or train anew with another --workdir"
+        )
+    if rows:
+        warnings.warn(
+            f"{folder} ended before its first checkpoint; it begins anew, without its {len(rows)} rows of {METRICS}",
+            stacklevel=3,
+        )
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    """The run's result; empty where there is none that reads."""
+    try:
+        return read_record(folder / RESULT)
+    except (OSError, ValueError):
+        return {}
+
+
+def trained(folder: Path) -> bool:
+    """Whether the run's training is done, and only figures may be missing."""
+    return "steps" in _result(folder)
+
+
 @contextmanager
-def claim(folder: Path, config: ConfigDict, once: bool = False) -> Iterator[None]:
+def claim(
+    folder: Path, config: ConfigDict, once: bool = False, data: Mapping[str, Any] | None = None
+) -> Iterator[None]:
     """Make the run's folder and keep it for this run. When the run ends without an error, its result says `finished`.
 
-    Process 0 does it for all.
+    Process 0 does it for all. `data` are the facts of the data set, which must be what they were when the run began.
 
     Raises:
         Busy: another process trains in it, or, with `once`, has finished the run.
@@ -79,8 +125,9 @@ def claim(folder: Path, config: ConfigDict, once: bool = False) -> Iterator[None
         yield
         return
     with hold(folder):
-        if not check_folder(folder, config):  # asked again: now nobody else writes here
-            make_folder(folder, config)
+        check_folder(folder, config)  # asked again: now nobody else writes here
+        make_folder(folder, config)
+        check_data(folder, data or {}, keep=True)
         if once and finished(folder):
             raise Busy(f"another process has finished {folder}")
         yield
@@ -89,18 +136,14 @@ def claim(folder: Path, config: ConfigDict, once: bool = False) -> Iterator[None
 
 def finished(folder: Path) -> bool:
     """Whether the run has done all that its config asks for."""
-    try:
-        result = json.loads((folder / RESULT).read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(result, dict) and result.get(FINISHED) is True
+    return _result(folder).get(FINISHED) is True
 
 
 def latest_checkpoint(folder: Path) -> int | None:
     """The step that the run would go on from; None if it would start anew."""
     try:
-        steps = [int(path.name) for path in (folder / CHECKPOINTS).iterdir() if path.name.isdigit()]
-    except OSError:
+        steps = [int(path.name) for path in (folder / CHECKPOINTS).iterdir() if path.name.isdecimal()]
+    except (OSError, ValueError):
         return None
     return max(steps, default=None)
 
@@ -114,10 +157,9 @@ def last_row(folder: Path, *keys: str) -> dict[str, Any]:
     except OSError:
         return {}
     for line in reversed(lines):
-        with suppress(ValueError):  # half a line
-            row = json.loads(line)
-            if isinstance(row, dict) and all(key in row for key in keys):
-                return row
+        row = parse(line)
+        if row is not None and all(key in row for key in keys):
+            return row
     return {}
 
 
@@ -139,9 +181,39 @@ def make_folder(folder: Path, config: ConfigDict) -> None:
     if jax.process_index() != 0:
         return
     try:
-        write_json(folder / CONFIG, config.to_dict())
+        if _stored(folder) != plain(config.to_dict()):
+            write_record(folder / CONFIG, config.to_dict())
+        (folder / CHECKPOINTS).mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be a run folder ({error.strerror}); choose another --workdir") from error
+
+
+def check_data(folder: Path, data: Mapping[str, Any], keep: bool = False) -> None:
+    """Compare the facts of a data set with those of the run's; with `keep`, they are the run's where it has none.
+
+    Raises:
+        UserError: they differ.
+    """
+    from ddpm_jax.data import difference
+
+    path, then = folder / DATA, None
+    try:
+        then = read_record(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{path} does not read ({error}): that the data are still the same is not checked", stacklevel=2)
+    if then and (different := difference(then, data)):
+        raise UserError(f"{folder}: the data are not those that it was trained on: {different}")
+    if keep and data and not then:
+        write_record(path, data)
+
+
+def _stored(folder: Path) -> dict[str, Any] | None:
+    try:
+        return read_record(folder / CONFIG)
+    except (OSError, ValueError):
+        return None
 
 
 def read_config(folder: Path) -> ConfigDict:
@@ -163,13 +235,18 @@ def read_unchecked(folder: Path) -> ConfigDict:
     """
     path = folder / CONFIG
     try:
-        values = json.loads(path.read_text())
+        values = read_record(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         line = f"{folder} holds no run ({CONFIG} is missing); train one with --workdir={folder}"
         raise UserError(line) from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    with _naming(path):
+        remedy = "the command that trained the run writes it anew"
+        raise UserError(f"{path} cannot be read: {error}; {remedy}") from error
+    return _as_config(folder, values)
+
+
+def _as_config(folder: Path, values: Mapping[str, Any]) -> ConfigDict:
+    with _naming(folder / CONFIG):
         return configuration.from_dict(values)
 
 
@@ -187,24 +264,43 @@ def _naming(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {error}") from error
 
 
-def write_result(folder: Path, figures: dict[str, Any]) -> Path:
-    """Put figures into the run's `result.json`, beside those that are there."""
+def write_result(folder: Path, values: Mapping[str, Any]) -> Path:
+    """Put values into the run's `result.json`, beside those that are there. Process 0 does it for all."""
     import jax
 
     path = folder / RESULT
     if jax.process_index() != 0:
         return path
-    result: Any = {}
+    result: dict[str, Any] = {}
     if path.exists():
         try:
-            result = json.loads(path.read_text())
-        except ValueError:
-            result = None
-        if not isinstance(result, dict):
-            warnings.warn(f"{path} could not be read and is written anew", stacklevel=2)
-            result = {}
-    write_json(path, {**result, **figures})
+            result = read_record(path)
+        except ValueError as error:
+            aside = path.with_name(f"{RESULT}.damaged")
+            os.replace(path, aside)
+            warnings.warn(f"{path} is set aside as {aside.name} and written anew: {error}", stacklevel=2)
+    write_record(path, {**result, **values})
     return path
+
+
+def begin_figures(folder: Path, step: int, config: ConfigDict) -> figures.Book:
+    """A book whose figures go into the run's `result.json` as they come.
+
+    Figures of another step or other settings that are there already are kept under the key `before`.
+    """
+    result, settings = _result(folder), plain(config.to_dict())
+    there = {key: result[key] for key in FIGURES if key in result}
+    kept = result.get("config") or {}
+    same = isinstance(kept, dict) and all(kept.get(part) == settings[part] for part in configuration.AFTER_TRAINING)
+    evaluated = there.get("evaluated")
+    if isinstance(evaluated, dict) and not (same and evaluated.get("step") == step):
+        warnings.warn(
+            f"{folder / RESULT}: the figures of step {evaluated.get('step')} are kept under {BEFORE!r}", stacklevel=2
+        )
+        there["config"] = kept
+        write_result(folder, {BEFORE: there, **dict.fromkeys(FIGURES)})
+    write_result(folder, {"config": settings})
+    return figures.Book(lambda values: write_result(folder, values))
 
 
 def provenance() -> dict[str, Any]:
@@ -237,13 +333,18 @@ def _device_name(device: Any) -> str:
 
 
 def _git_commit() -> str | None:
-    """The commit of the code's checkout, with `+changes` if files differ from it; None outside a checkout."""
-    here = Path(__file__).parent
+    """The commit of the code's checkout, with `+changes` if files differ from it; None outside a checkout.
+
+    A package that is installed inside another repository, as in its ignored `.venv`, is none of that repository's.
+    """
+    here = Path(__file__)
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True, check=True, timeout=30)
+        return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", here.name)
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno", ".") else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return None

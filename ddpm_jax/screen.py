@@ -1,12 +1,15 @@
 """What a person sees while a run goes on, and at its end. Process 0 speaks, others are silent."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from ddpm_jax.training.facts import Facts
 from ddpm_jax.training.logging import Log
 from ddpm_jax.training.loop import Interval, Progress
 
@@ -41,6 +44,8 @@ class Screen:
         flops: counts those of the model in one step on the global batch; 0 where they are not known. It is asked with
             the first dispatch that is done, for counting takes a second.
         peak: the FLOP/s that all devices together can do at most; None where that is not known.
+        facts: of the checkpoint that the run goes on from, with what was not logged yet when it was saved.
+        config: `configuration.training_mark` of the run's.
     """
 
     def __init__(
@@ -51,23 +56,28 @@ class Screen:
         step: int,
         flops: Callable[[], float] = float,
         peak: float | None = None,
+        facts: Facts | None = None,
+        config: int = 0,
     ):
         from tqdm import tqdm
 
         self._log, self._batch = log, batch
         self._flops, self._peak = cache(flops), peak
-        self._loss = self._norm = self._seconds = 0.0
-        self._steps, self._rate = 0, 0.0
+        self._facts, self._rate, self._config = facts or Facts(), 0.0, config
         self._bar = tqdm(
             total=steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.1, disable=not speaks()
         )
 
     def report(self, interval: Interval, progress: Progress) -> None:
         """A dispatch is done."""
-        self._loss += interval.loss * interval.steps
-        self._norm += interval.gradient_norm * interval.steps
-        self._seconds += interval.seconds
-        self._steps += interval.steps
+        sums, good = self._facts, interval.steps - interval.skipped
+        self._facts = Facts(
+            losses=sums.losses + interval.loss * good,
+            norms=sums.norms + interval.gradient_norm * good,
+            seconds=sums.seconds + interval.seconds,
+            steps=sums.steps + interval.steps,
+            skipped=sums.skipped + interval.skipped,
+        )
         self._rate = interval.learning_rate
         images = interval.steps * self._batch / max(interval.seconds, 1e-9)
         self._bar.update(interval.step - self._bar.n)
@@ -77,22 +87,34 @@ class Screen:
 
     def flush(self, state: Any, progress: Progress) -> None:
         """Log the means since the last time."""
-        if not self._steps:
+        sums, self._facts = self._facts, Facts()
+        if not sums.steps:
             return
+        good = sums.steps - sums.skipped
         self._log.scalars(
             progress.step,
             {
-                "loss": self._loss / self._steps,
-                "gradient_norm": self._norm / self._steps,
+                **({"loss": sums.losses / good, "gradient_norm": sums.norms / good} if good else {}),
+                **({"skipped_steps": sums.skipped} if sums.skipped else {}),
                 "learning_rate": self._rate,
-                "images_per_second": self._steps * self._batch / max(self._seconds, 1e-9),
-                **speed(self._flops(), self._peak, self._steps, self._seconds),
+                "images_per_second": sums.steps * self._batch / max(sums.seconds, 1e-9),
+                **speed(self._flops(), self._peak, sums.steps, sums.seconds),
                 "images_seen": progress.step * self._batch,
                 "elapsed_seconds": progress.elapsed,
             },
         )
-        self._loss = self._norm = self._seconds = 0.0
-        self._steps = 0
+
+    def facts(self, progress: Progress, validation_loss: float = math.nan) -> Facts:
+        """What a checkpoint is to know."""
+        size, checksum = self._log.mark
+        return replace(
+            self._facts,
+            elapsed=progress.elapsed,
+            validation_loss=validation_loss,
+            log_bytes=size,
+            log_checksum=checksum,
+            config=self._config,
+        )
 
     def milestone(self, progress: Progress, validation_loss: float) -> None:
         """A checkpoint is being saved."""
@@ -138,46 +160,58 @@ KINDS = {
 """What a kind of likelihood is, in words."""
 
 
-def summary(result: dict[str, Any], paths: Iterable[Path]) -> str:
-    """The closing words: the figures, each with its kind, and the files to look at."""
-    lines = []
-    if likelihood := result.get("likelihood"):
-        if figure := likelihood.get("test"):
-            lines.append(f"bits per dimension ({KINDS[figure['kind']]}; +- standard error)")
-            lines += [_figure_line(split, likelihood[split]) for split in ("test", "train")]
-        else:
-            lines.append("bits per dimension: none, for the model predicts a point and no probability")
-        if ode := likelihood.get("ode"):
-            lines.append(f"bits per dimension ({KINDS['ode']})")
-            lines.append(_figure_line("test", ode))
-        if exact := likelihood.get("in_order"):
-            lines.append(f"bits per dimension (exact, {exact['chunk']} at once in {exact['order']} order)")
-            lines.append(_figure_line("test", exact))
-        if floors := likelihood.get("floors"):
-            lines.append("what simple models score on the test images (exact)")
-            lines += [_figure_line(name.replace("_", " "), floor) for name, floor in floors.items()]
-    quality = result.get("quality")
-    if quality and "law" in quality:
-        lines.append(f"law of {quality['count']:,} samples against the known law {quality['law']}")
-        lines.append(f"  {'':<22}{'KL, nats':>10}{'total variation':>17}{'variance':>10}")
-        for name, row in {"samples": quality["samples"], **quality["references"]}.items():
-            title = "true draws" if name == "train" else name.replace("_", " ")
-            lines.append(f"  {title:<22}{row['kl']:10.4f}{row['total_variation']:17.4f}{row['variance']:10.3f}")
-    elif quality:
-        features, rows = quality["features"], {"samples": quality["samples"], **quality["references"]}
-        lines.append(
-            f"against {quality['count']} test images, on {features['name']} features {features['hash']}"
-            f" (copies among the test images themselves: {quality['test_copies']:.3f})"
-        )
-        lines.append(f"  {'':<22}{'Frechet':>8}{'precision':>11}{'recall':>8}{'copies':>8}{'variance':>10}")
-        for name, row in rows.items():
-            lines.append(
-                f"  {name.replace('_', ' '):<22}{row['frechet']:8.2f}{row['precision']:11.3f}"
-                f"{row['recall']:8.3f}{row['copies']:8.3f}{row['variance']:10.3f}"
-            )
+def summary(result: Mapping[str, Any], paths: Iterable[Path]) -> str:
+    """The closing words: the figures that there are, each with its kind, and the files to look at."""
+    lines = [*_likelihood_lines(result.get("likelihood") or {}), *_quality_lines(result.get("quality") or {})]
     lines.append("look at")
     lines += [f"  {path}" for path in paths]
     return "\n".join(lines)
+
+
+def _likelihood_lines(likelihood: Mapping[str, Any]) -> list[str]:
+    lines, splits = [], [split for split in ("test", "train") if likelihood.get(split)]
+    if splits:
+        lines.append(f"bits per dimension ({KINDS[likelihood[splits[0]]['kind']]}; +- standard error)")
+        lines += [_figure_line(split, likelihood[split]) for split in splits]
+    elif likelihood and "test" not in likelihood:
+        lines.append("bits per dimension: none, for the model predicts a point and no probability")
+    if ode := likelihood.get("ode"):
+        lines.append(f"bits per dimension ({KINDS['ode']})")
+        lines.append(_figure_line("test", ode))
+    if exact := likelihood.get("in_order"):
+        lines.append(f"bits per dimension (exact, {exact['chunk']} at once in {exact['order']} order)")
+        lines.append(_figure_line("test", exact))
+    if floors := likelihood.get("floors"):
+        lines.append("what simple models score on the test images (exact)")
+        lines += [_figure_line(name.replace("_", " "), floor) for name, floor in floors.items()]
+    return lines
+
+
+def _quality_lines(quality: Mapping[str, Any]) -> list[str]:
+    if not quality.get("samples"):
+        return []
+    references = quality.get("references") or {}
+    rows = {"samples": quality["samples"], **{name: row for name, row in references.items() if row}}
+    lines = []
+    if "law" in quality:
+        lines.append(f"law of {quality['count']:,} samples against the known law {quality['law']}")
+        lines.append(f"  {'':<22}{'KL, nats':>10}{'total variation':>17}{'variance':>10}")
+        for name, row in rows.items():
+            title = "true draws" if name == "train" else name.replace("_", " ")
+            lines.append(f"  {title:<22}{row['kl']:10.4f}{row['total_variation']:17.4f}{row['variance']:10.3f}")
+        return lines
+    samples, copies = quality["samples"], quality.get("test_copies")
+    beside = "" if copies is None else f" (copies among the test images themselves: {copies:.3f})"
+    lines.append(
+        f"against {quality['count']} test images, on {samples['features']} features {samples['features_hash']}{beside}"
+    )
+    lines.append(f"  {'':<22}{'Frechet':>8}{'precision':>11}{'recall':>8}{'copies':>8}{'variance':>10}")
+    for name, row in rows.items():
+        lines.append(
+            f"  {name.replace('_', ' '):<22}{row['frechet']:8.2f}{row['precision']:11.3f}"
+            f"{row['recall']:8.3f}{row['copies']:8.3f}{row['variance']:10.3f}"
+        )
+    return lines
 
 
 def _figure_line(name: str, figure: dict[str, Any]) -> str:

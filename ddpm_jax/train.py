@@ -9,11 +9,13 @@ metrics.jsonl, pictures and result.json. The same command started again goes on 
 import contextlib
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ddpm_jax import command, joining, profiling, starting
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Preempted, UserError
+from ddpm_jax.preemption import Notice
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
 
         print(to_json(config))
         return
-    from ddpm_jax import configuration, runs
+    from ddpm_jax import configuration, preemption, runs
 
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
@@ -48,10 +50,20 @@ def main(arguments: Sequence[str]) -> None:
     # before the first array: processes must be joined by then
     starting.start_jax(config.parallel.distributed, joining.facts(config, options))
     configuration.check(config)
-    train(config, folder, profile, options.once)
+    with preemption.listening(several_processes()) as notice:
+        train(config, folder, profile, options.once, notice)
 
 
-def train(config: Any, folder: Path, profile: int = 0, once: bool = False) -> dict[str, Any]:
+def several_processes() -> bool:
+    """Whether other processes have been joined."""
+    import jax
+
+    return jax.process_count() > 1
+
+
+def train(
+    config: Any, folder: Path, profile: int = 0, once: bool = False, notice: Notice | None = None
+) -> dict[str, Any]:
     """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
 
     With `profile`, so many steps are recorded into `folder/profile`; the run's numbers do not depend on it.
@@ -59,9 +71,11 @@ def train(config: Any, folder: Path, profile: int = 0, once: bool = False) -> di
     Raises:
         UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
             that is not finite.
+        Incomplete: a figure could not be computed. The others are kept.
         Busy: another process trains in the folder, or, with `once`, has just finished the run.
+        Preempted: `notice` tells that the machine is wanted back; a checkpoint is saved.
     """
-    from ddpm_jax import configuration, curves, data, devices, evaluation, locks, runs, screen
+    from ddpm_jax import configuration, data, devices, locks, runs, screen
     from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
@@ -69,50 +83,65 @@ def train(config: Any, folder: Path, profile: int = 0, once: bool = False) -> di
     from ddpm_jax.training.logging import Log
     from ddpm_jax.training.loop import Every
     from ddpm_jax.training.loop import train as run_loop
-    from ddpm_jax.training.state import weights
 
+    notice, limits, logging = notice or Notice(), config.training, config.logging
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
+    plan.check_parts(config.data.batch, limits.accumulate)
+    known = runs.check_folder(folder, config)
     dataset = data.load(config.data.name, config.data.dir or None, configuration.splits(config))
-    configuration.check_data(config, dataset.description, len(dataset.split("train")))
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
-    known = runs.check_folder(folder, config)
+    configuration.check_data(config, dataset.description, dataset.sizes)
+    if config.evaluation.at_end:  # damage that would end the evaluation is met before anything is spent
+        for split in ("train", "test"):
+            dataset.split(split).arrays()
     if screen.speaks():
         locks.check_free(folder)
     experiment = make(config, dataset.description)
     job = make_job(experiment, plan, dataset)
-    limits, logging = config.training, config.logging
     with (
-        runs.claim(folder, config, once),
+        runs.claim(folder, config, once, data.fingerprint(dataset)),
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):
-        state, elapsed = checkpoints.resume(job.fresh, job.abstract)
-        start = int(state.step)
+        restored = checkpoints.resume(job.fresh, job.abstract)
+        state, start = restored.state, int(restored.state.step)
+        facts, mark = restored.facts if start else None, configuration.training_mark(config)
+        if facts is not None and facts.config != mark:
+            raise UserError(f"{folder}: its checkpoints were saved with another config; choose another --workdir")
         screen.say(
             f"{'going on with' if known and start else 'training in'} {folder} from step {start}: "
             f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
         )
         trackers = logging.wandb, logging.project, logging.group, logging.tensorboard
-        log = Log(folder, config.to_dict(), *trackers, start, runs.identity(folder, config))
+        log = Log(folder, config.to_dict(), *trackers, start, runs.identity(folder, config), facts)
         stack.callback(log.close)
         peak = devices.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
-        display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak)
-        events = loop_events(job, checkpoints, display, limits.log_every, limits.save_every)
+        display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak, facts, mark)
+        events = loop_events(job, checkpoints, display, limits)
         run, recorder = job.run, None
         if profile:
             run = recorder = profiling.Recorder(job.run, folder / "profile", profile, display.write)
             events.insert(0, Every(limits.save_every, lambda *_: recorder.finish()))  # a milestone is no training step
         try:
             feed = stack.enter_context(job.data(start))
-            state = run_loop(run, state, feed, job.budget, limits.dispatch, display.report, events, elapsed)
+            elapsed = restored.facts.elapsed
+            with notice.only_noted():
+                state, progress = run_loop(
+                    run, state, feed, job.budget, limits.dispatch, display.report, events, elapsed, notice.wanted
+                )
+                if not progress.finished:
+                    checkpoints.save(state, display.facts(progress))
+                checkpoints.wait()
         finally:
             display.close()
             if recorder:
                 recorder.close()
+        if not progress.finished:
+            screen.say(f"stopped at step {progress.step}, which is saved; the same command goes on from there")
+            raise Preempted
         if recorder and (words := recorder.missing()):
             screen.say(words)
-        checkpoints.wait()
         result = {
             "config": config.to_dict(),
             "seed": config.seed,
@@ -123,38 +152,62 @@ def train(config: Any, folder: Path, profile: int = 0, once: bool = False) -> di
             "parameters": job.parameters,
             "training_flops": job.count_flops() * int(state.step),
             "best_step": checkpoints.best,
+            "skipped_steps": int(state.skipped[0]),
         }
+        book = runs.begin_figures(folder, int(state.step), config)
         runs.write_result(folder, result)
-        params = weights(state, config.sampler.ema)
-        pictures = {}
-        if config.evaluation.pictures:
-            pictures = evaluation.draw_pictures(experiment, plan, params, folder, screen.bar)
-        for name, path in pictures.items():
-            log.picture(int(state.step), name, path)
-        if config.evaluation.at_end:
-            figures = evaluation.evaluate(experiment, plan, params, dataset, int(state.step), screen.bar)
-            place = experiment, plan
-            figures["curve"] = curves.curve(*place, params, dataset, figures, screen.bar)
-            if config.evaluation.history:
-
-                def params_at(step: int) -> Any:
-                    return weights(checkpoints.restore(job.abstract, step).state, config.sampler.ema)
-
-                flops, steps = job.count_flops(), checkpoints.steps
-                figures["history"] = curves.history(*place, params_at, steps, flops, dataset, figures, screen.bar)
-            if config.evaluation.raw and config.sampler.ema:
-                measured = curves.measured(*place, weights(state, 0.0), dataset, screen.bar)
-                figures["raw"] = {"step": int(state.step), **measured}
-            runs.write_result(folder, figures)
-            log.scalars(int(state.step), evaluation.headline(figures))
-            result.update(figures)
-    result[runs.FINISHED] = True
-    screen.say(screen.summary(result, [*pictures.values(), folder / runs.RESULT, folder / "metrics.jsonl"]))
+        shown = measure(config, folder, dataset, job, experiment, plan, state, checkpoints, book, log)
+        for line in book.said():
+            screen.say(line)
+        book.check("the same command tries again")
+    result.update({**book.values, runs.FINISHED: True})
+    screen.say(screen.summary(result, [*shown, folder / runs.RESULT, folder / "metrics.jsonl"]))
     return result
 
 
-def loop_events(job: Any, checkpoints: Any, display: Any, log_every: int, save_every: int) -> list[Any]:
-    """What the loop stops for: a row of the log, and a milestone (validation loss, checkpoint, a line to read)."""
+def measure(
+    config: Any,
+    folder: Path,
+    dataset: Any,
+    job: Any,
+    experiment: Any,
+    plan: Any,
+    state: Any,
+    checkpoints: Any,
+    book: Any,
+    log: Any,
+) -> list[Path]:
+    """What comes after training: pictures, which are given back, and figures, which go into the book as they come."""
+    from ddpm_jax import curves, evaluation, screen
+    from ddpm_jax.training.state import weights
+
+    step, params, place = int(state.step), weights(state, config.sampler.ema), (experiment, plan)
+    pictures: dict[str, Path] = {}
+    if config.evaluation.pictures:
+        draw = partial(evaluation.draw_pictures, *place, params, folder, screen.bar)
+        pictures = book.attempt("pictures", draw) or {}
+    for name, path in pictures.items():
+        log.picture(step, name, path)
+    if config.evaluation.at_end:
+        evaluation.evaluate(*place, params, dataset, step, screen.bar, book)
+        curves.curve(*place, params, dataset, screen.bar, book)
+        if config.evaluation.history:
+
+            def params_at(step: int) -> Any:
+                return weights(checkpoints.restore(job.abstract, step).state, config.sampler.ema)
+
+            flops, steps = job.count_flops(), checkpoints.milestones
+            curves.history(*place, params_at, steps, flops, dataset, screen.bar, book)
+        if config.evaluation.raw and config.sampler.ema:
+            raw = weights(state, 0.0)
+            book.compute("raw", lambda: {"step": step, **curves.measured(*place, raw, dataset, screen.bar)})
+        log.scalars(step, evaluation.headline(book.values))
+    return list(pictures.values())
+
+
+def loop_events(job: Any, checkpoints: Any, display: Any, limits: Any) -> list[Any]:
+    """What the loop stops for: a row of the log, a milestone (validation loss, checkpoint, a line to read), and a
+    checkpoint after some minutes."""
     from ddpm_jax.training.loop import Every, Progress
 
     def milestone(state: Any, progress: Progress) -> None:
@@ -164,10 +217,14 @@ def loop_events(job: Any, checkpoints: Any, display: Any, log_every: int, save_e
                 f"step {progress.step}: the validation loss is not finite; lower config.optimizer.learning_rate, with "
                 "another --workdir (the last good checkpoint is kept)"
             )
-        checkpoints.save(state, progress.elapsed, loss)
+        checkpoints.save(state, display.facts(progress, loss))
         display.milestone(progress, loss)
 
-    return [Every(log_every, display.flush), Every(save_every, milestone)]
+    def save(state: Any, progress: Progress) -> None:
+        checkpoints.save(state, display.facts(progress))
+
+    by_time = Every(0, save, last=False, seconds=60 * limits.save_minutes)
+    return [Every(limits.log_every, display.flush), Every(limits.save_every, milestone), by_time]
 
 
 if __name__ == "__main__":

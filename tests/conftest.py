@@ -1,7 +1,7 @@
 """Settings of a whole test run: caches of its own, which its processes share and which go when it ends.
 
-Most of a test's time is compilation, and few tests compute much: XLA compiles here without optimising its code.
-`XLA_FLAGS= python -m pytest` tests the optimised programs.
+Most of a test's time is compilation, and few tests compute much: JAX is asked to compile without optimising.
+`JAX_DISABLE_MOST_OPTIMIZATIONS=0 python -m pytest` tests the optimised programs.
 """
 
 import os
@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-
 
 def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` turns Ctrl-C off, for children as well
@@ -23,7 +21,7 @@ def pytest_configure(config):
     folder = Path(tempfile.mkdtemp(prefix="ddpm_jax_tests_"))
     os.environ["DDPM_JAX_CACHE"] = str(folder / "cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
-    os.environ.setdefault("XLA_FLAGS", QUICKLY_COMPILED)
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # no flag of XLA's own: it dies of one it has lost
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

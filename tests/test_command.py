@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ddpm_jax import command, configuration, evaluate, sample, train
-from ddpm_jax.errors import Busy, UserError
+from ddpm_jax.errors import Busy, Preempted, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = f"--config={ROOT}/configs/digits/ddpm.py"
@@ -42,6 +42,7 @@ def program(*words, **environment):
         [sys.executable, *words],
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=120,
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -251,10 +252,120 @@ def test_exit_codes(capsys, monkeypatch):
         code, words = ends(raises(error), capsys, monkeypatch)
         assert code == 2
         assert words.startswith("error: out of memory; lower config.data.batch")
-    for mistake in (KeyError("x"), FileNotFoundError(errno.ENOENT, "No such file", "x")):  # ours, not the user's
-        monkeypatch.setattr(sys, "argv", ["x"])
-        with pytest.raises(type(mistake)):
-            command.run(raises(mistake))
+    gone = FileNotFoundError(errno.ENOENT, "No such file or directory", "x")
+    assert ends(raises(gone), capsys, monkeypatch) == (2, "error: x: No such file or directory\n")
+    assert ends(raises(Preempted()), capsys, monkeypatch)[0] == 85
+
+
+def test_a_fault_of_the_program_is_one_line_and_its_traceback_a_file(capsys, monkeypatch, tmp_path):
+    place = tmp_path / "tracebacks"
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    monkeypatch.delenv(command.TRACEBACKS, raising=False)
+    code, words = ends(raises(KeyError("a\nb")), capsys, monkeypatch)
+    assert (code, words.count("\n")) == (1, 1)
+    (file,) = place.iterdir()
+    assert str(file) in words
+    assert file.read_text().startswith("Traceback (most recent call last)")
+    monkeypatch.setenv(command.TRACEBACKS, "1")
+    code, words = ends(raises(KeyError("a")), capsys, monkeypatch)
+    assert code == 1
+    assert "Traceback" in words
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("RESOURCE_EXHAUSTED: Error writing: [OS error 28: ENOSPC No space left on device]", "the disk is full"),
+        ("UNKNOWN: write failed: Disk quota exceeded", "the disk quota is full"),
+        ("can't start new thread", "no more threads are allowed"),
+        ("pread: Too many open files", "too many open files"),
+        ("RESOURCE_EXHAUSTED: Out of memory", "out of memory"),
+    ],
+)
+def test_what_libraries_quote_of_the_system_is_told_as_what_it_is(capsys, monkeypatch, text, line):
+    def main(_):
+        try:
+            raise ValueError(text)
+        except ValueError as error:
+            raise RuntimeError("the save failed") from error
+
+    code, words = ends(main, capsys, monkeypatch)
+    assert (code, words.count("\n")) == (2, 1)
+    assert words.startswith(f"error: {line}")
+
+
+SLOW_TO_END = """
+import time
+from ddpm_jax import command
+def main(arguments):
+    print("begun", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(60)
+command.run(main)
+"""
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_ctrl_c_once_or_five_times(tmp_path, count):
+    file = tmp_path / "program.py"
+    file.write_text(
+        SLOW_TO_END.replace("finally:\n        time.sleep(60)", "finally:\n        pass") if count == 1 else SLOW_TO_END
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    for _ in range(count):
+        process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in words
+
+
+def test_words_that_the_terminal_cannot_show_are_escaped(tmp_path):
+    file = tmp_path / "program.py"
+    file.write_text(
+        "from ddpm_jax import command, screen\ncommand.run(lambda _: screen.say('d\\xe9j\\xe0 \\u4e2d \\udcff'))\n"
+    )
+    for coding in ("ascii", "latin-1", "utf-8"):
+        done = program(str(file), PYTHONIOENCODING=coding)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("d")
+
+
+def test_a_config_file_with_postponed_annotations_and_a_dataclass():
+    Path("config.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from typing import ClassVar\n"
+        "from ddpm_jax.base import base\n"
+        "@dataclass\n"
+        "class Choice:\n"
+        "    kind: ClassVar[str] = 'a'\n"
+        "    rate: float = 0.5\n"
+        "def get_config():\n"
+        "    config = base()\n"
+        "    config.optimizer.learning_rate = Choice().rate\n"
+        "    return config\n"
+    )
+    _, config, _ = parse("--config=config.py")
+    assert config.optimizer.learning_rate == 0.5
+
+
+@pytest.mark.parametrize("value", ["1e-400", "1e-46", "-1e-9999", "0." + "0" * 400 + "1"])
+def test_a_number_too_small_to_be_told_from_none(value):
+    for key in ("training.seconds", "training.flops", "optimizer.clip", "evaluation.decoder_noise"):
+        assert "too small to be told from 0" in refused(DIGITS, f"--config.{key}={value}")
+    for zero in ("0", "0.0", "0e5", "-0.0"):
+        assert parse(DIGITS, f"--config.training.seconds={zero}")[1].training.seconds == 0
 
 
 def test_warnings_are_one_line(capsys, monkeypatch):

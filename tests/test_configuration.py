@@ -84,7 +84,7 @@ def test_base_is_good_and_new_each_time():
         ("optimizer.clip", -1.0, "is less than 0"),
         ("optimizer.b2", 1.0, "is not in [0, 1)"),
         ("optimizer.ema", (0.9999, 1.0), "is not in (0, 1)"),
-        ("optimizer.ema", (0.9999, float("nan")), "is not in (0, 1)"),
+        ("optimizer.ema", (0.9999, float("nan")), "is not finite"),
         ("optimizer.ema", (0.9999, 0.9999), "has the same decay twice"),
         ("training.steps", -1, "is less than 0"),
         ("training.steps", 0, "no budget: set steps, images, seconds or flops"),
@@ -189,7 +189,41 @@ def test_from_dict_refuses(values, line):
     assert refused(c.from_dict, values).startswith(line)
 
 
-def test_differences_are_those_of_the_result():
+@pytest.mark.parametrize(
+    ("sizes", "options", "key"),
+    [
+        ({"train": 0}, {}, "data.name"),
+        ({"validation": 0}, {}, "data.name"),
+        ({"test": 3}, {}, "evaluation.samples"),
+        ({"train": 3}, {}, "evaluation.samples"),
+        ({"test": 1}, {"evaluation__samples": 0}, "evaluation.likelihood_images"),
+        ({"test": 1}, {"evaluation__samples": 0, "evaluation__likelihood_images": 0}, None),
+        ({"test": 0}, {"evaluation__at_end": False}, None),
+        ({"test": 4, "train": 4, "validation": 1}, {}, None),
+    ],
+)
+def test_too_few_images_are_refused_before_training(sizes, options, key):
+    whole = {"train": 1000, "validation": 350, "test": 447, **sizes}
+    if key is None:
+        c.check_data(changed(**options), DIGITS, whole)
+    else:
+        assert refused(c.check_data, changed(**options), DIGITS, whole).startswith(f"config.{key}: ")
+
+
+def keys_of(kind):
+    return [key for key, value in c.flatten(small()).items() if type(value) is kind]
+
+
+@pytest.mark.parametrize("value", [1e-46, 5e-324, -1e-40, 1e39])
+def test_no_float_that_float32_takes_for_another(value):
+    """Least of all for 0, which means "none"."""
+    for key in keys_of(float):
+        config = small()
+        config.update_from_flattened_dict({key: value})
+        assert refused(c.check_types, config).startswith(f"config.{key}: ")
+
+
+def test_differences_are_those_of_the_training():
     ours, theirs = small(), changed(data__batch=64, model__multipliers=(1, 2, 4))
     assert c.differences(ours, theirs) == [
         "data.batch is 128, there 64",
@@ -197,22 +231,38 @@ def test_differences_are_those_of_the_result():
     ]
     same = changed(logging__wandb="off", parallel__map="pmap", data__dir="x", training__log_every=3)
     assert c.differences(ours, same) == []
+    figures = changed(evaluation__samples=7, sampler__steps=3, sampler__name="heun", training__skip_bad=2)
+    assert c.differences(ours, figures) == []
+    assert c.digest(ours) != c.digest(figures)  # another run of a sweep all the same
+    other = changed(sampler__ema=0.0, evaluation__validation_images=3)
+    assert len(c.differences(ours, other)) == 2  # what the validation losses in its log depend on
+    assert c.differences(ours, other, trained=True) == []
+
+
+def test_the_mark_of_training_changes_with_what_a_run_cannot_go_on_otherwise_with():
+    mark = c.training_mark(small())
+    assert 0 <= mark < 2**48
+    assert float(mark) == mark
+    assert c.training_mark(changed(sampler__steps=3, logging__wandb="off", evaluation__samples=5)) == mark
+    others = {
+        c.training_mark(changed(**{key: value})) for key, value in (("seed", 1), ("optimizer__learning_rate", 1.0))
+    }
+    assert len(others | {mark}) == 3
 
 
 def test_a_key_that_only_begins_like_a_free_one_is_not_free(monkeypatch):
-    monkeypatch.setattr(c, "SAME_RESULT", ("training.save", "data"))
+    monkeypatch.setattr(c, "CHANGEABLE", ("training.save", "data"))
     line = c.differences(small(), changed(training__save_every=7, data__batch=3))
     assert line == ["training.save_every is 5000, there 7"]
 
 
 def test_what_depends_on_data():
-    c.check_data(small(), DIGITS, 1000)
-    line = refused(c.check_data, changed(model__multipliers=(1,) * 5), DIGITS, 1000)
+    c.check_data(small(), DIGITS)
+    line = refused(c.check_data, changed(model__multipliers=(1,) * 5), DIGITS)
     assert line.startswith("config.model.multipliers: an image of 8x8 can be halved 3 times, not 4")
-    assert refused(c.check_data, changed(model__groups=7), DIGITS, 10).startswith("config.model.groups: ")
-    assert "has no labels" in refused(c.check_data, changed(model__conditional=True), replace(DIGITS, labels=0), 10)
-    assert "no training images" in refused(c.check_data, small(), DIGITS, 0)
+    assert refused(c.check_data, changed(model__groups=7), DIGITS).startswith("config.model.groups: ")
+    assert "has no labels" in refused(c.check_data, changed(model__conditional=True), replace(DIGITS, labels=0))
     assert model_options(changed(model__conditional=True), DIGITS)["labels"] == 10
     assert model_options(small(), DIGITS)["labels"] == 0
     real = replace(DIGITS, levels=None)
-    assert "has no levels, so there are no bits per dimension" in refused(c.check_data, small(), real, 10)
+    assert "has no levels, so there are no bits per dimension" in refused(c.check_data, small(), real)

@@ -39,7 +39,7 @@ def known_config(tiny_config):
 def experiment_of(config):
     configuration.check(config)
     description = data.load(config.data.name).description
-    configuration.check_data(config, description, 1000)
+    configuration.check_data(config, description)
     return make(config, description)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import joining
-from ddpm_jax.training.logging import read_lines
+from ddpm_jax.training.lines import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """

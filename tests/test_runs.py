@@ -2,11 +2,17 @@
 
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from ddpm_jax import runs
 from ddpm_jax.errors import Busy, UserError
+from ddpm_jax.files import read_record
 
 
 def refused(function, *arguments):
@@ -42,7 +48,7 @@ def test_a_new_run_and_the_same_again(tmp_path, tiny_config):
     assert not runs.check_folder(folder, tiny_config)
     assert tree(tmp_path) == []
     runs.make_folder(folder, tiny_config)
-    assert tree(folder) == ["config.json"]
+    assert tree(folder) == ["checkpoints", "config.json"]
     assert runs.check_folder(folder, tiny_config)
     assert runs.read_config(folder).to_dict() == tiny_config.to_dict()
     tiny_config.logging.wandb = "offline"
@@ -97,8 +103,8 @@ def test_impossible_folders(tmp_path, tiny_config, monkeypatch):
     [
         ("", "cannot be read: Expecting value"),
         ("{", "cannot be read: Expecting property name"),
-        ("[]", "this is not a config"),
-        ("null", "this is not a config"),
+        ("[]", "it holds no object"),
+        ("null", "it holds no object"),
         ('{"data": {"bach": 3}}', "config.data.bach: no such key; did you mean 'data.batch'?"),
         ('{"data": {"batch": "x"}}', "config.data.batch: 'x' is not of type int"),
         ('{"data": {"batch": NaN}}', "config.data.batch: nan is not of type int"),
@@ -113,7 +119,11 @@ def test_damaged_config(tmp_path, tiny_config, content, line):
     words = refused(runs.read_config, tmp_path)
     assert words.startswith(str(path))
     assert line in words
-    assert refused(runs.check_folder, tmp_path, tiny_config) == words
+    if "cannot be read" not in line and "no object" not in line:
+        assert refused(runs.check_folder, tmp_path, tiny_config) == words
+        return
+    with pytest.warns(UserWarning, match="is damaged and will be written anew"):  # who trains has a config
+        assert runs.check_folder(tmp_path, tiny_config)
 
 
 def test_no_run(tmp_path):
@@ -127,21 +137,22 @@ def test_no_run(tmp_path):
 def test_results_are_put_beside_one_another(tmp_path):
     path = runs.write_result(tmp_path, {"a": 1, "b": 1})
     assert runs.write_result(tmp_path, {"b": 2}) == path
-    assert json.loads(path.read_text()) == {"a": 1, "b": 2}
+    assert read_record(path) == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", ""])
 def test_damaged_result_is_written_anew(tmp_path, content):
     (tmp_path / "result.json").write_text(content)
-    with pytest.warns(UserWarning, match="could not be read and is written anew"):
+    with pytest.warns(UserWarning, match="is set aside as result.json.damaged and written anew"):
         path = runs.write_result(tmp_path, {"b": 2})
-    assert json.loads(path.read_text()) == {"b": 2}
+    assert read_record(path) == {"b": 2}
+    assert (tmp_path / "result.json.damaged").read_text() == content
 
 
 def test_provenance():
     known = runs.provenance()
     json.dumps(known)
-    assert known["versions"]["jax"].count(".") == 2
+    assert re.fullmatch(r"\d+\.\d+\..+", known["versions"]["jax"])
     assert known["device"]["count"] >= 1
     assert known["git_commit"] is None or len(known["git_commit"].removesuffix("+changes")) == 40
 
@@ -153,10 +164,11 @@ def test_a_claim_makes_the_folder_and_says_when_the_run_is_finished(tmp_path, ti
         raise KeyboardInterrupt
     assert not runs.finished(folder)
     with runs.claim(folder, tiny_config):
+        (folder / "checkpoints" / "2").mkdir()
         runs.write_result(folder, {"steps": 2})
         assert not runs.finished(folder)
     assert runs.finished(folder)
-    assert json.loads((folder / "result.json").read_text()) == {"steps": 2, "finished": True}
+    assert read_record(folder / "result.json") == {"steps": 2, "finished": True}
     with pytest.raises(Busy, match="another process has finished"), runs.claim(folder, tiny_config, once=True):
         pass
     tiny_config.data.batch = 16
@@ -198,3 +210,95 @@ def test_identity_is_of_the_config_and_not_of_the_place(tmp_path, tiny_config):
     assert runs.identity(tmp_path / "run2", tiny_config) != here
     tiny_config.seed = 1
     assert runs.identity(tmp_path / "run", tiny_config) != here
+
+
+def test_a_run_that_has_lost_its_checkpoints_is_not_begun_anew(tmp_path, tiny_config):
+    folder = tmp_path / "run"
+    runs.make_folder(folder, tiny_config)
+    rows = [{"step": step, "validation_loss": 1.0} for step in (5, 10)]
+    metrics = folder / "metrics.jsonl"
+
+    def write(*kept):
+        metrics.write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+    write({"step": 5, "loss": 1.0})
+    with pytest.warns(UserWarning, match="begins anew, without its 1 rows"):  # killed before its first checkpoint
+        assert runs.check_folder(folder, tiny_config)
+    write(*rows)
+    for there in (True, False):
+        if not there:
+            (folder / "checkpoints").rmdir()
+        assert "has no checkpoint, though metrics.jsonl tells" in refused(runs.check_folder, folder, tiny_config)
+    metrics.unlink()
+    runs.write_result(folder, {"steps": 10})
+    assert "has no checkpoint, though result.json tells" in refused(runs.check_folder, folder, tiny_config)
+    (folder / "checkpoints" / "10").mkdir(parents=True)
+    assert runs.check_folder(folder, tiny_config)
+
+
+def test_what_only_figures_depend_on_may_change_and_is_kept(tmp_path, tiny_config):
+    folder = tmp_path / "run"
+    runs.make_folder(folder, tiny_config)
+    tiny_config.sampler.steps, tiny_config.evaluation.at_end = 7, True
+    with runs.claim(folder, tiny_config):
+        assert runs.read_config(folder).sampler.steps == 7
+    tiny_config.sampler.ema = 0.0
+    runs.write_result(folder, {"steps": 2})
+    (folder / "checkpoints" / "2").mkdir()
+    assert runs.check_folder(folder, tiny_config)  # trained: the rows of its log are done
+
+
+def test_figures_of_another_step_or_other_settings_are_kept_apart(tmp_path, tiny_config):
+    book = runs.begin_figures(tmp_path, 2, tiny_config)
+    book.put("evaluated", {"step": 2})
+    book.put("quality", {"samples": {"frechet": 1.0}})
+    assert read_record(tmp_path / "result.json")["quality"] == {"samples": {"frechet": 1.0}}
+    runs.begin_figures(tmp_path, 2, tiny_config)  # the same again overwrites
+    tiny_config.sampler.steps += 1
+    with pytest.warns(UserWarning, match="figures of step 2 are kept under 'before'"):
+        runs.begin_figures(tmp_path, 2, tiny_config).put("evaluated", {"step": 2})
+    result = read_record(tmp_path / "result.json")
+    assert result["quality"] is None
+    assert result["before"]["quality"] == {"samples": {"frechet": 1.0}}
+    assert result["before"]["config"]["sampler"]["steps"] + 1 == result["config"]["sampler"]["steps"]
+
+
+def test_a_package_inside_another_repository_has_not_its_commit(tmp_path):
+    """A wheel's files in the ignored `.venv` of somebody's repository."""
+
+    def git(*words):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / ".gitignore").write_text(".venv/\n")
+    git("add", ".")
+    git("commit", "-q", "-m", "theirs")
+    site = tmp_path / ".venv" / "site"
+    source = Path(runs.__file__).parent
+    shutil.copytree(source, site / "ddpm_jax", ignore=shutil.ignore_patterns("__pycache__"))
+    words = "from ddpm_jax import runs; print(runs.__file__, runs._git_commit())"
+
+    def told():
+        environment = {**os.environ, "PYTHONPATH": str(site)}
+        line = [sys.executable, "-c", words]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+
+    done = told()
+    assert done.stdout.split() == [str(site / "ddpm_jax" / "runs.py"), "None"]
+    git("add", "-f", ".venv")
+    git("commit", "-q", "-m", "now it is theirs")
+    done = told()
+    assert re.fullmatch("[0-9a-f]{40}", done.stdout.split()[1])
+
+
+def test_data_that_have_changed_are_refused(tmp_path):
+    facts = {"description": {"levels": 17}, "splits": {"train": {"images": 3, "sha256": "ab"}}}
+    runs.check_data(tmp_path, facts, keep=True)
+    runs.check_data(tmp_path, facts)
+    other = {"description": {"levels": 19}, "splits": facts["splits"]}
+    assert "description.levels is 19, was 17" in refused(runs.check_data, tmp_path, other)
+    content = (tmp_path / "data.json").read_text()
+    (tmp_path / "data.json").write_text(content.replace("17", "19"))
+    with pytest.warns(UserWarning, match="does not read"):
+        runs.check_data(tmp_path, facts)

@@ -8,6 +8,7 @@ import pytest
 
 from ddpm_jax import data, runs, screen, train
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = f"--config={ROOT}/configs/digits/ddpm.py"
@@ -83,7 +84,7 @@ class TestRefused:
 
 def test_a_finished_run(trained, tiny_config):
     names = sorted(path.name for path in trained.iterdir())
-    assert names == [".lock", "checkpoints", "config.json", "metrics.jsonl", "result.json"]
+    assert names == [".lock", "checkpoints", "config.json", "data.json", "metrics.jsonl", "result.json"]
     written = json.loads((trained / "result.json").read_text())
     assert written["config"] == json.loads(json.dumps(tiny_config.to_dict()))
     assert written["finished"] is True
@@ -97,11 +98,12 @@ def test_a_finished_run(trained, tiny_config):
 def test_the_same_command_after_the_end(trained, tmp_path, tiny_config, capsys):
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / "result.json").write_text("{")
-    with pytest.warns(UserWarning, match="could not be read and is written anew"):
+    with pytest.warns(UserWarning, match="is set aside as result.json.damaged"):
         result = train.train(tiny_config, tmp_path / "run")
     assert "going on with" in capsys.readouterr().out
     assert result["steps"] == 2
-    assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(json.dumps(result))
+    written = read_record(tmp_path / "run" / "result.json")
+    assert {key: written[key] for key in result} == json.loads(json.dumps(result))
 
 
 def test_a_run_that_fails_closes_its_log(tmp_path, tiny_config, monkeypatch):
@@ -129,4 +131,4 @@ def test_once(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(train, "train", lambda *words: going_on.append(words))
     monkeypatch.setattr("ddpm_jax.starting.start_jax", lambda *words, **more: None)
     train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
-    assert going_on[0][1:] == (tmp_path / "run", 0, True)
+    assert going_on[0][1:4] == (tmp_path / "run", 0, True)

@@ -7,19 +7,21 @@ never zero.
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ddpm_jax import cache
+from ddpm_jax.errors import Unavailable
 from ddpm_jax.metrics.copies import find_copies
 from ddpm_jax.metrics.features import Features
 from ddpm_jax.metrics.frechet import frechet_distance
 from ddpm_jax.metrics.manifold import precision_recall
 from ddpm_jax.metrics.references import reference_samples
 
-VERSION = 2  # of the reference lines' recipe: part of the cache key
+VERSION = 3  # of the reference lines' recipe: part of the cache key
 LEAST = 4  # images a side
 
 
@@ -55,6 +57,7 @@ class ReferenceLines:
     test_copies: float
     test_median_distance: float
     draws: int  # the Frechet distance is the mean over so many draws, the rest comes from the first
+    reasons: dict[str, str] = dataclasses.field(default_factory=dict)  # by the name of a line that is missing
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -71,10 +74,10 @@ def variance_ratio(samples: UInt8[np.ndarray, "n *site"], test: UInt8[np.ndarray
     """The variance of samples over that of test images, each summed over the values of an image.
 
     1 where samples vary as much as the data do. A model that answers with an average scores less, and 0 if it gives
-    the same image every time: how blurred it is, as a number.
+    the same image every time: how blurred it is, as a number. NaN where the test images do not vary.
     """
     ours, theirs = (np.asarray(images, np.float64).var(axis=0).sum() for images in (samples, test))
-    return float(ours / theirs)
+    return float(ours / theirs) if theirs else math.nan
 
 
 def quality(
@@ -94,7 +97,9 @@ def quality(
     """
     count = min(len(samples), len(test), len(test) if count is None else count)
     if count < max(LEAST, neighbours + 1):
-        raise ValueError(f"{count} images a side are too few to measure sample quality")
+        raise Unavailable(f"{count} images a side are too few to measure sample quality; it needs {LEAST}")
+    if len(train) < 2:
+        raise Unavailable("copies are looked for among at least two training images")
     samples = subset(samples, count, seed)
     ours, theirs = features.extract(samples), features.extract(subset(test, count, seed))
     manifold = precision_recall(ours, theirs, neighbours)
@@ -126,6 +131,9 @@ def reference_lines(
 ) -> ReferenceLines:
     """`quality` of "train" (seeded subsets of the training images) and of each reference, at the same count and seed.
 
+    Training images that are among the test images measured against take no part, for they would be at no distance from
+    themselves. Where fewer than `count` are left there is no line "train", and `reasons` says so.
+
     Deterministic, so read from the cache where the same data, features and settings were measured before. `draws`
     subsets or samples a line show how far a Frechet distance moves by chance; the test images are the same in all.
     """
@@ -136,19 +144,24 @@ def reference_lines(
     if (kept := cache.load("reference_lines", made_from)) is not None:
         content = json.loads(kept)
         return ReferenceLines(**content | {"lines": {name: Quality(**line) for name, line in content["lines"].items()}})
-    theirs = features.extract(subset(test, count, seed))
+    reference = subset(test, count, seed)
+    theirs, among = features.extract(reference), {image.tobytes() for image in reference}
+    apart = train[[image.tobytes() not in among for image in train]]
     sets = reference_samples(train, levels, count * draws, seed)
-    lines = {}
-    for name in tqdm(["train", *sets], desc="measuring the reference lines", disable=not progress, leave=False):
+    lines, reasons = {}, {}
+    if len(apart) < count:
+        reasons["train"] = f"only {len(apart)} training images are not among the {count} test images measured against"
+    names = [*([] if reasons else ["train"]), *sets]
+    for name in tqdm(names, desc="measuring the reference lines", disable=not progress, leave=False):
         drawn = [
-            subset(train, count, seed + draw) if name == "train" else sets[name][draw * count : (draw + 1) * count]
+            subset(apart, count, seed + draw) if name == "train" else sets[name][draw * count : (draw + 1) * count]
             for draw in range(draws)
         ]
         first = quality(drawn[0], train, test, levels, features, count, seed, neighbours)
         distances = [first.frechet, *(frechet_distance(features.extract(images), theirs) for images in drawn[1:])]
         deviation = float(np.std(distances, ddof=1)) if draws > 1 else None
         lines[name] = dataclasses.replace(first, frechet=float(np.mean(distances)), frechet_deviation=deviation)
-    copies = find_copies(subset(test, count, seed), train, levels)
-    result = ReferenceLines(lines, copies.fraction, copies.median_distance, draws)
+    copies = find_copies(reference, train, levels)
+    result = ReferenceLines(lines, copies.fraction, copies.median_distance, draws, reasons)
     cache.save("reference_lines", made_from, json.dumps(result.to_dict()).encode())
     return result

@@ -67,7 +67,7 @@ def _look_at_data(config: ConfigDict) -> int | None:
 
     place = config.data.name, config.data.dir or None, *(configuration.splits(config) or {}).items()
     dataset = _load(*place)
-    configuration.check_data(config, dataset.description, len(dataset.split("train")))
+    configuration.check_data(config, dataset.description, dataset.sizes)
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
     limits = config.training

@@ -1,5 +1,10 @@
-"""Checkpoints by orbax: saved in the background, verified by a checksum, with a fall-back to the one before."""
+"""Checkpoints by orbax: saved in the background, verified by a checksum, with a fall-back to the one before.
 
+A checkpoint is a folder `STEP` of two trees of arrays, the training state and a few facts about it. Orbax writes it
+elsewhere and renames it when it is whole. Nothing else is needed to read it: no index of all checkpoints, no metadata.
+"""
+
+import contextlib
 import logging
 import shutil
 import warnings
@@ -12,25 +17,38 @@ from typing import Any
 import jax
 
 from ddpm_jax.errors import UserError
-from ddpm_jax.parallel import Plan, checksum
+from ddpm_jax.parallel import Plan, all_agree, checksum, wait_for_all
+from ddpm_jax.training.facts import DamagedCheckpointError, Facts, abstract_facts, packed, unpacked
 from ddpm_jax.training.state import TrainState
 
-ELAPSED, SUM, FROZEN_SUM, METRIC = "elapsed_seconds", "checksum", "frozen_checksum", "validation_loss"
+STATE, FACTS = "state", "facts"
+"""The two trees of a checkpoint."""
+
+DAMAGED, DELETED, UNFINISHED = ".damaged", ".deleted", ".orbax-checkpoint-tmp"
+"""Ends of names of folders that are no checkpoints: set aside, about to go, and left by a process that was killed."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A state read back, and the seconds of training that led to it."""
+    """A state read back, and what is known of it."""
 
     state: TrainState
-    elapsed: float
+    facts: Facts
 
 
 class Checkpoints:
     """The checkpoints of one run: the latest, the best by validation loss, and every N steps for good.
 
-    A checkpoint carries the checksum of its arrays. One that does not read, or reads as something else, is passed over
-    with a warning, and the one before it is used. `frozen` parameters are saved once, beside the steps.
+    One that does not read, or reads as something else, is set aside with a warning, and the one before it is used.
+    `frozen` parameters are saved once, beside the steps.
+
+    Args:
+        folder: of the checkpoints.
+        plan: the devices.
+        keep_latest: how many of the newest checkpoints are kept, and of those with a validation loss.
+        keep_best: how many of the lowest validation loss.
+        keep_every: those at multiples of this are kept for good; 0: none.
+        read_only: write and delete nothing.
     """
 
     def __init__(
@@ -47,70 +65,68 @@ class Checkpoints:
         self._plan = plan
         self._folder = folder.absolute()
         self._sum = jax.jit(checksum)
-        self._saving: Any = None
+        self._saving: tuple[int, Facts, Any] | None = None
+        self._facts: dict[int, Facts | None] = {}
         if not read_only:
-            self._drop_empty()
-        if jax.process_count() > 1 or read_only or self._any():
-            _ = self._orbax  # a new run's first step need not wait for its import; several processes open it together
-
-    def _any(self) -> bool:
-        """Whether the folder holds anything."""
-        return self._folder.exists() and any(self._folder.iterdir())
+            if jax.process_index() == 0:
+                self._clean()
+            wait_for_all("checkpoints are cleaned")
 
     @cached_property
     def _ocp(self) -> Any:
         """Orbax, imported when there is something to read or to save."""
         from orbax.checkpoint import v1 as ocp
 
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every step of every save
+        for name in ("absl", "asyncio"):  # orbax tells every step of every save, asyncio every task that was given up
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
         return ocp
 
-    @cached_property
-    def _orbax(self) -> Any:
-        """Orbax's checkpointer on the folder."""
-        latest, best, every = self._keep
-        keep = self._ocp.training.preservation_policies
-        policies: list[Any] = [keep.LatestN(latest)]
-        if best:
-            lowest = keep.BestN(
-                get_metric_fn=lambda metrics: metrics[METRIC],
-                reverse=True,
-                n=best,
-                keep_checkpoints_without_metrics=False,
-            )
-            policies.append(lowest)
-        if every:
-            policies.append(keep.EveryNSteps(every))
-        return self._ocp.training.Checkpointer(
-            self._folder,
-            preservation_policy=keep.AnyPreservationPolicy(policies),
-            cleanup_tmp_directories=not self._read_only,
-        )
-
-    @property
-    def _open(self) -> bool:
-        return "_orbax" in self.__dict__
-
-    def _drop_empty(self) -> None:
-        """A killed process can leave an empty step folder, which orbax would take for the latest checkpoint."""
-        if jax.process_index() == 0 and self._folder.is_dir():
-            for step in self._folder.iterdir():
-                if step.name.isdigit() and step.is_dir() and not any(step.iterdir()):
-                    shutil.rmtree(step, ignore_errors=True)
+    def _clean(self) -> None:
+        """Remove what a killed process left: half-saved folders, half-deleted ones, empty ones."""
+        if not self._folder.is_dir():
+            return
+        for path in self._folder.iterdir():
+            left = UNFINISHED in path.name or path.name.endswith(DELETED)
+            if path.is_dir() and (left or (path.name.isdigit() and not any(path.iterdir()))):
+                shutil.rmtree(path, ignore_errors=True)
 
     @property
     def steps(self) -> list[int]:
         """The steps that are kept, rising."""
-        return [checkpoint.step for checkpoint in self._orbax.checkpoints] if self._open else []
+        try:
+            names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        except OSError:
+            return []
+        return sorted(int(name) for name in names if name.isascii() and name.isdigit() and str(int(name)) == name)
+
+    @property
+    def milestones(self) -> list[int]:
+        """The kept steps that have a validation loss, rising."""
+        return [step for step in self.steps if (facts := self.facts(step)) is not None and facts.milestone]
 
     @property
     def best(self) -> int | None:
         """The step with the lowest validation loss of those kept; None where none has one."""
-        kept = self._orbax.checkpoints if self._open else []
-        losses = {c.step: c.metrics[METRIC] for c in kept if c.metrics and METRIC in c.metrics}
-        return min(losses, key=lambda step: losses[step]) if losses else None
+        return next(iter(self._by_loss()), None)
 
-    def save(self, state: TrainState, elapsed: float, validation_loss: float | None = None) -> None:
+    def _by_loss(self) -> list[int]:
+        return sorted(self.milestones, key=lambda step: self._facts[step].validation_loss)  # type: ignore[union-attr]
+
+    def facts(self, step: int) -> Facts | None:
+        """What is known of a kept step; None where it does not read."""
+        if step not in self._facts:
+            with contextlib.suppress(Exception):  # whatever orbax and the file system raise for a damaged one
+                self._facts[step] = self._read_facts(step)
+        return self._facts.setdefault(step, None)
+
+    def _read_facts(self, step: int) -> Facts:
+        return unpacked(self._load(step, FACTS, abstract_facts()))
+
+    def _load(self, step: int, part: str, asked: Any) -> Any:
+        return self._ocp.load(self._folder / str(step), asked, checkpointable_name=part)
+
+    def save(self, state: TrainState, facts: Facts) -> None:
         """Start saving; waits for the save before it. Does nothing where the step is saved already.
 
         The state may be donated as soon as this returns: orbax copies it to the host before it returns.
@@ -122,9 +138,10 @@ class Checkpoints:
         if state.frozen and not self._frozen.exists():
             self._ocp.save(self._frozen, state.frozen)
         light = replace(state, frozen={})
-        extra = {ELAPSED: elapsed, SUM: int(self._sum(light)), FROZEN_SUM: int(self._sum(state.frozen))}
-        metrics = None if validation_loss is None else {METRIC: validation_loss}
-        self._saving = self._orbax.save_async(step, light, force=True, metrics=metrics, custom_metadata=extra)
+        sums = int(self._sum(light)), int(self._sum(state.frozen))
+        parts = {STATE: light, FACTS: packed(facts, *sums)}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._saving = step, facts, self._ocp.save_checkpointables_async(self._folder / str(step), parts)
 
     @property
     def _frozen(self) -> Path:
@@ -145,27 +162,38 @@ class Checkpoints:
             raise UserError(f"{self._folder.parent}: no checkpoint here yet; train first")
         problems = []
         for candidate in reversed(steps):
+            restored, reason = None, ""
             try:
-                return self._read(abstract, candidate)
+                restored = self._read(abstract, candidate)
             except Exception as error:  # orbax, tensorstore and the file system each raise their own
-                reason = str(_root(error)).splitlines() or [type(error).__name__]
-                problems.append(f"step {candidate}: {reason[0][:200]}")
-                if len(problems) < len(steps):
-                    warnings.warn(f"checkpoint {problems[-1]}; trying the one before", stacklevel=2)
-        raise UserError(f"{self._folder}: no checkpoint can be read ({'; '.join(problems)})")
+                reason = _reason(error)
+            if all_agree(restored is not None):
+                assert restored is not None
+                return restored
+            problems.append(f"step {candidate}: {reason or 'another process cannot read it'}")
+            if len(problems) < len(steps):
+                warnings.warn(f"checkpoint {problems[-1]}; trying the one before", stacklevel=2)
+        raise UserError(
+            f"{self._folder}: no checkpoint can be read ({'; '.join(problems)}); put a copy of it back, or train anew "
+            "with another --workdir"
+        )
 
     def _read(self, abstract: TrainState, step: int) -> Restored:
-        light = replace(abstract, frozen={})
-        state = self._orbax.load(step, self._with_shardings(light))
-        extra = self._orbax.metadata(step).custom_metadata or {}
-        if int(self._sum(state)) != extra[SUM]:
-            raise ValueError("its arrays are not those that were saved (checksum)")
+        packed_facts = self._load(step, FACTS, abstract_facts())
+        facts = unpacked(packed_facts)
+        state = self._load(step, STATE, self._with_shardings(replace(abstract, frozen={})))
         frozen = {}
+        if int(self._sum(state)) != int(packed_facts["sum"]):
+            raise DamagedCheckpointError("its arrays are not those that were saved (checksum)")
+        if int(state.step) != step:
+            raise DamagedCheckpointError(f"it holds step {int(state.step)}")
         if jax.tree.leaves(abstract.frozen):
             frozen = self._ocp.load(self._frozen, self._with_shardings(abstract.frozen))
-            if int(self._sum(frozen)) != extra[FROZEN_SUM]:
-                raise ValueError(f"the arrays in {self._frozen} are not those that were saved (checksum)")
-        return Restored(replace(state, frozen=frozen), float(extra[ELAPSED]))
+            if int(self._sum(frozen)) != int(packed_facts["frozen_sum"]):
+                line = f"the arrays in {self._frozen} are not those that were saved (checksum)"
+                raise DamagedCheckpointError(line)
+        self._facts[step] = facts
+        return Restored(replace(state, frozen=frozen), facts)
 
     def _with_shardings(self, tree: Any) -> Any:
         return jax.tree.map(
@@ -174,30 +202,50 @@ class Checkpoints:
             self._plan.state_sharding(tree),
         )
 
-    def resume(self, fresh: Callable[[], TrainState], abstract: TrainState) -> tuple[TrainState, float]:
-        """The state to go on with and the seconds behind it: the latest that reads back, or a fresh one.
+    def resume(self, fresh: Callable[[], TrainState], abstract: TrainState) -> Restored:
+        """The state to go on with and what is known of it: the latest that reads back, or a fresh one.
 
-        Later checkpoints, which did not read, are deleted: the run comes to their steps again.
+        Later checkpoints, which did not read, are set aside: the run comes to their steps again.
         """
         if not self.steps:
-            return fresh(), 0.0
+            return Restored(fresh(), Facts())
         restored = self.restore(abstract)
-        for later in self.steps:
-            if later > int(restored.state.step):
-                self._orbax.delete(later)
-        return restored.state, restored.elapsed
+        later = [step for step in self.steps if step > int(restored.state.step)]
+        if jax.process_index() == 0:
+            for step in later:
+                aside = self._folder / f"{step}{DAMAGED}"
+                shutil.rmtree(aside, ignore_errors=True)
+                (self._folder / str(step)).rename(aside)
+                warnings.warn(f"checkpoint step {step} is set aside as {aside}", stacklevel=2)
+        wait_for_all("damaged checkpoints are set aside")
+        return restored
 
     def wait(self) -> None:
-        """Wait for the save that is under way, and raise what went wrong with it."""
-        if self._saving is not None:
-            self._saving.result()
-            self._saving = None
+        """Wait for the save that is under way, raise what went wrong with it, and drop what need not be kept."""
+        if self._saving is None:
+            return
+        step, facts, saving = self._saving
+        self._saving = None
+        saving.result()
+        self._facts[step] = facts
+        if jax.process_index() == 0:
+            self._prune()
+
+    def _prune(self) -> None:
+        latest, best, every = self._keep
+        steps = self.steps
+        kept = {*steps[-latest:], *self.milestones[-latest:], *self._by_loss()[:best]}
+        for step in steps:
+            if step in kept or (every and step % every == 0):
+                continue
+            going = self._folder / f"{step}{DELETED}"  # half-deleted it must not look like a checkpoint
+            with contextlib.suppress(OSError):
+                (self._folder / str(step)).rename(going)
+                shutil.rmtree(going)
 
     def close(self) -> None:
         """Finish what is under way."""
         self.wait()
-        if self._open:
-            self._orbax.close()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -206,8 +254,9 @@ class Checkpoints:
         self.close()
 
 
-def _root(error: BaseException) -> BaseException:
-    """The exception at the start of a chain."""
+def _reason(error: BaseException) -> str:
+    """What the exception at the start of a chain says, in a line."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return error
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:200]

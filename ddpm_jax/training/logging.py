@@ -1,6 +1,5 @@
 """Where a run's numbers go: JSON lines always; W&B and TensorBoard as asked. A failure here never ends a run."""
 
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -9,23 +8,10 @@ from typing import Any
 
 import jax
 
-from ddpm_jax.files import write_bytes
+from ddpm_jax.training.facts import Facts
+from ddpm_jax.training.lines import Lines
 
 WANDB_MODES = ("offline", "online", "off")
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file, each with its step; a half-written last line is left out."""
-    rows = []
-    if path.exists():
-        for line in path.read_text(errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
-                rows.append(row)
-    return rows
 
 
 class Log:
@@ -35,6 +21,7 @@ class Log:
     hear of first, it starts with the first row or picture: by then training is under way.
 
     `identity` is the W&B run's id, by which a run that is started again goes on there; empty: the folder's place.
+    `facts` are those of the checkpoint that the run goes on from.
     """
 
     def __init__(
@@ -47,14 +34,16 @@ class Log:
         tensorboard: bool = False,
         resume_step: int = 0,
         identity: str = "",
+        facts: Facts | None = None,
     ):
+        self._lines: Lines | None = None
         self._sinks: list[tuple[str, Callable[[int, dict[str, float]], None]]] = []
         self._images: list[Callable[[int, str, Path], None]] = []
         self._closers: list[Callable[[], None]] = []
         self._later: Callable[[], None] | None = None
         if jax.process_index() != 0:
             return
-        self._guard("metrics.jsonl", lambda: self._open_lines(folder / "metrics.jsonl", resume_step))
+        self._guard("metrics.jsonl", lambda: self._open_lines(folder / "metrics.jsonl", resume_step, facts))
         if wandb == "online":
             self._guard("W&B", lambda: self._open_wandb(folder, config, wandb, project, group, identity))
         elif wandb != "off":
@@ -75,12 +64,15 @@ class Log:
         except Exception as error:  # whatever a tracker or a full disk raises
             warnings.warn(f"logging to {name} failed, the run goes on: {error}", stacklevel=3)
 
-    def _open_lines(self, path: Path, resume_step: int) -> None:
-        kept = [row for row in read_lines(path) if row["step"] <= resume_step]
-        write_bytes(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
-        file = path.open("a", buffering=1)
-        self._sinks.append((path.name, lambda step, row: _write(file, {"step": step, **row})))
-        self._closers.append(file.close)
+    def _open_lines(self, path: Path, resume_step: int, facts: Facts | None) -> None:
+        self._lines = Lines(path, resume_step, facts)
+        self._sinks.append((path.name, self._lines.write))
+        self._closers.append(self._lines.close)
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """Of `metrics.jsonl`, as `Lines.mark`; zeros in a process that writes none."""
+        return (0, 0) if self._lines is None else self._lines.mark
 
     def _open_wandb(
         self, folder: Path, config: dict[str, Any], mode: str, project: str, group: str, identity: str
@@ -147,7 +139,3 @@ class Log:
         for close in self._closers:
             self._guard("a tracker's end", close)
         self._sinks, self._images, self._closers, self._later = [], [], [], None
-
-
-def _write(file: Any, row: dict[str, Any]) -> None:
-    file.write(json.dumps(row) + "\n")

@@ -16,11 +16,16 @@ from ddpm_jax.training.state import TrainState
 
 @dataclass(frozen=True)
 class Every:
-    """Something to do at each multiple of `steps` (0: never) and, with `last`, at the end."""
+    """Something to do at each multiple of `steps`, each time `seconds` have gone by (0: never), and at the `last`."""
 
     steps: int
     action: Callable[[TrainState, "Progress"], None]
     last: bool = True
+    seconds: float = 0.0
+
+    def due(self, step: int, waited: float) -> bool:
+        """Whether to do it at this step, so many seconds after the last time."""
+        return bool(self.steps and step % self.steps == 0) or bool(self.seconds and waited >= self.seconds)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Interval:
-    """Means over the steps since the last report."""
+    """Means over the steps since the last report, but for those that were skipped."""
 
     step: int
     loss: float
@@ -43,6 +48,7 @@ class Interval:
     learning_rate: float
     seconds: float
     steps: int
+    skipped: int = 0
 
 
 def next_stop(step: int, dispatch: int, budget: Budget, events: list[Every]) -> int:
@@ -63,8 +69,9 @@ def train(
     report: Callable[[Interval, Progress], None],
     events: list[Every],
     elapsed: float = 0.0,
-) -> TrainState:
-    """Train until the budget is spent.
+    stop: Callable[[], bool] = bool,
+) -> tuple[TrainState, Progress]:
+    """Train until the budget is spent, or until asked to stop.
 
     Args:
         run: `(state, data, count, clock) -> (state, metrics)`, compiled, donating the state.
@@ -75,6 +82,10 @@ def train(
         report: called about each dispatch, once the next one is under way.
         events: what else to do, and when. They see a state whose steps have all been finite.
         elapsed: seconds of training before this call.
+        stop: asked before each dispatch; all processes must be told the same.
+
+    Returns:
+        The last state, and where the run is: not `finished` where it was stopped.
 
     Raises:
         UserError: the loss or the gradient was not finite; names the step.
@@ -96,18 +107,20 @@ def train(
             if metrics.bad_step >= 0:
                 raise UserError(
                     f"step {int(metrics.bad_step)}: the loss or its gradient is not finite; lower "
-                    "config.optimizer.learning_rate or config.optimizer.clip, with another --workdir "
-                    "(the last good checkpoint is kept)"
+                    "config.optimizer.learning_rate or config.optimizer.clip, with another --workdir, or let the same "
+                    "run pass over a few such steps: config.training.skip_bad (the last good checkpoint is kept)"
                 )
-            count, seconds = int(metrics.steps), time.perf_counter() - last
+            count, skipped, seconds = int(metrics.steps), int(metrics.skipped), time.perf_counter() - last
             last = time.perf_counter()
+            good = max(1, count - skipped)
             interval = Interval(
                 end,
-                float(metrics.loss) / count,
-                float(metrics.gradient_norm) / count,
+                float(metrics.loss) / good,
+                float(metrics.gradient_norm) / good,
                 float(metrics.learning_rate),
                 seconds,
                 count,
+                skipped,
             )
             report(interval, progress(end))
 
@@ -119,24 +132,31 @@ def train(
     def over() -> bool:
         return (budget.steps is not None and step >= budget.steps) or budget.clock(now()) >= 1
 
-    while not over():
-        stop = next_stop(step, dispatch, budget, events)
+    entered, done = time.perf_counter(), [0.0] * len(events)
+    timed = any(event.seconds for event in events)
+    stopped = False
+    while not over() and not (stopped := stop()):
+        stop_at = next_stop(step, dispatch, budget, events)
         clock = jnp.float32(budget.clock(now()))
-        state, metrics = run(state, data(step, stop - step), stop - step, clock)
+        state, metrics = run(state, data(step, stop_at - step), stop_at - step, clock)
         settle()
-        waiting.append((stop, metrics))
-        step = stop
-        due = [event for event in events if event.steps and step % event.steps == 0]
+        waiting.append((stop_at, metrics))
+        step = stop_at
+        came = agree(time.perf_counter() - entered) if timed else 0.0
+        due = [number for number, event in enumerate(events) if event.due(step, came - done[number])]
         if due or budget.seconds:
             settle()
         if due:
             began = time.perf_counter()
-            for event in due:
-                event.action(state, progress(step))
+            for number in due:
+                events[number].action(state, progress(step))
+                done[number] = came
             last = time.perf_counter()
             start += last - began  # a budget in seconds pays for training only
     settle()
+    if stopped:
+        return state, progress(step)
     for event in events:
         if event.last and not (event.steps and step % event.steps == 0):
             event.action(state, progress(step, finished=True))
-    return state
+    return state, progress(step, finished=True)

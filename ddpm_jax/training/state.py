@@ -19,6 +19,8 @@ class TrainState:
         opt_state: optax's.
         extra: state of the time distribution (a history of losses); empty for most.
         step: steps done, int32 `[]`.
+        skipped: of these, those whose gradient was not finite and which changed nothing: in all, and in a row up to
+            now; int32 `[2]`.
     """
 
     params: Any
@@ -27,6 +29,7 @@ class TrainState:
     opt_state: Any
     extra: Any
     step: Any
+    skipped: Any
 
 
 def new_state(
@@ -40,6 +43,7 @@ def new_state(
         opt_state=optimizer.init(params),
         extra={} if extra is None else extra,
         step=jnp.zeros((), jnp.int32),
+        skipped=jnp.zeros((2,), jnp.int32),
     )
 
 

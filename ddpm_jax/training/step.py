@@ -1,13 +1,14 @@
 """The training step, a pure function, and a dispatch of several of them as one compiled program."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax import keys as random
@@ -30,6 +31,10 @@ class Recipe:
         decays: of the moving averages.
         batch: the global batch.
         root: the key of all training randomness; step k uses `fold_in(root, k)`.
+        accumulate: into how many parts a batch is cut, one after the other, to need less memory. The mean of their
+            gradients is the batch's, to rounding.
+        skip_bad: how many steps in a row whose loss or gradient is not finite change nothing and are counted. The next
+            one ends the run, as the first does with 0.
     """
 
     loss: Callable[..., tuple[Float[Array, " rows"], Float[Array, " rows"]]]
@@ -40,6 +45,8 @@ class Recipe:
     decays: tuple[float, ...]
     batch: int
     root: Key[Array, ""]
+    accumulate: int = 1
+    skip_bad: int = 0
 
     @cached_property
     def step(self) -> Callable[..., tuple[TrainState, Float[Array, ""], Float[Array, ""], Float[Array, ""]]]:
@@ -53,18 +60,20 @@ class Metrics:
     """What a dispatch reports, each `[]`, or `[devices]` outside a mapped function.
 
     Attributes:
-        loss: the sum over the steps.
-        gradient_norm: the sum over the steps, before clipping.
+        loss: the sum over the steps that were not skipped.
+        gradient_norm: likewise, before clipping.
         learning_rate: the last step's.
-        steps: how many.
-        bad_step: the first step whose loss or gradient was not finite, as steps done after it (1 is the run's first);
-            -1 where there is none.
+        steps: how many, with those that were skipped.
+        skipped: how many were.
+        bad_step: the first step whose loss or gradient was not finite and which was not skipped, as steps done after it
+            (1 is the run's first); -1 where there is none.
     """
 
     loss: Any
     gradient_norm: Any
     learning_rate: Any
     steps: Any
+    skipped: Any
     bad_step: Any
 
 
@@ -79,14 +88,18 @@ def train_step(
     """
     key_times, key_rows = jax.random.split(jax.random.fold_in(recipe.root, state.step))
     keys_data, keys_loss, keys_dropout = random.split(random.per_example(key_rows, rows), 3)
-    t, s, weight = (drawn[rows] for drawn in recipe.times.draw(key_times, recipe.batch, state.extra))
+    drawn = tuple(drawn[rows] for drawn in recipe.times.draw(key_times, recipe.batch, state.extra))
     batch = recipe.draw(data, keys_data, i)
 
-    def mean_loss(params: Any) -> tuple[Array, Any]:
+    def mean_loss(params: Any, part: tuple) -> tuple[Array, Any]:
+        batch, keys_loss, keys_dropout, (t, s, weight) = part
         losses, terms = recipe.loss(params, state.frozen, keys_loss, keys_dropout, batch, t, s, weight)
         return jnp.mean(losses), recipe.times.tally(t, terms)
 
-    (loss, tally), gradient = mean_over(axis, jax.value_and_grad(mean_loss, has_aux=True)(state.params))
+    derived = partial(jax.value_and_grad(mean_loss, has_aux=True), state.params)
+    parts = batch, keys_loss, keys_dropout, drawn
+    (loss, tally), gradient = mean_over(axis, mean_of_parts(derived, parts, recipe.accumulate))
+    norm = optax.tree.norm(gradient)
     extra = recipe.times.update(state.extra, tally)
     direction, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
     rate = recipe.rate(state.step, clock)
@@ -96,8 +109,35 @@ def train_step(
     for decay in recipe.decays:
         kept = jnp.minimum(decay, warm)
         ema[str(decay)] = jax.tree.map(lambda old, new, d=kept: _mixed(old, new, d), state.ema[str(decay)], params)
-    new = TrainState(params, state.frozen, ema, opt_state, extra, state.step + 1)
-    return new, loss, optax.tree.norm(gradient), rate
+    bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm))
+    changed = {"params": params, "ema": ema, "opt_state": opt_state, "extra": extra}
+    if recipe.skip_bad:
+        changed = {
+            name: jax.tree.map(lambda old, new: jnp.where(bad, old, new), getattr(state, name), new)
+            for name, new in changed.items()
+        }
+    skipped = jnp.stack([state.skipped[0] + bad, jnp.where(bad, state.skipped[1] + 1, 0)])
+    new = TrainState(frozen=state.frozen, step=state.step + 1, skipped=skipped, **changed)
+    return new, loss, norm, rate
+
+
+def mean_of_parts(function: Callable[[Any], Any], rows: Any, count: int) -> Any:
+    """The mean of `function` over `count` equal parts of the rows, one part after the other.
+
+    Part j has the rows j, j + count, ...: rows that lie on one device, as neighbours do, stay there.
+
+    Args:
+        function: from rows to a pytree of floating-point arrays.
+        rows: a pytree of arrays with as many rows each, which `count` divides.
+        count: 1 calls the function once, on all rows.
+    """
+    if count == 1:
+        return function(rows)
+    parts = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(-1, count, *a.shape[1:]), 1, 0), rows)
+    shapes = jax.eval_shape(function, jax.tree.map(lambda a: a[0], parts))
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    total, _ = lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, function(part)), None), zero, parts)
+    return jax.tree.map(lambda a: a / count, total)
 
 
 _moved = jax.jit(lambda leaf, direction, rate: leaf - rate * direction)  # traced once a shape, not once an array
@@ -106,8 +146,8 @@ _mixed = jax.jit(lambda old, new, kept: kept * old + (1 - kept) * new)
 
 def no_metrics() -> Metrics:
     """The metrics of no steps."""
-    zero = jnp.zeros(())
-    return Metrics(zero, zero, zero, jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
+    zero, none = jnp.zeros(()), jnp.zeros((), jnp.int32)
+    return Metrics(zero, zero, zero, none, none, none - 1)
 
 
 def make_advance(recipe: Recipe, axis: str | None) -> Callable[..., tuple[TrainState, Metrics]]:
@@ -115,13 +155,15 @@ def make_advance(recipe: Recipe, axis: str | None) -> Callable[..., tuple[TrainS
 
     def advance(state: TrainState, metrics: Metrics, data: Any, rows: Any, clock: Any) -> tuple[TrainState, Metrics]:
         new, loss, norm, rate = recipe.step(state, data, rows, metrics.steps, clock, axis=axis)
-        bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & (metrics.bad_step < 0)
+        in_a_row = new.skipped[1]
+        fatal, skipped = in_a_row > recipe.skip_bad, in_a_row > 0
         return new, Metrics(
-            loss=metrics.loss + loss,
-            gradient_norm=metrics.gradient_norm + norm,
+            loss=metrics.loss + jnp.where(skipped & ~fatal, 0, loss),
+            gradient_norm=metrics.gradient_norm + jnp.where(skipped & ~fatal, 0, norm),
             learning_rate=rate,
             steps=metrics.steps + 1,
-            bad_step=jnp.where(bad, new.step, metrics.bad_step),
+            skipped=metrics.skipped + (skipped & ~fatal),
+            bad_step=jnp.where(fatal & (metrics.bad_step < 0), new.step, metrics.bad_step),
         )
 
     return advance
@@ -134,5 +176,6 @@ def flops_of_step(recipe: Recipe, state: TrainState, data: Any) -> float:
     """
     rows = jax.ShapeDtypeStruct((recipe.batch,), jnp.int32)
     number, clock = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
+    recipe = replace(recipe, accumulate=1)  # the compiler counts a loop's body once
     cost = recipe.step.lower(state, data, rows, number, clock, axis=None).cost_analysis()
     return float(cost.get("flops", 0.0)) if cost else 0.0

@@ -82,7 +82,7 @@ def measure(config: Any, steps: int, pairs: int, tell: Callable[[str], None]) ->
     config.training.update(steps=total, images=0, seconds=0.0, flops=0.0)
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     dataset = data.load(config.data.name, config.data.dir or None)
-    configuration.check_data(config, dataset.description, len(dataset.split("train")))
+    configuration.check_data(config, dataset.description, dataset.sizes)
     job = make_job(make(config, dataset.description), plan, dataset)
     limits, logging = config.training, config.logging
     with tempfile.TemporaryDirectory() as name:

@@ -52,7 +52,7 @@ OF_A_UNET = ("model.channels", "model.heads", "training.save_every", "training.k
 def test_arms_are_possible_and_alike_in_all_else(tier, arm):
     config = study.get_config(f"{tier}/{arm}")
     configuration.check(config)
-    configuration.check_data(config, DESCRIPTIONS[tier], 1000)
+    configuration.check_data(config, DESCRIPTIONS[tier])
     own = (*OF_AN_ARM, *(OF_A_UNET if arm.endswith("unet") else ()))
     first = configuration.flatten(study.get_config(f"{tier}/raster"))
     different = [

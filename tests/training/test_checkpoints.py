@@ -1,6 +1,7 @@
 """Checkpoints: what is saved comes back, what is kept, and damage that is found and passed over."""
 
 import warnings
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ import pytest
 from ddpm_jax.errors import UserError
 from ddpm_jax.parallel import Plan
 from ddpm_jax.training.checkpoints import Checkpoints
-from ddpm_jax.training.state import TrainState, new_state
+from ddpm_jax.training.facts import Facts
+from ddpm_jax.training.state import new_state
 
 
 def make_state(step, frozen=False):
@@ -21,7 +23,7 @@ def make_state(step, frozen=False):
     encoder = np.random.default_rng(0).normal(size=(50, 50))
     fixed = {"encoder": jnp.asarray(encoder, jnp.float32)} if frozen else None
     state = new_state(params, (0.9, 0.99), optax.adam(1e-3), fixed, {"history": jnp.arange(3) + step})
-    return TrainState(state.params, state.frozen, state.ema, state.opt_state, state.extra, jnp.int32(step))
+    return replace(state, step=jnp.int32(step))
 
 
 def abstract(frozen=False):
@@ -31,7 +33,8 @@ def abstract(frozen=False):
 def save(folder, steps, losses=None, frozen=False, **keep):
     with Checkpoints(folder, Plan(), **keep) as checkpoints:
         for number, step in enumerate(steps):
-            checkpoints.save(make_state(step, frozen), 10.0 * step, losses[number] if losses else None)
+            facts = Facts(10.0 * step, losses[number] if losses else float("nan"))
+            checkpoints.save(make_state(step, frozen), facts)
 
 
 def check_equal(ours, theirs):
@@ -72,12 +75,12 @@ def test_what_is_saved_comes_back(folder):
     with Checkpoints(folder, Plan()) as checkpoints:
         assert checkpoints.steps == []
         assert checkpoints.best is None
-        checkpoints.save(make_state(3), 12.5, 0.5)
-        checkpoints.save(make_state(3), 99.0, 0.1)  # saved already: nothing happens
+        checkpoints.save(make_state(3), Facts(12.5, 0.5))
+        checkpoints.save(make_state(3), Facts(99.0, 0.1))  # saved already: nothing happens
         checkpoints.wait()
         restored = checkpoints.restore(abstract())
     check_equal(restored.state, make_state(3))
-    assert restored.elapsed == 12.5
+    assert restored.facts == Facts(12.5, 0.5)
     with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
         assert (checkpoints.steps, checkpoints.best) == ([3], 3)
         check_equal(checkpoints.restore(abstract(), 3).state, make_state(3))
@@ -86,7 +89,7 @@ def test_what_is_saved_comes_back(folder):
 def test_a_state_may_be_donated_once_it_is_saved(folder):
     with Checkpoints(folder, Plan()) as checkpoints:
         state = make_state(1)
-        checkpoints.save(state, 0.0)
+        checkpoints.save(state, Facts())
         for leaf in jax.tree.leaves(state):
             leaf.delete()
     with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
@@ -101,6 +104,92 @@ def test_what_is_kept(folder):
         assert checkpoints.best == 2
         check_equal(checkpoints.restore(abstract(), checkpoints.best).state, make_state(2))
         check_equal(checkpoints.restore(abstract()).state, make_state(7))
+
+
+def test_what_is_saved_between_milestones_takes_no_place_of_theirs(folder):
+    """Checkpoints without a validation loss are kept only while they are the newest."""
+    nan = float("nan")
+    save(folder, [1, 2, 3, 4, 5, 6], [0.9, 0.8, nan, 0.7, nan, nan], keep_latest=2, keep_best=0)
+    with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
+        assert checkpoints.steps == [2, 4, 5, 6]
+        assert checkpoints.milestones == [2, 4]
+        assert checkpoints.best == 4
+
+
+def small_files(folder):
+    """All files of a checkpoint but those that hold arrays, which orbax keeps in folders `d`."""
+    return [file for file in sorted(folder.rglob("*")) if file.is_file() and file.parent.name != "d"]
+
+
+def test_nothing_outside_the_arrays_is_needed_of_checkpoints_that_are_not_read(folder):
+    """Whatever happens to the small files of one checkpoint, the others are read, listed, and the run goes on."""
+    save(folder, [1, 2], [0.5, 0.6])
+    names = [file.relative_to(folder / "1") for file in small_files(folder / "1")]
+    assert len(names) >= 4
+    for name in names:
+        content = (folder / "1" / name).read_bytes()
+        for damaged in (b"", content[: len(content) // 2], b"\xff{" + content[2:]):
+            (folder / "1" / name).write_bytes(damaged)
+            with Checkpoints(folder, Plan()) as checkpoints, warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)
+                check_equal(checkpoints.resume(lambda: make_state(0), abstract()).state, make_state(2))
+                assert checkpoints.best in (1, 2)
+                assert checkpoints.steps == [1, 2]
+        (folder / "1" / name).write_bytes(content)
+
+
+def test_the_latest_with_a_small_file_damaged_is_read_or_set_aside(folder):
+    read = 0
+    for name in [file.relative_to(folder / "2") for file in (save(folder, [1, 2]), *small_files(folder / "2"))[1:]]:
+        content = (folder / "2" / name).read_bytes()
+        (folder / "2" / name).write_bytes(b"\xff{" + content[2:])
+        with Checkpoints(folder, Plan(), read_only=True) as checkpoints, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            state = checkpoints.restore(abstract()).state
+        check_equal(state, make_state(int(state.step)))
+        read += int(state.step) == 2
+        (folder / "2" / name).write_bytes(content)
+    assert read >= 3  # orbax's own checkpoint metadata among them
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_flipped_bit_anywhere_never_changes_what_is_read(folder, seed):
+    save(folder, [1, 2], [0.5, 0.25])
+    rng = np.random.default_rng(seed)
+    files = [file for file in sorted((folder / "2").rglob("*")) if file.is_file() and file.stat().st_size]
+    for file in rng.choice(np.asarray(files, object), 3, replace=False):
+        content = bytearray(file.read_bytes())
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        before = file.read_bytes()
+        file.write_bytes(content)
+        with Checkpoints(folder, Plan(), read_only=True) as checkpoints, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            restored = checkpoints.restore(abstract())
+            step = int(restored.state.step)
+            assert checkpoints.facts(2) in (None, Facts(20.0, 0.25))
+        check_equal(restored.state, make_state(step))
+        assert restored.facts == Facts(10.0 * step, 0.5 / step)
+        file.write_bytes(before)
+
+
+def test_a_folder_under_another_step_is_not_that_step(folder):
+    save(folder, [1])
+    (folder / "1").rename(folder / "7")
+    with Checkpoints(folder, Plan(), read_only=True) as checkpoints, pytest.raises(UserError, match="it holds step 1"):
+        checkpoints.restore(abstract())
+
+
+def test_what_a_killed_process_leaves_is_no_checkpoint_and_goes(folder):
+    save(folder, [3])
+    for name in ("4.orbax-checkpoint-tmp", "5.orbax-checkpoint-tmp-1", "2.deleted", "6"):
+        (folder / name).mkdir()
+    (folder / "2.deleted" / "file").write_text("")
+    (folder / "notes").mkdir()
+    with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
+        assert checkpoints.steps == [3, 6]
+    with Checkpoints(folder, Plan()) as checkpoints:
+        assert checkpoints.steps == [3]
+    assert sorted(path.name for path in folder.iterdir()) == ["3", "notes"]
 
 
 def test_the_latest_alone(folder):
@@ -122,15 +211,16 @@ def test_damage_falls_back_to_the_one_before(folder, damage):
 
 
 @pytest.mark.parametrize("damage", [flip, truncate])
-def test_a_resumed_run_deletes_what_it_passed_over(folder, damage):
+def test_a_resumed_run_sets_aside_what_it_passed_over(folder, damage):
     save(folder, [1, 2])
     damage(folder / "2")
     with Checkpoints(folder, Plan()) as checkpoints:
         with pytest.warns(UserWarning, match="trying the one before"):
-            state, elapsed = checkpoints.resume(lambda: make_state(0), abstract())
-        assert (int(state.step), elapsed) == (1, 10.0)
+            restored = checkpoints.resume(lambda: make_state(0), abstract())
+        assert (int(restored.state.step), restored.facts.elapsed) == (1, 10.0)
         assert checkpoints.steps == [1]
-        checkpoints.save(make_state(2), 20.0)
+        assert (folder / "2.damaged").is_dir()
+        checkpoints.save(make_state(2), Facts(20.0))
     with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
         check_equal(checkpoints.restore(abstract()).state, make_state(2))
 
@@ -140,8 +230,7 @@ def test_an_empty_folder_of_a_killed_process_is_no_checkpoint(folder):
     (folder / "2").mkdir()
     with Checkpoints(folder, Plan()) as checkpoints, warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        state, _ = checkpoints.resume(lambda: make_state(0), abstract())
-        assert int(state.step) == 1
+        assert int(checkpoints.resume(lambda: make_state(0), abstract()).state.step) == 1
     assert not (folder / "2").exists()
 
 
@@ -170,9 +259,9 @@ def test_no_checkpoint(folder):
     with Checkpoints(folder, Plan()) as checkpoints:
         with pytest.raises(UserError, match="no checkpoint here yet; train first"):
             checkpoints.restore(abstract())
-        state, elapsed = checkpoints.resume(lambda: make_state(0), abstract())
-    check_equal(state, make_state(0))
-    assert elapsed == 0.0
+        fresh = checkpoints.resume(lambda: make_state(0), abstract())
+    check_equal(fresh.state, make_state(0))
+    assert fresh.facts.elapsed == 0.0
 
 
 def test_frozen_parameters_are_saved_once(folder):

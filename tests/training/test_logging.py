@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from ddpm_jax.training import logging
-from ddpm_jax.training.logging import Log, read_lines
+from ddpm_jax.training.lines import read_lines
+from ddpm_jax.training.logging import Log
 
 
 def rows(folder):
@@ -77,11 +78,11 @@ def test_truncation_is_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_a_sink_that_fails_is_told_about_once_and_left_out(tmp_path, monkeypatch):
     calls = []
 
-    def broken(file, row):
+    def broken(self, step, row):
         calls.append(row)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(logging, "_write", broken)
+    monkeypatch.setattr(logging.Lines, "write", broken)
     log = Log(tmp_path, {})
     with pytest.warns(UserWarning, match=r"logging to metrics.jsonl failed and stops here, the run goes on") as caught:
         log.scalars(1, {"loss": 0.0})

@@ -20,6 +20,8 @@ class World:
 
     now: float = 1000.0
     bad: int = -1
+    skipped: tuple = ()
+    stop_at: float = np.inf
     dispatches: list = field(default_factory=list)
     clocks: list = field(default_factory=list)
     reports: list = field(default_factory=list)
@@ -36,7 +38,9 @@ class World:
         self.clocks.append(float(clock))
         losses = np.arange(first + 1, first + count + 1)
         bad = self.bad if self.bad in losses else -1
-        metrics = Metrics(losses.sum(), 2.0 * count, 0.5, np.int32(count), np.int32(bad))
+        skipped = np.isin(losses, self.skipped)
+        good = losses[~skipped]
+        metrics = Metrics(*(good.sum(), 2.0 * len(good), 0.5, np.int32(count), np.int32(skipped.sum()), np.int32(bad)))
         return make_state(first + count), metrics
 
     def event(self, name, seconds=0.0):
@@ -46,7 +50,10 @@ class World:
 
         return action
 
-    def train(self, budget, events=(), start=0, dispatch=10, elapsed=0.0):
+    def train(self, *arguments, **options):
+        return self.train_and_tell(*arguments, **options)[0]
+
+    def train_and_tell(self, budget, events=(), start=0, dispatch=10, elapsed=0.0):
         return loop.train(
             self.run,
             make_state(start),
@@ -56,11 +63,12 @@ class World:
             lambda interval, progress: self.reports.append((interval, progress)),
             list(events),
             elapsed,
+            lambda: self.now >= self.stop_at,
         )
 
 
 def make_state(step):
-    return TrainState({}, {}, {}, {}, {}, np.int32(step))
+    return TrainState({}, {}, {}, {}, {}, np.int32(step), np.zeros(2, np.int32))
 
 
 @pytest.fixture
@@ -190,3 +198,35 @@ def test_a_budget_too_long_for_an_int32_still_compiles():
     budget = Budget.of(8, 1.0, 0, 10**18, 0.0, 0.0)
     assert budget.steps == 2**31 - 1
     assert float(jax.jit(budget.fraction)(np.int32(2**30), np.float32(0))) == pytest.approx(0.5)
+
+
+def test_a_run_that_is_to_stop_ends_between_dispatches_and_calls_nothing_for_its_end(world):
+    world.stop_at = 1012.0
+    state, progress = world.train_and_tell(Budget(40), [Every(5, world.event("a")), Every(0, world.event("b"))])
+    assert (int(state.step), progress.step, progress.finished) == (15, 15, False)
+    assert [call[:2] for call in world.calls] == [("a", 5), ("a", 10), ("a", 15)]
+    assert [interval.step for interval, _ in world.reports] == [5, 10, 15]  # all that was done is reported
+    assert progress.elapsed == 15.0
+    _, progress = world.train_and_tell(Budget(15), start=15)
+    assert progress.finished  # nothing was left
+
+
+def test_events_by_time_come_so_many_seconds_after_the_last(world):
+    state = world.train(Budget(60), [Every(0, world.event("a"), last=False, seconds=25.0)])
+    assert int(state.step) == 60
+    assert [call[1] for call in world.calls] == [30, 60]
+    world.calls.clear()
+    world.train(Budget(30), [Every(20, world.event("b")), Every(0, world.event("a", 3.0), last=False, seconds=10.0)])
+    assert [call[:2] for call in world.calls] == [("a", 10), ("b", 20), ("a", 20), ("a", 30), ("b", 30)]
+
+
+def test_skipped_steps_are_counted_and_no_part_of_the_means(world):
+    world.skipped = (3, 4, 12)
+    world.train(Budget(20))
+    intervals = [interval for interval, _ in world.reports]
+    assert [(interval.skipped, interval.steps) for interval in intervals] == [(2, 10), (1, 10)]
+    assert [interval.loss for interval in intervals] == [48 / 8, (155 - 12) / 9]
+    assert {interval.gradient_norm for interval in intervals} == {2.0}
+    world.skipped = tuple(range(1, 21))
+    world.train(Budget(20))
+    assert [interval.loss for interval, _ in world.reports[2:]] == [0.0, 0.0]

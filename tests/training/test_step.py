@@ -30,6 +30,7 @@ def make_recipe(
     schedule="constant",
     times=UNIFORM,
     term=None,
+    **more,
 ):
     return Recipe(
         loss=lambda *arguments: (loss(*arguments), (term or loss)(*arguments)),
@@ -40,6 +41,7 @@ def make_recipe(
         decays=decays,
         batch=BATCH,
         root=jax.random.key(1),
+        **more,
     )
 
 
@@ -187,3 +189,58 @@ def test_learned_times_look_where_losses_are_large_and_keep_the_expected_gradien
     t, _, weight = recipe.times.draw(jax.random.key(3), 10_000, state.extra)
     assert float(jnp.mean(t > 0.5)) > 0.99
     assert float(jnp.mean(weight * (t > 0.5))) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_accumulated_gradients_are_those_of_the_whole_batch_to_rounding(parts):
+    """The same rows, times, noise and dropout, whatever the number of parts: the states agree after several steps."""
+    importance = make_times("importance", VP(), 10, 0.1)
+    whole, cut = (
+        run(make_recipe(noisy, draw_rows, decays=(0.9,), times=importance, accumulate=count), 5)[-1]
+        for count in (1, parts)
+    )
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(cut), strict=True):
+        np.testing.assert_allclose(other, one, rtol=2e-5, atol=1e-6)
+    assert float(jnp.abs(whole[0].params["w"]).max()) > 0.01
+
+
+def test_the_flops_of_a_step_do_not_depend_on_the_number_of_parts():
+    one, four = (
+        flops_of_step(recipe, start(recipe), jnp.asarray(DATA)) for recipe in (make_recipe(), make_recipe(accumulate=4))
+    )
+    assert one == four > 0
+
+
+def spoiled(*steps):
+    """The data, in which these steps' batches give no finite gradient."""
+    data = DATA.copy()
+    data[list(steps), 3, 1] = np.nan
+    return data
+
+
+def test_a_bad_step_changes_nothing_and_is_counted():
+    """Steps without the bad ones in NumPy; the step number, and with it keys and data, goes on."""
+    history = run(make_recipe(decays=(0.5,), skip_bad=2), 8, spoiled(2, 3, 6))
+    w, losses = np.array([1.0, 0.0, -1.0]), 0.0
+    for k, (state, metrics) in enumerate(history):
+        if k not in (2, 3, 6):
+            losses += 0.5 * np.mean(np.sum((w - DATA[k]) ** 2, axis=1))
+            w = w - 0.1 * (w - DATA[k].mean(axis=0))
+        np.testing.assert_allclose(state.params["w"], w, rtol=1e-4, atol=1e-5)
+        assert np.isfinite(state.ema["0.5"]["w"]).all()
+        assert (int(state.step), int(metrics.steps), int(metrics.bad_step)) == (k + 1, k + 1, -1)
+        assert float(metrics.loss) == pytest.approx(losses, rel=1e-4)
+    assert [int(state.skipped[0]) for state, _ in history] == [0, 0, 1, 2, 2, 2, 3, 3]
+    assert [int(state.skipped[1]) for state, _ in history] == [0, 0, 1, 2, 0, 0, 1, 0]
+    assert [int(metrics.skipped) for _, metrics in history] == [0, 0, 1, 2, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(("most", "named"), [(0, 3), (1, 4), (2, 5), (3, -1)])
+def test_too_many_bad_steps_in_a_row_end_the_run_at_the_first_too_many(most, named):
+    data = spoiled(2, 3, 4)
+    assert int(run(make_recipe(skip_bad=most), 8, data)[-1][1].bad_step) == named
+    # The count goes on over the end of a dispatch, and over saving and going on: it is part of the state.
+    first = run(make_recipe(skip_bad=most), 4, data)[-1]
+    if int(first[1].bad_step) < 0:
+        rest = run(make_recipe(skip_bad=most), 4, data[4:], first[0])[-1]
+        assert int(rest[1].bad_step) == named
