@@ -13,9 +13,10 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from tests.campaign import disks, environments, flips, inputs, kills, limits, signals, world
+from tests.campaign import disks, environments, flips, inputs, kills, limits, places, signals
 from tests.campaign.judge import Judged, Verdict, failed
-from tests.campaign.world import Slot, World
+from tests.campaign.places import Slot
+from tests.campaign.world import World
 
 Make = Callable[[World, Slot, random.Random], tuple[str, Judged]]
 
@@ -93,7 +94,7 @@ def run(folder: Path, seed: int, cases: Sequence[tuple[str, int]], seconds: floa
     """Run the cases, `jobs` at a time, until they are done or the seconds over (0: no limit)."""
     from tqdm import tqdm
 
-    here = World(folder / world.hash_of_product(), jobs)
+    here = World(folder / places.hash_of_product(), jobs)
     deadline = time.monotonic() + seconds if seconds else float("inf")
     waiting: Queue[tuple[str, int]] = Queue()
     for case in cases:

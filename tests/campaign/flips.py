@@ -6,9 +6,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.campaign import judge, world
+from tests.campaign import judge, places
 from tests.campaign.judge import Judged
-from tests.campaign.world import STEPS, Slot, World
+from tests.campaign.places import Slot
+from tests.campaign.world import STEPS, World
 
 AREAS = {
     "config": ("runs/run/config.json", 1.0, {"train half": 2, "sample": 1, "evaluate": 1, "report": 1}),
@@ -31,9 +32,9 @@ AREAS = {
 
 def case(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
     """Damage a file, run a command, and judge it."""
-    area = world.choose(rng, {name: weight for name, (_, weight, _) in AREAS.items()})
+    area = places.choose(rng, {name: weight for name, (_, weight, _) in AREAS.items()})
     pattern, _, commands = AREAS[area]
-    command = world.choose(rng, commands)
+    command = places.choose(rng, commands)
     kind = "half" if "half" in command else "digits" if "digits" in command else "finished"
     if command == "frozen":
         here.bare(slot)
@@ -41,7 +42,7 @@ def case(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
     else:
         here.fresh(slot, kind)
     if area in {"data", "digits"} and rng.random() < 0.6:
-        world.remove(slot.cache / "decoded")  # or the damaged file is not read at all
+        places.remove(slot.cache / "decoded")  # or the damaged file is not read at all
     files = sorted(path for path in slot.folder.glob(pattern) if path.is_file())
     if not files:
         return f"{area}: no such files", Judged(judge.Verdict.SKIPPED, f"no file fits {pattern}")
@@ -54,7 +55,7 @@ def damage(path: Path, rng: random.Random) -> str:
     """Damage a file, and say how. Half of the time its time of change stays, as on a disk that decays."""
     before, content = path.stat(), path.read_bytes()
     ways = {"bit": 8, "byte": 2, "cut": 3, "zeros": 1, "empty": 1, "delete": 1, "folder": 1, "double": 1, "more": 1}
-    way = world.choose(rng, ways if content else {"delete": 1, "folder": 1, "more": 1})
+    way = places.choose(rng, ways if content else {"delete": 1, "folder": 1, "more": 1})
     at = rng.randrange(len(content)) if content else 0
     changed = bytearray(content)
     words = f"{way} at {at} of {len(content)}"
@@ -88,11 +89,11 @@ def damage(path: Path, rng: random.Random) -> str:
 
 def sample(here: World, slot: Slot) -> Judged:
     """Draw samples: those of the newest checkpoint, or, if that is said, of an earlier one."""
-    outcome = here.run(slot, *world.sample_words(slot))
-    file, wanted = world.drawn_file(slot), here.samples
+    outcome = here.run(slot, *places.sample_words(slot))
+    file, wanted = places.drawn_file(slot), here.samples
     if outcome.code != 0:
         return judge.after_damage(outcome, "", made=file.exists())
-    drawn = world.read_samples(file)
+    drawn = places.read_samples(file)
     wrong = "" if drawn in wanted.values() else "the samples are of no checkpoint"
     lost = "" if drawn == wanted[str(STEPS[-1])] else "the samples are of an earlier checkpoint"
     return judge.after_damage(outcome, wrong, lost)
@@ -132,7 +133,7 @@ def without_data_name(wanted: dict, result: dict) -> dict:
 
 def train(here: World, slot: Slot) -> Judged:
     """Go on with the run: its end is that of the undisturbed run."""
-    outcome = here.run(slot, *world.train_words(slot))
+    outcome = here.run(slot, *places.train_words(slot))
     if outcome.code != 0:
         return judge.after_damage(outcome, "")
     return judge.after_damage(outcome, *end_of(here, slot))
@@ -154,7 +155,7 @@ def end_of(here: World, slot: Slot) -> tuple[str, str]:
 def report(here: World, slot: Slot) -> Judged:
     """Report on the run and another: the other is there as it was, this one as it was or with a word."""
     outcome = here.run(slot, *here.report_words(slot))
-    made, wanted = world.read_report(slot), here.report
+    made, wanted = places.read_report(slot), here.report
     if outcome.code != 0:
         return judge.after_damage(outcome, "", made=bool(made))
     paths = set(wanted)
@@ -172,21 +173,21 @@ def checkpoints_with_frozen(here: World, slot: Slot) -> None:
     kept = here.folder / "base" / "frozen"
     if not kept.exists():
         slot.run.mkdir(parents=True)
-        process = here.start(slot, world.PROGRAMS, "save", str(slot.run))
+        process = here.start(slot, places.PROGRAMS, "save", str(slot.run))
         for _ in range(2000):
             if process.out.exists() and process.out.read_text().count("\n") >= 3:
                 break
             process.process.wait(0.05)
         process.send(9)
         process.end()
-        world.copy(slot.run, kept)
-        world.remove(slot.run)
-    world.copy(kept, slot.run)
+        places.copy(slot.run, kept)
+        places.remove(slot.run)
+    places.copy(kept, slot.run)
 
 
 def frozen(here: World, slot: Slot) -> Judged:
     """Read a state whose frozen parameters are damaged: no other arrays than those that were saved."""
-    outcome = here.run(slot, world.PROGRAMS, "saved", str(slot.run))
+    outcome = here.run(slot, places.PROGRAMS, "saved", str(slot.run))
     words = judge.last_words(outcome.err)
     if outcome.code == 0:
         same = json.loads(outcome.out.splitlines()[-1])["same"]

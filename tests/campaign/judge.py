@@ -9,7 +9,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ class Verdict(enum.StrEnum):
     DETECTED = "detected"  # a line said what is wrong, and nothing wrong was made
     NO_EFFECT = "no effect"  # the outcome is the undamaged one, and nothing was said
     REFUSED = "refused"  # one line that names what to change; nothing was written
+    ABORTED = "aborted"  # ended by a native library, which no code of ours can catch; no traceback, nothing lost
     SKIPPED = "skipped"  # cannot be tried here
     FAILED = "failed"
 
@@ -89,22 +90,30 @@ def fault(outcome: Outcome, few: int = FEW, signals: Sequence[int] = ()) -> str:
         few: the most lines that it may say on standard error.
         signals: those that were sent, by which it may have ended.
     """
-    for trace in TRACES:
-        for text in (outcome.out, outcome.err):
-            if trace in text:
-                return f"a traceback: {last_words(text)}"
+    return next(_faults(outcome, few, signals), "")
+
+
+def _faults(outcome: Outcome, few: int, signals: Sequence[int]) -> Iterator[str]:
+    if found := traceback_in(outcome):
+        yield f"a traceback: {found}"
     if outcome.code is None:
-        return f"it hangs: {last_words(outcome.err) or last_words(outcome.out)}"
-    if outcome.code < 0 and -outcome.code not in signals:
-        return f"a native abort (signal {-outcome.code}): {last_words(outcome.err)}"
+        yield f"it hangs: {last_words(outcome.err) or last_words(outcome.out)}"
+    elif outcome.code < 0 and -outcome.code not in signals:
+        yield f"a native abort (signal {-outcome.code}): {last_words(outcome.err)}"
     words = said(outcome)
-    native = [line for line in words if NATIVE.match(line)]
-    if native:
-        return f"the words of a native library: {native[0][:200]}"
+    yield from (f"the words of a native library: {line[:200]}" for line in words if NATIVE.match(line))
     if len(words) > few:
-        return f"{len(words)} lines, such as: {words[0][:100]} ... {words[-1][:100]}"
+        yield f"{len(words)} lines, such as: {words[0][:100]} ... {words[-1][:100]}"
     if outcome.code == 1:
-        return f"an unexpected fault (exit code 1): {last_words(outcome.err)}"
+        yield f"an unexpected fault (exit code 1): {last_words(outcome.err)}"
+
+
+def traceback_in(outcome: Outcome) -> str:
+    """The exception's line of a traceback that was shown; empty if none was."""
+    for text in (outcome.out, outcome.err):
+        if any(trace in text for trace in TRACES):
+            errors = [line for line in lines_of(text) if re.match(r"[\w.]*(Error|Exception|Exit|Interrupt)\b", line)]
+            return (errors or [last_words(text)])[-1][:300]
     return ""
 
 
@@ -160,20 +169,18 @@ def after_damage(outcome: Outcome, wrong: str, lost: str = "", made: bool = Fals
         made: it made something although it ended with an error.
         told: what it made tells of the damage, as a report does.
     """
-    if bad := fault(outcome):
+    words = said(outcome)
+    last = last_words(outcome.err)
+    bad = fault(outcome)
+    if not bad and outcome.code != 0:
+        bad = unclear(outcome, besides=FEW - 1) or (f"it ended with an error and yet wrote its output: {last}" * made)
+    elif not bad and wrong:
+        bad = f"{wrong} ({f'said: {words[-1][:150]}' if words else 'not a word'})"
+    elif not bad and lost and not (told or words):
+        bad = f"{lost}, without a word"
+    if bad:
         return failed(bad)
-    if outcome.code != 0:
-        if bad := unclear(outcome, besides=FEW - 1):
-            return failed(bad)
-        if made:
-            return failed(f"it ended with an error and yet wrote its output: {last_words(outcome.err)}")
-        return Judged(Verdict.DETECTED, last_words(outcome.err))
-    told = told or bool(said(outcome))
-    if wrong:
-        return failed(f"{wrong} ({'said: ' + said(outcome)[-1][:150] if told and said(outcome) else 'not a word'})")
-    if lost and not told:
-        return failed(f"{lost}, without a word")
-    return Judged(Verdict.DETECTED, last_words(outcome.err) or lost) if told else Judged(Verdict.NO_EFFECT)
+    return Judged(Verdict.DETECTED, last or lost) if told or words else Judged(Verdict.NO_EFFECT)
 
 
 def timeless(value: Any) -> Any:

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.campaign import flips, judge, world
+from tests.campaign import flips, judge, places
 from tests.campaign.judge import Judged, Verdict, failed
-from tests.campaign.world import PROGRAMS, Slot, Started, World
+from tests.campaign.places import PROGRAMS, Slot
+from tests.campaign.processes import Started
+from tests.campaign.world import World
 
 WEIGHTS = {
     "train": 3,
@@ -58,14 +60,10 @@ class Moment:
         end = time.monotonic() + patience
         while self.sign and process.code() is None and time.monotonic() < end and not any(slot.folder.glob(self.sign)):
             time.sleep(0.002)
-        process.process.wait(self.seconds) if isinstance(process.process, world.Child) else _wait(process, self.seconds)
+        process.process.wait(self.seconds) if isinstance(process.process, processes.Child) else _wait(
+            process, self.seconds
+        )
         return process.code() is None
-
-
-def _wait(process: Started, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while process.code() is None and time.monotonic() < end:
-        time.sleep(0.002)
 
 
 def moment(rng: random.Random, whole: float) -> Moment:
@@ -77,7 +75,7 @@ def moment(rng: random.Random, whole: float) -> Moment:
 
 def case(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
     """Kill something once or a few times, and judge what is left."""
-    kind = world.choose(rng, WEIGHTS)
+    kind = places.choose(rng, WEIGHTS)
     if kind in {"train", "real train"}:
         return train(here, slot, rng, kind == "real train")
     if kind in {"sweep", "real sweep"}:
@@ -89,9 +87,9 @@ def train(here: World, slot: Slot, rng: random.Random, real: bool) -> tuple[str,
     """Kill training, and start it again until it is done: the end is that of a run that nobody killed."""
     here.fresh(slot)
     if rng.random() < 0.3:
-        world.remove(slot.cache / "decoded")
+        places.remove(slot.cache / "decoded")
     more = ["--config.logging.wandb=offline"] if rng.random() < 0.3 else []
-    words = world.train_words(slot, *more)
+    words = places.train_words(slot, *more)
     whole = here.seconds if real else 0.6 * here.seconds
     moments = [moment(rng, whole) for _ in range(rng.choice((1, 1, 2, 3)))]
     struck = []
@@ -221,5 +219,3 @@ PIECES: dict[str, Callable[[World, Slot, int], Judged]] = {
     "rows": _rows,
     "cache": _caches,
 }
-
-

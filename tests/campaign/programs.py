@@ -1,12 +1,12 @@
 """Small programs that a case runs as processes of their own.
 
-    python tests/campaign/programs.py digest RUN CONFIG   the SHA-256 of the arrays of every checkpoint, by step
-    python tests/campaign/programs.py save FOLDER         save checkpoints in a loop, until killed
-    python tests/campaign/programs.py saved FOLDER        what is there to read of them
-    python tests/campaign/programs.py result FOLDER       write result.json in a loop
-    python tests/campaign/programs.py rows FOLDER         write metrics.jsonl in a loop
-    python tests/campaign/programs.py cache FOLDER        prepare and decode the digits into new caches in a loop
-    python tests/campaign/programs.py sweep ...           a sweep whose runs are `tests/stand_in_run.py`
+python tests/campaign/programs.py digest RUN CONFIG   the SHA-256 of the arrays of every checkpoint, by step
+python tests/campaign/programs.py save FOLDER         save checkpoints in a loop, until killed
+python tests/campaign/programs.py saved FOLDER        what is there to read of them
+python tests/campaign/programs.py result FOLDER       write result.json in a loop
+python tests/campaign/programs.py rows FOLDER         write metrics.jsonl in a loop
+python tests/campaign/programs.py cache FOLDER        prepare and decode the digits into new caches in a loop
+python tests/campaign/programs.py sweep ...           a sweep whose runs are `tests/stand_in_run.py`
 """
 
 import hashlib

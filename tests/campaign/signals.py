@@ -5,9 +5,10 @@ import signal
 import subprocess
 import time
 
-from tests.campaign import flips, judge, kills, world
+from tests.campaign import flips, judge, kills, places
 from tests.campaign.judge import Judged, Verdict, failed
-from tests.campaign.world import Slot, World
+from tests.campaign.places import Slot
+from tests.campaign.world import World
 
 PREEMPTED, STOPPED = 85, 130
 
@@ -33,7 +34,7 @@ def case(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
     times = rng.choice((1, 1, 5)) if number in {signal.SIGINT, signal.SIGTERM} else 1
     real = rng.random() < 0.3
     when = kills.moment(rng, here.seconds if real else 0.6 * here.seconds)
-    process = here.start(slot, *world.train_words(slot), real=real)
+    process = here.start(slot, *places.train_words(slot), real=real)
     what = f"{times} x {number.name} to {'real ' * real}training {when}"
     if not when.wait(slot, process):
         what += " (too late)"
@@ -51,7 +52,7 @@ def case(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
     codes = {*CODES[number], *(-one for one in default), 0}  # 0: it came when all was done
     if struck and outcome.code not in codes:
         return what, failed(f"exit code {outcome.code}: {judge.last_words(outcome.err)}")
-    again = here.run(slot, *world.train_words(slot))
+    again = here.run(slot, *places.train_words(slot))
     return what, kills.survived(again, *flips.end_of(here, slot)) if again.code == 0 else kills.ended(again)
 
 
@@ -60,8 +61,8 @@ def pipe(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
     here.fresh(slot, "half")
     command = rng.choice(("train", "train", "sample", "evaluate", "report"))
     words = {
-        "train": world.train_words(slot),
-        "sample": world.sample_words(slot),
+        "train": places.train_words(slot),
+        "sample": places.sample_words(slot),
         "evaluate": ["evaluate", f"--workdir={slot.run}"],
         "report": here.report_words(slot),
     }[command]

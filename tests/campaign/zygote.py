@@ -25,11 +25,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-HEAVY = (
-    "absl.flags array_record.python.array_record_module diffrax flax flax.linen grain matplotlib.pyplot "
-    "ml_collections.config_flags optax orbax.checkpoint PIL.Image scipy.linalg sklearn.datasets "
-    "sklearn.linear_model tensorflow_datasets threadpoolctl tqdm"
-).split()
+HEAVY = [
+    "absl.flags",
+    "array_record.python.array_record_module",
+    "diffrax",
+    "flax",
+    "flax.linen",
+    "grain",
+    "matplotlib.pyplot",
+    "ml_collections.config_flags",
+    "optax",
+    "orbax.checkpoint",
+    "PIL.Image",
+    "scipy.linalg",
+    "sklearn.datasets",
+    "sklearn.linear_model",
+    "tensorflow_datasets",
+    "threadpoolctl",
+    "tqdm",
+]
 
 COMMANDS = ("train", "sample", "evaluate", "report", "sweep")
 """Left out of what is imported: a child runs them as `__main__`."""
