@@ -65,7 +65,8 @@ def amount(value: Any) -> float:
 
 def whole(value: Any) -> int:
     """A whole number of zero or more."""
-    if not amount(value).is_integer():
+    amount(value)
+    if isinstance(value, float) and not value.is_integer():
         raise Odd("is not a whole number")
     return int(value)
 
@@ -182,20 +183,15 @@ def settings(config: Any) -> dict[str, Any]:
         ValueError: it is none, or a value that a report must know is of another kind.
     """
     values = dict(_settings(config, "config"))
-    for key in ("name", "data.name", "data.splits.test", "sampler.order"):
-        _check(values, key, words)
-    _check(values, "seed", whole)
-    if not words(values.get("data.name", "unnamed")):
-        raise ValueError("config.data.name is empty")
-    return values
-
-
-def _check(values: Mapping[str, Any], key: str, kind: Callable[[Any], Any]) -> None:
-    try:
-        if key in values:
-            kind(values[key])
-    except Odd as error:
-        raise ValueError(f"config.{key} {error} ({shown(values[key])})") from error
+    kinds = {**dict.fromkeys(("name", "data.name", "data.splits.test", "sampler.order"), words), "seed": whole}
+    for key in kinds.keys() & values.keys():
+        try:
+            kinds[key](values[key])
+        except Odd as error:
+            raise ValueError(f"config.{key} {error} ({shown(values[key])})") from error
+    if not words(values.get("data.name", "")):
+        raise ValueError("config has no data.name")
+    return {**values, "seed": int(values["seed"])} if "seed" in values else values
 
 
 def _settings(section: Any, place: str) -> list[tuple[str, Any]]:

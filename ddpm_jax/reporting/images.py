@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import struct
 import warnings
 import zipfile
@@ -90,7 +91,7 @@ def _reading(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
     """What `read` makes of a file; None if it is not there."""
     path = folder / name
     try:
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
         if not path.is_file():
             raise Unfit("is not a file")

@@ -257,7 +257,7 @@ def _record(folder: Path, name: str) -> dict[str, Any]:
     """The object in a file of a run, which may carry a checksum."""
     path = folder / name
     try:
-        if path.exists() and not path.is_file():  # a pipe would never end
+        if os.path.lexists(path) and not path.is_file():  # a pipe would never end
             raise Unread(f"{name} cannot be read (it is not a file)")
         return files.read_record(path)
     except FileNotFoundError as error:
@@ -282,7 +282,7 @@ def _log(folder: Path, steps: int, faults: list[str]) -> list[dict[str, Any]]:
     """The rows of a log, those of one step put together; the last counts, for a resumed run writes some anew."""
     path = folder / METRICS
     try:
-        if path.exists() and not path.is_file():
+        if os.path.lexists(path) and not path.is_file():
             raise OSError(0, "it is not a file")
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:

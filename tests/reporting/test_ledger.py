@@ -48,7 +48,27 @@ def test_a_log_that_was_cut_off_and_resumed(tmp_path, fabricate):
     )
     assert ledger.read(folder).log == [{"step": 1, "loss": 5.0}, {"step": 2, "loss": 3.0, "validation_loss": 7.0}]
     (folder / "metrics.jsonl").unlink()
-    assert ledger.read(folder).log == []
+    without = ledger.read(folder)
+    assert without.log == [] and without.faults == ["metrics.jsonl is not there: no losses are shown"]
+
+
+def test_folders_that_do_not_open_are_told(tmp_path, fabricate, monkeypatch):
+    import os
+
+    fabricate(tmp_path / "good")
+    (tmp_path / "shut").mkdir()
+    real = os.scandir
+
+    def scandir(path="."):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    (note,) = ledger.gather([tmp_path]).notes
+    assert note == f"{tmp_path / 'shut'} is left out: it cannot be opened (Permission denied)"
+    with pytest.raises(UserError, match=r"holds no run .*Permission denied"):
+        ledger.gather([tmp_path / "shut"])
 
 
 @pytest.mark.parametrize(
@@ -56,13 +76,14 @@ def test_a_log_that_was_cut_off_and_resumed(tmp_path, fabricate):
     [
         ('{"config": {', "result.json is damaged (Expecting"),
         ("", "result.json is damaged (Expecting value"),
-        ("[]", "result.json is damaged (list indices"),
-        ("{}", "result.json is damaged ('config' is missing)"),
-        ('{"config": {}, "steps": "many"}', "result.json is damaged (could not convert"),
+        ("[]", "result.json is damaged (it holds no object"),
+        ("{}", "result.json is damaged (config is no object)"),
+        ('{"config": {}}', "result.json is damaged (config has no data.name)"),
         (
-            '{"config": {}, "likelihood": {"test": {"value": 2}}}',
-            "result.json is damaged ('standard_error' is missing)",
+            '{"config": {"data": {"name": "digits"}, "seed": "x"}}',
+            "result.json is damaged (config.seed is not a number",
         ),
+        ('{"config": {"data": {"name": "digits"}}, "checksum": "0"}', "result.json is damaged (it is not as it was"),
         (b"\xff\xfe", "result.json is damaged ("),
         (None, "it has no result.json yet"),
     ],
@@ -98,6 +119,6 @@ def test_what_is_not_evaluated_or_not_finite_is_said(tmp_path, fabricate):
     found = ledger.gather([tmp_path])
     assert found.notes == [
         f"{bare} is not evaluated: only its costs and its losses are shown",
-        f"{tmp_path / 'wild'}: not a finite number, and left out: frechet",
+        f"{tmp_path / 'wild'}: result.json: quality.samples.frechet is not a finite number (nan)",
     ]
     assert "frechet" not in found.runs[1].figures and found.runs[1].figures["precision"].value == 0.5

@@ -13,7 +13,21 @@ from ddpm_jax.reporting.markup import as_html, as_markdown, clean, quoted
 PIECES = [
     *string.punctuation,
     *("<b>", "</td>", "<!--", "<script>alert(1)</script>", "<img src=x onerror=y>", "&lt;", "&#60;", "&amp", "]]>"),
-    *("**so**", "_so_", "`so`", "[a](b)", "![a](b)", "[^1]", "~~so~~", "$x^", "$$", "\\(", "\\\\", "https://a.b", "www.a.b"),
+    *(
+        "**so**",
+        "_so_",
+        "`so`",
+        "[a](b)",
+        "![a](b)",
+        "[^1]",
+        "~~so~~",
+        "$x^",
+        "$$",
+        "\\(",
+        "\\\\",
+        "https://a.b",
+        "www.a.b",
+    ),
     *("a@b.c", "# a", "- a", "+ a", "1. a", "1) a", "> a", "---", "===", "| - |", "a|b", "```", "    a", "\ta"),
     *("\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x00", "\x07", "\x1b[31m", "\x7f", "\x9b"),
     *("\ud800", "\udcff", "\u202e", "\u202a", "\u2066", "\u2069", "\u200f", "\u061c", "\ufeff", "\uffff"),
@@ -36,7 +50,7 @@ class Text(HTMLParser):
         self.tags.append(tag)
 
     handle_endtag = lambda self, tag: self.tags.append(f"/{tag}")  # noqa: E731
-    handle_comment = handle_decl = unknown_decl = handle_pi = lambda self, data: self.tags.append(data)  # noqa: E731
+    handle_comment = handle_decl = unknown_decl = handle_pi = lambda self, data: self.tags.append(data)
 
     def handle_data(self, data):
         self.text += data

@@ -9,6 +9,7 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.reporting import published
 from ddpm_jax.reporting.groups import group
 from ddpm_jax.reporting.ledger import read
+from ddpm_jax.reporting.tables import markdown
 
 KEPT = Path(__file__).parents[2] / "experiments" / "published"
 
@@ -56,13 +57,25 @@ def test_ours_stands_beside_the_same_thing_only(tmp_path, fabricate):
         assert ours(**other) is None
     assert ours(model="edm_vp") is None and ours(data="mnist") is None and ours(conditional=True) is None
     table = published.beside([row(ema="0.9999", note="read | twice"), row(model="edm_vp", value=1.97)], groups)
-    assert [line[2:4] for line in table.rows] == [["3.75", "3.700 ± 0.037 s.e."], ["1.97", "-"]]
-    assert table.rows[0][5] == "average 0.9999; read / twice"
+    assert [line[2:4] for line in table.rows] == [("3.75", "3.700 ± 0.037 s.e."), ("1.97", "-")]
+    assert table.rows[0][5] == "average 0.9999; read | twice"
+    assert "average 0.9999; read &#124; twice |" in markdown(table)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("[{}]", "a row has no"), ("{", "is not a list"), ("3", "is not a list"), ("[3]", "is not a list")],
+    [
+        *(
+            ("[{}]", "row 1 has no"),
+            ("{", "is not a list"),
+            ("3", "is not a list"),
+            ("[3]", "row 1 is not a published"),
+        ),
+        *(("[" * 100_000, "is not a list"), ("\x00\x01", "is not a list"), ("{}", "is not a list"), ("null", "a list")),
+        *((json.dumps([row(value=value)]), "row 1: value is") for value in ("x", True, [1], 10**400, float("nan"))),
+        *((json.dumps([row(), row(**{key: 3})]), f"row 2: {key} is not text") for key in ("model", "kind", "split")),
+        *((json.dumps([row(note=note)]), "row 1: note is") for note in ([1], {}, float("inf"), True)),
+    ],
 )
 def test_wrong_files_are_one_line(tmp_path, content, words):
     (tmp_path / "a.json").write_text(content)
