@@ -42,7 +42,7 @@ def report(script, tmp_path_factory):
     (folder / "cache").mkdir()
     from ddpm_jax import data
 
-    for split in ("train", "validation"):
+    for split in ("train", "validation", "test"):
         data.load("digits").split(split).arrays()
     for kept in ("tfds", "facts", "images"):
         (folder / "cache" / kept).symlink_to((cache_folder() / kept).absolute())
