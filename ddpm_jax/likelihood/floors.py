@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ddpm_jax import cache
+from ddpm_jax.errors import Unavailable
 from ddpm_jax.likelihood.figures import Likelihood, bits_per_dimension
 
 SMOOTHING = 0.5  # added to every count (Krichevsky and Trofimov 1981)
@@ -91,11 +92,12 @@ def floor_lines(
     standard error is NaN.
 
     Raises:
-        ValueError: there is no image to fit to or to measure, or a value is not below `levels`.
+        Unavailable: there is no image to fit to, or none to measure.
+        ValueError: a value is not below `levels`.
     """
     for split, images in (("training", train), ("test", test)):
         if not len(images):
-            raise ValueError(f"there are no {split} images")
+            raise Unavailable(f"there are no {split} images")
     made_from = [RECIPE, levels, train, test]
     if (kept := cache.load("floors", made_from)) is not None:
         return {name: Likelihood(**line) for name, line in json.loads(kept).items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from ddpm_jax.errors import Unavailable
 from ddpm_jax.likelihood.floors import floor_lines, independent_pixels, raster_logistic_regression
 
 LINES = [independent_pixels, raster_logistic_regression]
@@ -115,9 +116,9 @@ def test_one_image_is_enough_and_none_is_said(cache):
         np.testing.assert_equal(
             {name: vars(line) for name, line in again.items()}, {n: vars(x) for n, x in lines.items()}
         )
-    with pytest.raises(ValueError, match="no training images"):
+    with pytest.raises(Unavailable, match="no training images"):
         floor_lines(images[:0], images, 3, progress=False)
-    with pytest.raises(ValueError, match="no test images"):
+    with pytest.raises(Unavailable, match="no test images"):
         floor_lines(images, images[:0], 3, progress=False)
 
 
