@@ -139,7 +139,7 @@ def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> dict[str, An
     for name, level in panel.levels.items():
         place.axhline(level, color="0.35", linewidth=1.2, linestyle=(0, (1, 1.5)), zorder=1)
         place.annotate(
-            *(name, (0.995, level)),
+            *(fonts.legible(name), (0.995, level)),
             xycoords=("axes fraction", "data"),
             ha="right",
             va="bottom",
