@@ -4,7 +4,8 @@
 
 The config file's function sweep() yields what each member changes: a mapping of dotted keys to values; the key
 "argument" is passed to get_config. The plan is shown first. Finished members are skipped, those that were cut off go
-on: the same command started again does what is left. A member that fails does not end the others.
+on: the same command started again does what is left. A member that fails does not end the others. Told by SIGTERM or
+SIGUSR1 to make room, the sweep tells its runs, which save; its exit code is 85 then.
 
     python -m ddpm_jax.sweep --config=FILE.py --search=optuna --trials=20 --metric=likelihood.test.value
 
@@ -17,12 +18,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddpm_jax import command
+from ddpm_jax import command, preemption
 from ddpm_jax.errors import UserError, nearest
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
+    with preemption.listening():  # from the start: until the first run there is nothing to save
+        _main(arguments)
+
+
+def _main(arguments: Sequence[str]) -> None:
     parser = command.Parser(prog="python -m ddpm_jax.sweep", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE is for every member")
     parser.add_argument("--workdir", metavar="ROOT", help="where the run folders go (default: runs/, its name, _sweep)")

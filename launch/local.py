@@ -4,7 +4,8 @@
     python launch/local.py --config=configs/digits/ddpm.py --processes=2 --devices=4 --command=sample -- --count=16
 
 For trying out what a cluster will do. One process uses all devices of a machine, so no run needs this. Members of a
-sweep run one after another. What stands behind -- goes to the command as it is.
+sweep run one after another. What stands behind -- goes to the command as it is. SIGTERM and SIGUSR1 are passed on: the
+processes save, and the exit code is theirs, 85.
 """
 
 import contextlib
@@ -14,12 +15,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from members import DISTRIBUTED, at_least, make_parser, read, shown, unfinished
 
 from ddpm_jax import command, joining
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Preempted, UserError
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
 
@@ -27,6 +28,9 @@ COMMANDS = ("train", "sample", "evaluate")
 
 GRACE = 20
 """Seconds that the others have to end after one has failed; more than `joining.FAREWELL`, which each takes itself."""
+
+ROOM = 35
+"""Seconds that they have to save and end when they are told to make room; a run takes at most 30."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         expansion.check(members)
     if options.command == "train":
         members = unfinished(members)
-    failed = []
+    failed, made_room = [], []
     for member in members:
         line = command_line(member, options.command, options.processes, words[split + 1 :])
         if options.dry_run:
@@ -51,10 +55,15 @@ def main(arguments: Sequence[str]) -> None:
                 print(" ".join([*(f"{name}={value}" for name, value in variables.items()), shown(line)]))
             continue
         address = f"localhost:{free_port()}"
-        if codes := together(line, environments(address, options.processes, options.devices)):
+        codes = together(line, environments(address, options.processes, options.devices))
+        if len(codes) == options.processes and {*codes.values()} == {Preempted.code}:
+            made_room.append(member.name)
+        elif codes:
             failed.append(f"{member.name} ({', '.join(f'process {i}: exit code {codes[i]}' for i in codes)})")
     if failed:
         raise UserError(f"{len(failed)} of {len(members)} failed: {'; '.join(failed)}")
+    if made_room:
+        raise Preempted
 
 
 def command_line(member: Member, name: str, processes: int, rest: Sequence[str]) -> list[str]:
@@ -84,28 +93,59 @@ def together(line: Sequence[str], variables: Sequence[Mapping[str, str]]) -> dic
 
     Returns:
         The exit codes, by process, of those that ended by themselves with another than 0.
+
+    Raises:
+        Preempted: SIGTERM or SIGUSR1 came. The processes have been told, and have ended.
     """
-    processes = [subprocess.Popen(line, env={**os.environ, **own}) for own in variables]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are ended too
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def tell() -> None:
+        for process in processes:
+            process.terminate()
+
+    with passing_on(tell) as told:
+        try:
+            for own in variables:
+                processes.append(subprocess.Popen(line, env={**os.environ, **own}))
+                if told:  # between two starts
+                    processes[-1].terminate()
+            deadline = None
+            while None in (codes := [process.poll() for process in processes]):
+                if deadline is None and (told or any(codes)):
+                    deadline = time.monotonic() + (ROOM if told else GRACE)
+                if deadline is not None and time.monotonic() > deadline:
+                    break
+                time.sleep(0.1)
+        except KeyboardInterrupt:  # they have heard it as well
+            for process in processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
+            raise
+        finally:
+            for process in processes:
+                process.kill()
+            for process in processes:
+                process.wait()
+    if told:
+        raise Preempted
+    return {i: code for i, code in enumerate(codes) if code}
+
+
+@contextlib.contextmanager
+def passing_on(tell: Callable[[], None]) -> Iterator[list[int]]:
+    """Pass SIGTERM and SIGUSR1 on while this lasts, by `tell`; the list is of those that have come."""
+    told: list[int] = []
+
+    def hear(number: int, _: object) -> None:
+        told.append(number)
+        tell()
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
-        deadline = None
-        while None in (codes := [process.poll() for process in processes]):
-            if deadline is None and any(codes):
-                deadline = time.monotonic() + GRACE
-            if deadline is not None and time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
-        return {i: code for i, code in enumerate(codes) if code}
-    except KeyboardInterrupt:  # they have heard it as well
-        for process in processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE)
-        raise
+        yield told
     finally:
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

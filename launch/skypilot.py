@@ -3,7 +3,8 @@
     python launch/skypilot.py --config=configs/cifar10/ddpm.py --accelerators=tpu-v5litepod-8 --store=gs://my-bucket/runs
 
 Writes one task file a member into --workdir, and gives each to `sky jobs launch`. SkyPilot starts a job again elsewhere
-where its machine was taken away; with --store the run goes on from its last checkpoint. The checkout is what is sent.
+where its machine was taken away, or where it was told to make room and has saved (exit code 85); with --store the run
+goes on from its last checkpoint. The checkout is what is sent.
 SkyPilot is a tool of its own, in an environment of its own: `uv tool install 'skypilot[gcp]'`.
 """
 
@@ -16,16 +17,17 @@ import yaml
 from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
 
 from ddpm_jax import command, files
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Preempted, UserError
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
 
 INSTALL = "install SkyPilot apart from this project: uv tool install 'skypilot[gcp]'"
 
 MOUNT = PurePosixPath("/runs")
+"""Where the bucket is on the machines."""
+
 SUBMITTED = ".submitted"
 """How the mark beside the file of a task that has been submitted ends."""
-"""Where the bucket is on the machines."""
 
 PORT = 8476
 
@@ -108,6 +110,7 @@ def task_of(member: Member, root: Path, options: Any, tpu: bool) -> dict[str, An
         "accelerator_args": {"runtime_version": options.runtime_version} if options.runtime_version else None,
         "infra": options.infra,
         "use_spot": options.use_spot or None,
+        "job_recovery": {"recover_on_exit_codes": [Preempted.code]},
     }
     return {
         "name": label(member.name, 60),

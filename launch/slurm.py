@@ -4,11 +4,14 @@
         --time=1440 --gpus_per_node=8 --cpus_per_task=16
 
 Start it where all nodes see the checkout, its Python environment and --workdir. A job that is preempted, or comes to
-the end of its time, is queued again and goes on from its last checkpoint. One task uses all devices of its node; with
+the end of its time, saves, is queued again, and goes on from there. One task uses all devices of its node; with
 more tasks than one each has one GPU and they are joined. --cluster=local runs the same jobs on this machine.
 """
 
 import argparse
+import contextlib
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 from members import DISTRIBUTED, at_least, make_parser, read, shown, tool, unfinished
 
 from ddpm_jax import command
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Preempted, UserError
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
 
@@ -46,11 +49,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--cpus_per_task", type=int)
     parser.add_argument("--mem", metavar="SIZE", help="memory of a node, such as 64GB")
     parser.add_argument("--array_parallelism", metavar="N", type=int, help="members that run at a time (default: 256)")
+    parser.add_argument(
+        "--signal_delay", metavar="SECONDS", type=int, default=90, help="to save before the end of --time (default: 90)"
+    )
     parser.add_argument("--requeues", metavar="N", type=int, default=20, help="after a time limit (default: 20)")
     parser.add_argument("--setup", metavar="LINE", action="append", help="of shell before each job; may be repeated")
     options, members, root = read(parser, arguments)
     at_least(options, 1, "time", "nodes", "tasks_per_node", "gpus_per_node", "cpus_per_task")
-    at_least(options, 1, "array_parallelism")
+    at_least(options, 1, "array_parallelism", "signal_delay")
     at_least(options, 0, "requeues")
     tasks = tasks_per_node(options)
     if options.cluster == "local" and options.nodes > 1:
@@ -96,7 +102,10 @@ def tasks_per_node(options: argparse.Namespace) -> int:
 def resources(options: argparse.Namespace, tasks: int) -> dict[str, Any]:
     """The parameters of submitit's Slurm executor."""
     given = {name: getattr(options, name) for name in RESOURCES if getattr(options, name) is not None}
-    return {"job_name": NAME, "ntasks_per_node": tasks, **given}
+    if options.cpus_per_task is not None:  # srun no longer takes it from sbatch
+        given["srun_args"] = [f"--cpus-per-task={options.cpus_per_task}"]
+    own = {"signal_delay_s": options.signal_delay, "additional_parameters": {"requeue": True}}
+    return {"job_name": NAME, "ntasks_per_node": tasks, **own, **given}
 
 
 def script(submitit: Any, folder: Path, parameters: dict[str, Any], members: int) -> str:
@@ -152,9 +161,14 @@ def forget(folder: Path, before: set[Path] | None) -> None:
 def run_here(
     submitit: Any, folder: Path, options: argparse.Namespace, tasks: int, members: list[Member], lines: list[list[str]]
 ) -> None:
-    """Run the members on this machine, one after another, by submitit's local executor."""
+    """Run the members on this machine, one after another, by submitit's local executor.
+
+    Raises:
+        UserError: members have failed.
+        Preempted: SIGTERM or SIGUSR1 came, here or at a member.
+    """
+    import local
     from jobs import Job
-    from local import free_port
 
     if options.dry_run:
         print("\n".join(f"submitit, local, {tasks} task{'s' * (tasks > 1)}: {shown(line)}" for line in lines))
@@ -168,16 +182,29 @@ def run_here(
     )
     failed = []
     for member, line in zip(members, lines, strict=True):
-        job = executor.submit(Job(line, f"localhost:{free_port()}" if tasks > 1 else ""))
+        job = executor.submit(Job(line, f"localhost:{local.free_port()}" if tasks > 1 else ""))
         print(f"{job.job_id}  {member.name}", flush=True)
-        try:
-            error = job.exception()
-        except submitit.core.utils.UncompletedJobError as gone:
-            error = gone
-        if error is not None:
+        with local.passing_on(lambda pid=int(job.job_id): tell(pid)) as told:
+            try:
+                results = job.results()
+            except submitit.core.utils.UncompletedJobError:  # it did not begin, broke off or failed
+                results = None
+        if told or (results and "made room" in results):
+            print(f"{member.name}: made room; the same command goes on", flush=True)
+            raise Preempted
+        if results is None:
             failed.append(f"{member.name} (see {job.paths.stderr})")
     if failed:
         raise UserError(f"{len(failed)} of {len(members)} failed: {'; '.join(failed)}")
+
+
+def tell(pid: int) -> None:
+    """Tell a job of this machine to make room: submitit's process, or the shell around it and that process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    found = children.read_text().split() if children.exists() else []
+    for each in [pid, *map(int, found)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 The image has the checkout as its working folder, and Python 3.11 with this package and jax[tpu]. --workdir lies on
 storage that the cluster mounts (`xpk storage attach`), for a pod's own files go with it. A workload that is interrupted
-starts again and goes on from its last checkpoint. xpk is a tool of its own: `uv tool install xpk`, never beside
+saves, starts again and goes on from there. xpk is a tool of its own: `uv tool install xpk`, never beside
 SkyPilot, which it takes back years.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
 
 from ddpm_jax import command
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Preempted, UserError
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
 
@@ -23,6 +23,9 @@ INSTALL = "install xpk apart from this project and from SkyPilot: uv tool instal
 
 LONGEST = 39
 """xpk allows fewer than 40 characters for a workload's name."""
+
+ROOM = (f"--restart-on-exit-codes={Preempted.code}", "--termination-grace-period-seconds=60")
+"""A run that is told to make room has 60 s to save, and its exit code is no failure."""
 
 REQUIRED = ("cluster", "tpu_type", "docker_image")
 OPTIONAL = ("project", "zone", "num_slices", "max_restarts", "priority", "storage")
@@ -64,7 +67,7 @@ def workload(member: Member, options: Any) -> list[str]:
     line = shown([*member.command("python"), DISTRIBUTED])
     given = {name: getattr(options, name) for name in (*REQUIRED, *OPTIONAL)}
     chosen = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
-    return ["workload", "create", f"--workload={label(member.name, LONGEST)}", *chosen, f"--command={line}"]
+    return ["workload", "create", f"--workload={label(member.name, LONGEST)}", *chosen, *ROOM, f"--command={line}"]
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ddpm_jax import locks, runs, sweep
-from ddpm_jax.errors import UserError
-from ddpm_jax.sweeps import expansion, workers
+from ddpm_jax.errors import Preempted, UserError
+from ddpm_jax.sweeps import expansion, loop, workers
 
 ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = ROOT / "tests" / "stand_in_run.py"
@@ -64,6 +64,23 @@ def starts():
 
 def go(*words):
     sweep.main(["--config=x.py", "--workdir=root", *words])
+
+
+def log(member):
+    path = Path(f"root/logs/{member.name}.txt")
+    return path.read_text() if path.exists() else ""
+
+
+def send_when_started(patch, *numbers, started=1):
+    """Signals to this process, once so many members have started."""
+    real, told, everyone = time.sleep, [], members()
+
+    def pause(seconds):
+        if not told and sum("training" in log(member) for member in everyone) >= started:
+            told.extend(os.kill(os.getpid(), number) for number in numbers)
+        real(seconds)
+
+    patch.setattr(time, "sleep", pause)
 
 
 def refused(*words):
@@ -155,27 +172,72 @@ class TestStandIns:
         go()
         assert starts() == [member.name for member in members()]
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
     def test_stopped(self, stand_ins, number):
         rates(6, 1e-3)
-        waited = []
-
-        def pause(seconds):
-            waited.append(seconds)
-            if starts() and len(waited) > 5:
-                os.kill(os.getpid(), number)
-            real(seconds)
-
-        real = time.sleep
-        stand_ins.setattr(time, "sleep", pause)
         before = signal.getsignal(number)
+        send_when_started(stand_ins, number)
         with pytest.raises(KeyboardInterrupt):
             go()
         assert signal.getsignal(number) is before
         first = members()[0]
         assert starts() == [first.name]
         assert locks.holder(first.folder) is None  # its process has ended
-        assert "stopped" in Path(f"root/logs/{first.name}.txt").read_text()
+        assert "stopped" in log(first)
+
+    @pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGUSR1], [signal.SIGTERM, signal.SIGUSR1]])
+    def test_told_to_make_room_it_tells_its_runs_which_save(self, stand_ins, numbers, capsys):
+        rates(6, 6.5, 1e-3)
+        before = [signal.getsignal(number) for number in numbers]
+        stand_ins.setenv("STAND_IN_SECONDS", "60")
+        send_when_started(stand_ins, *numbers, started=2)
+        with pytest.raises(Preempted):
+            go("--jobs=2")
+        assert [signal.getsignal(number) for number in numbers] == before
+        assert "told to make room: 2 runs save and end" in capsys.readouterr().out
+        for member in members()[:2]:
+            assert runs.latest_checkpoint(member.folder) == 1
+            assert locks.holder(member.folder) is None
+            assert log(member).count("--- ") == 1
+        assert len(starts()) == 2
+
+    def test_one_that_does_not_make_room_is_killed(self, stand_ins):
+        stand_ins.setattr(loop, "ROOM", ((signal.SIGTERM, 0.3), (signal.SIGKILL, 5.0)))
+        stand_ins.setenv("STAND_IN_DEAF", "1")
+        rates(6)
+        send_when_started(stand_ins, signal.SIGTERM)
+        with pytest.raises(Preempted):
+            go()
+        assert locks.holder(members()[0].folder) is None
+        assert runs.latest_checkpoint(members()[0].folder) is None
+
+    def test_told_before_the_first_run_starts(self, stand_ins):
+        rates(1e-3)
+        stand_ins.setattr(expansion, "check", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Preempted):
+            go()
+        assert not starts()
+
+    def test_a_run_that_somebody_else_told_is_gone_on_with(self, capsys):
+        rates(5, 1e-3)
+        go()
+        first, second = members()
+        assert starts() == [first.name] * 3 + [second.name]
+        assert all(runs.finished(member.folder) for member in (first, second))
+        said = capsys.readouterr().out
+        assert [step for step in (1, 2) if f"{first.name}: was told to make room at step {step}" in said] == [1, 2]
+
+    def test_a_run_that_is_told_again_and_again_before_it_saves_fails(self, stand_ins, capsys):
+        stand_ins.setenv("STAND_IN_SAVES", "0")
+        rates(5, 1e-3)
+        with pytest.raises(SystemExit):
+            go()
+        first, second = members()
+        assert starts() == [first.name] * 4 + [second.name]
+        assert (
+            f"{first.name}: told to make room 4 times at step 0 (root/logs/{first.name}.txt)" in capsys.readouterr().err
+        )
+        assert runs.finished(second.folder)
 
     def test_one_that_does_not_listen_is_killed(self, stand_ins):
         stand_ins.setattr(workers, "GRACE", tuple((number, 0.3) for number, _ in workers.GRACE))
@@ -283,6 +345,20 @@ def wait_for(condition, process, log, seconds=240.0):
         assert process.poll() is None, Path(log).read_text()
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_told_to_make_room_a_real_run_saves_and_the_exit_code_says_so():
+    write("def sweep():\n    yield {'training.steps': 1_000_000}\n")
+    words = [sys.executable, "-m", "ddpm_jax.sweep", "--config=x.py", "--workdir=root"]
+    [member] = members()
+    with Path("said.txt").open("w") as said:
+        process = subprocess.Popen(words, env=environment(), stdout=said, stderr=said)
+    wait_for(lambda: runs.last_row(member.folder), process, "said.txt")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == Preempted.code, Path("said.txt").read_text()
+    assert "told to make room: 1 run saves and ends" in Path("said.txt").read_text()
+    assert "Traceback" not in log(member) + Path("said.txt").read_text()
+    assert runs.latest_checkpoint(member.folder) >= runs.last_row(member.folder, "loss")["step"]
 
 
 def test_killed_and_started_again_no_run_is_lost_and_none_done_twice():

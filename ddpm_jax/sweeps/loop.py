@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax import locks, runs
-from ddpm_jax.errors import Busy, UserError
+from ddpm_jax.errors import Busy, Preempted, UserError
 from ddpm_jax.sweeps.expansion import Member
 from ddpm_jax.sweeps.plan import duration
-from ddpm_jax.sweeps.workers import LOGS, Share, Worker, shares, stop
+from ddpm_jax.sweeps.workers import LOGS, ROOM, Share, Worker, shares, stop
 
 PAUSE = 0.2
 """Seconds between two looks at the processes."""
@@ -23,7 +23,18 @@ PAUSE = 0.2
 SHOWN, WRITTEN = 1.0, 60.0
 """Seconds between two states of the bar, on a screen and in a file."""
 
-FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+MAKE_ROOM = (signal.SIGTERM, signal.SIGUSR1)
+"""With these a cluster says that it wants the machine back."""
+
+IN_VAIN = 3
+"""How often a run that is told to make room may have saved nothing new, before that counts as a failure."""
+
+FULL = (*(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)), "the disk is full", "the disk quota is full")
+"""What the last line of a member says where the next one would fail too."""
+
+
+class UnreadableError(UserError):
+    """What a run has left cannot be read: the run has failed, the others have not."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,8 @@ def run(
         ended: told of each that is finished (True) or failed (False).
 
     Raises:
-        KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP came. The runs have been stopped.
+        KeyboardInterrupt: SIGINT or SIGHUP came. The runs have been stopped.
+        Preempted: SIGTERM or SIGUSR1 came. The runs have been told, and have saved where they are.
         UserError: the disk is full or cannot be written, or `members` or `ended` raised it. What was running went on
             to its end.
     """
@@ -72,9 +84,9 @@ def run(
             while not signals and loop.goes_on():
                 time.sleep(PAUSE)
         finally:
-            loop.stop(lambda: len(signals) > 1)
+            loop.stop(signals)
         if signals:
-            raise KeyboardInterrupt
+            raise Preempted if signals[0] in MAKE_ROOM else KeyboardInterrupt
     if loop.obstacle:
         raise UserError(f"{loop.obstacle}; when that is mended, the same command goes on")
     return loop.failures
@@ -93,6 +105,7 @@ class _Loop:
         self._more = True
         self._workers: dict[int, Worker] = {}
         self._waiting: list[Member] = []
+        self._made_room: dict[str, tuple[int, int]] = {}
         self._orphans = [path.parent for path in root.glob(f"*/{locks.LOCK}")]
         self._blocked = False
         self.failures: list[Failure] = []
@@ -109,11 +122,16 @@ class _Loop:
         self._show()
         return bool(self._workers) or (not self.obstacle and bool(self._waiting or self._more))
 
-    def stop(self, hurry: Callable[[], bool]) -> None:
-        """End the processes that still run."""
-        if self._workers:
-            self._bar.write(f"stopping {len(self._workers)} (once more, and they are killed)")
-            stop(list(self._workers.values()), hurry)
+    def stop(self, signals: list[int]) -> None:
+        """End the processes that still run, as the first of the signals that have come asks for it."""
+        count = len(self._workers)
+        if signals and signals[0] in MAKE_ROOM:  # which may well be said twice, and is no hurry
+            what = f"{count} run{'s save' if count != 1 else ' saves'} and end{'s' * (count == 1)}"
+            self._bar.write(f"told to make room: {what}; the same command goes on")
+            stop(list(self._workers.values()), lambda: bool({*signals} - {*MAKE_ROOM}), ROOM)
+        elif self._workers:
+            self._bar.write(f"stopping {count} (once more, and they are killed)")
+            stop(list(self._workers.values()), lambda: len(signals) > 1)
 
     def _settle(self, worker: Worker) -> None:
         """A process has ended."""
@@ -122,12 +140,29 @@ class _Loop:
             self._end(member, f"finished in {duration(worker.seconds)}")
         elif code == Busy.code:  # another sweep was quicker
             self._wait(member)
+        elif code == Preempted.code:
+            self._go_on(worker)
         else:
-            failure = Failure(member, worker.last_words(), worker.log)
-            self.failures.append(failure)
-            if any(words in failure.line for words in FULL):
-                self._give_up(str(failure))
-            self._end(member, f"failed: {failure.line}", good=False)
+            self._fail(worker, worker.last_words())
+
+    def _fail(self, worker: Worker, line: str) -> None:
+        failure = Failure(worker.member, line, worker.log)
+        self.failures.append(failure)
+        if any(words in line for words in FULL):
+            self._give_up(str(failure))
+        self._end(worker.member, f"failed: {line}", good=False)
+
+    def _go_on(self, worker: Worker) -> None:
+        """Somebody has told a run alone to make room: it is started again, unless that leads nowhere."""
+        member, step = worker.member, runs.latest_checkpoint(worker.member.folder) or 0
+        before, times = self._made_room.get(member.name, (-1, 0))
+        times = times + 1 if step <= before else 0
+        self._made_room[member.name] = step, times
+        if times >= IN_VAIN:
+            self._fail(worker, f"told to make room {times + 1} times at step {step}")
+        else:
+            self._bar.write(f"{member.name}: was told to make room at step {step}; it goes on when its turn comes")
+            self._waiting.append(member)
 
     def _end(self, member: Member, words: str = "", good: bool = True) -> None:
         if words:
@@ -135,8 +170,13 @@ class _Loop:
         self._bar.update()
         try:
             self._ended(member, good)
+        except UnreadableError as error:
+            self.failures.append(Failure(member, str(error), self._log(member)))
         except UserError as error:
             self._give_up(str(error))
+
+    def _log(self, member: Member) -> Path:
+        return self._root / LOGS / f"{member.name}.txt"
 
     def _give_up(self, words: str) -> None:
         """Start nothing more; what runs goes on to its end."""
@@ -163,7 +203,7 @@ class _Loop:
                 return
             if member is None:
                 return
-            log = self._root / LOGS / f"{member.name}.txt"
+            log = self._log(member)
             try:
                 self._workers[index] = Worker(member, share, log)
             except OSError as error:
@@ -222,7 +262,7 @@ def _parent(pid: int) -> int | None:
 def _stop_signals() -> Iterator[list[int]]:
     """The signals to stop that have come; they interrupt nothing."""
     came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGHUP, *MAKE_ROOM)
     before = [signal.signal(number, lambda number, frame: came.append(number)) for number in numbers]
     try:
         yield came

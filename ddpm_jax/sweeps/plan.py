@@ -8,6 +8,9 @@ from ddpm_jax import runs
 from ddpm_jax.locks import holder
 from ddpm_jax.sweeps.expansion import Member
 
+LARGEST = 1e100
+"""Seconds or images beyond all doubt: a number in a log that is larger is damaged."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -44,7 +47,7 @@ def make_plan(members: Sequence[Member], steps: Sequence[int | None]) -> list[Ro
         known = rates.get(member.config.name) or everywhere
         estimates = [left * member.config.data.batch * fmean(known)] if left is not None and known else []
         if limit := member.config.training.seconds:
-            spent = runs.last_row(member.folder, "elapsed_seconds").get("elapsed_seconds", 0.0)
+            [spent] = _numbers(member, "elapsed_seconds") or [0.0]
             estimates.append(max(0.0, limit - spent))
         seconds = 0.0 if finished else min(estimates, default=None)
         rows.append(Row(member, state, finished, whole, left, seconds))
@@ -55,10 +58,18 @@ def _rates(members: Sequence[Member]) -> dict[str, list[float]]:
     """Seconds of training an image, by the config's name, of the members that have any."""
     rates: dict[str, list[float]] = {}
     for member in members:
-        row = runs.last_row(member.folder, "elapsed_seconds", "images_seen")
-        if row.get("images_seen"):
-            rates.setdefault(member.config.name, []).append(row["elapsed_seconds"] / row["images_seen"])
+        elapsed, images = _numbers(member, "elapsed_seconds", "images_seen") or (0.0, 0.0)
+        if images > 0:
+            rates.setdefault(member.config.name, []).append(elapsed / images)
     return rates
+
+
+def _numbers(member: Member, *keys: str) -> list[float]:
+    """What the last row of the member's log says of the keys; empty where that is not numbers."""
+    row = runs.last_row(member.folder, *keys)
+    values = [row.get(key) for key in keys]
+    good = all(type(value) in (int, float) and abs(value) < LARGEST for value in values)
+    return [float(value) for value in values] if good else []
 
 
 def table(rows: Sequence[Row], jobs: int) -> str:

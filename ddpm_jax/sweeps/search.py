@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command, configuration, runs
+from ddpm_jax import command, configuration, files, runs
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.sweeps import expansion, loop
 from ddpm_jax.sweeps.expansion import Member
@@ -50,7 +50,7 @@ class Search:
         maximise: whether more is better.
 
     Raises:
-        UserError: the file has no `search`, or the study in the folder has another aim.
+        UserError: the file has no `search`, or the study in the folder has another aim, or is damaged.
     """
 
     def __init__(
@@ -70,12 +70,18 @@ class Search:
         from optuna.storages.journal import JournalFileBackend
 
         self._root.mkdir(parents=True, exist_ok=True)
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(self._path)))
         direction = "maximize" if self._maximise else "minimize"
-        study = optuna.create_study(study_name=NAME, storage=storage, direction=direction, load_if_exists=True)
-        # seeded by what has been, so that a study that goes on does not draw the first trials again
-        with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
-            study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=True)
+        try:
+            storage = optuna.storages.JournalStorage(JournalFileBackend(str(self._path)))
+            study = optuna.create_study(study_name=NAME, storage=storage, direction=direction, load_if_exists=True)
+            # seeded by what has been, so that a study that goes on does not draw the first trials again
+            with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
+                study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=True)
+        except Exception as error:  # of a damaged journal, which may be anything
+            why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"{self._path} cannot be read ({why}); move it away, and the search begins anew: its runs stay"
+            ) from error
         metric = study.user_attrs.get(METRIC, self._metric)  # known when a first trial had it
         if metric != self._metric or study.direction.name.lower() != direction:
             aim = f"--metric={metric}{' --maximise' if study.direction.name == 'MAXIMIZE' else ''}"
@@ -166,9 +172,13 @@ def figure(folder: Path, key: str) -> float:
     """A figure of the run's `result.json` by its dotted key.
 
     Raises:
+        UnreadableError: the file is damaged.
         UserError: there is none.
     """
-    values = configuration.flatten(json.loads((folder / runs.RESULT).read_text()))
+    try:
+        values = configuration.flatten(files.read_record(folder / runs.RESULT))
+    except (OSError, ValueError, RecursionError) as error:
+        raise loop.UnreadableError(f"{folder / runs.RESULT} cannot be read: {error}") from error
     values = {name: value for name, value in values.items() if type(value) in (int, float)}
     if key not in values:
         told = [name for name in values if not name.startswith("config.")]

@@ -21,6 +21,9 @@ LOGS = "logs"
 GRACE = ((signal.SIGINT, 20.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """How a process is asked to end, and the seconds that it has for it. On SIGINT a run ends its logs and its saving."""
 
+ROOM = ((signal.SIGTERM, 35.0), (signal.SIGKILL, 5.0))
+"""How it is told that the machine is wanted back. On SIGTERM a run saves where it is, within 30 s."""
+
 DEFAULTS = {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "30"}
 """Variables of a run whose output is a file, where the user has not set them."""
 
@@ -131,23 +134,38 @@ class Worker:
         lines = last_lines(self.log)
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         if code < 0 and not errors:
-            return f"ended by {signal.Signals(-code).name}"
+            return f"ended by {signal_name(-code)}"
         return (errors or lines or [f"exit code {code}"])[-1]
 
 
+def signal_name(number: int) -> str:
+    """Such as SIGKILL; not all signals have names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def last_lines(log: Path) -> list[str]:
-    """The lines at the end of a log that its last process wrote."""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 2**14))
-        text = file.read().decode(errors="replace")
+    """The lines at the end of a log that its last process wrote; none where the log has gone."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2**14))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
     lines = [line.strip() for line in re.split(r"[\r\n]", text) if line.strip()]
     starts = [i for i, line in enumerate(lines) if line.startswith("--- ")]
     return lines[starts[-1] + 1 :] if starts else lines
 
 
-def stop(workers: Sequence[Worker], hurry: Callable[[], bool] = lambda: False) -> None:
-    """End all of them: first asked, then told, then killed, or killed at once when `hurry` says so."""
-    for number, grace in GRACE:
+def stop(
+    workers: Sequence[Worker],
+    hurry: Callable[[], bool] = lambda: False,
+    ways: Sequence[tuple[signal.Signals, float]] | None = None,
+) -> None:
+    """End all of them in these ways (`GRACE`), one after another, or killed at once when `hurry` says so."""
+    for number, grace in ways or GRACE:
         alive = [worker for worker in workers if worker.code() is None]
         for worker in alive:
             worker.send(number)

@@ -14,6 +14,21 @@ FOLDER = ROOT / "launch"
 MODULES = ("members", "jobs", "local", "slurm", "skypilot", "xpk")
 
 
+@pytest.fixture(autouse=True)
+def _no_cluster_around(monkeypatch):
+    """Neither these tests nor what they start take themselves for a job, where they are run as one."""
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "SUBMITIT_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def no_programs(tmp_path):
+    """A PATH on which there is nothing, whatever is installed."""
+    (tmp_path / "nothing").mkdir()
+    return str(tmp_path / "nothing")
+
+
 @pytest.fixture
 def load(monkeypatch):
     """Imports a module of the folder, as its scripts do, and forgets it after the test."""
@@ -33,7 +48,13 @@ def launch(tmp_path, monkeypatch):
     def run(name, *words, **environment):
         return subprocess.run(
             [sys.executable, str(FOLDER / f"{name}.py"), *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+                "TQDM_DISABLE": "1",
+                **environment,
+            },
             capture_output=True,
             text=True,
             timeout=300,

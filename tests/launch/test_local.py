@@ -6,8 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from ddpm_jax.errors import Preempted, UserError
 
 
 def test_a_dry_run_shows_each_process_and_writes_nothing(launch, expected):
@@ -41,20 +44,80 @@ def test_a_process_that_fails_ends_those_that_wait(load, monkeypatch):
     assert local.together([sys.executable, "-c", ""], [{}, {}]) == {}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_launcher_that_is_stopped_takes_its_processes_with_it(number):
-    sleeper = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+SLEEPER = """
+import os, signal, sys, time
+def told(number, frame):
+    time.sleep(0.3)
+    sys.exit(85)
+if "HEARS" in os.environ:
+    signal.signal(signal.SIGTERM, told)
+os.write(1, f"{os.getpid()}\\n".encode())
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def launcher():
+    """Starts a launcher of two processes, and gives their ids."""
     folder = Path(__file__).parents[2] / "launch"
-    program = f"import sys, local; local.GRACE = 1; local.together([sys.executable, '-c', {sleeper!r}], [{{}}])"
-    launcher = subprocess.Popen(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": f"{folder}:{folder.parent}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+    program = (
+        "import sys, local\nfrom ddpm_jax import command\nlocal.GRACE = local.ROOM = 1\n"
+        f"command.run(lambda _: print(local.together([sys.executable, '-c', {SLEEPER!r}], [{{}}, {{}}])))"
     )
-    child = int(launcher.stdout.readline())
-    launcher.send_signal(number)
-    assert launcher.wait(20) != 0
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    started = []
+
+    def start(**more):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": f"{folder}:{folder.parent}", **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process, [int(process.stdout.readline()) for _ in range(2)]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("hears", [True, False])
+def test_a_launcher_that_is_stopped_takes_its_processes_with_it(launcher, number, hears):
+    process, children = launcher(**({"HEARS": "1"} if hears else {}))
+    process.send_signal(number)
+    said, errors = process.communicate(timeout=20)
+    assert process.returncode == (130 if number == signal.SIGINT else Preempted.code), errors
+    assert said == ""
+    assert "Traceback" not in errors
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+
+
+def test_processes_that_somebody_told_have_made_room(launcher):
+    process, children = launcher(HEARS="1")
+    for child in children:
+        os.kill(child, signal.SIGTERM)
+    assert process.communicate(timeout=20)[0] == "{0: 85, 1: 85}\n"
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"), [({0: 85, 1: 85}, Preempted.code), ({0: 85}, UserError.code), ({0: 85, 1: 1}, UserError.code)]
+)
+def test_a_member_that_has_made_room_has_not_failed(load, monkeypatch, codes, code, tmp_path):
+    """All its processes have; the other members go on, and the exit code says that there is something left."""
+    local = load("local")
+    members = [SimpleNamespace(name=name, command=list) for name in "ab"]
+    options = (SimpleNamespace(processes=2, devices=None, command="train", dry_run=False), members, tmp_path)
+    monkeypatch.setattr(local, "read", lambda *_: options)
+    monkeypatch.setattr(local.expansion, "check", lambda _: None)
+    monkeypatch.setattr(local, "unfinished", lambda members: members)
+    ran = []
+    monkeypatch.setattr(local, "together", lambda *_: ran.append(1) or (codes if len(ran) == 1 else {}))
+    with pytest.raises((Preempted, UserError)) as ended:
+        local.main([])
+    assert ended.value.code == code
+    assert len(ran) == 2

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ddpm_jax.errors import Preempted
+
 ROOT = Path(__file__).resolve().parents[2]
 SWEEP = f"--config={ROOT}/configs/digits/sweep_learning_rate.py"
 ONE = f"--config={ROOT}/configs/cifar10/ddpm.py"
@@ -20,7 +22,8 @@ import json, sys, sky
 for path in sys.argv[1:]:
     task = sky.Task.from_yaml(path)
     [resources] = task.resources
-    print(json.dumps([task.name, task.num_nodes, resources.accelerators, list(task.storage_mounts), task.run]))
+    told = [task.name, task.num_nodes, resources.accelerators, list(task.storage_mounts), task.run]
+    print(json.dumps([*told, resources.job_recovery]))
 """
 
 
@@ -64,8 +67,8 @@ def test_the_files_are_written_and_given_to_sky(launch, tmp_path):
         ),
     ],
 )
-def test_wrong_input(launch, refused, words, line):
-    assert refused(launch("skypilot", SWEEP, *words, PATH="/usr/bin:/bin")) == line
+def test_wrong_input(launch, refused, no_programs, words, line):
+    assert refused(launch("skypilot", SWEEP, *words, PATH=no_programs)) == line
     assert list(Path().iterdir()) == [Path("two.py")]
 
 
@@ -98,8 +101,9 @@ def test_skypilot_reads_the_files(launch, tmp_path, words, count):
     assert done.returncode == 0, done.stderr
     rows = [yaml.safe_load(line) for line in done.stdout.splitlines() if line.startswith("[")]
     assert len(rows) == count
-    for (name, nodes, accelerators, mounts, run), text in zip(rows, documents, strict=True):
+    for (name, nodes, accelerators, mounts, run, recovery), text in zip(rows, documents, strict=True):
         task = yaml.safe_load(text)
         assert (name, nodes, run) == (task["name"], task["num_nodes"], task["run"])
         assert accelerators == ({"H100": 8} if words is GPU else {"tpu-v5litepod-8": 1})
         assert mounts == list(task.get("file_mounts", {}))
+        assert recovery["recover_on_exit_codes"] == [Preempted.code]

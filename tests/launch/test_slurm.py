@@ -1,4 +1,4 @@
-"""Slurm, by stand-ins for its programs, and submitit's local executor for real."""
+"""Slurm, by stand-ins for its programs, and submitit's local executor for real. tests/slurm has Slurm itself."""
 
 import json
 import os
@@ -13,20 +13,19 @@ import pytest
 import submitit
 
 from ddpm_jax import runs
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Preempted, UserError
 
 SBATCH = '#!/bin/sh\ncp "$1" "$RECORD/script.sh" && echo "Submitted batch job 4242"\n'
 SRUN = """#!/bin/sh
 while true; do
     case "$1" in
-        --unbuffered) shift ;;
+        --unbuffered | --cpus-per-task=*) shift ;;
         --output | --error) shift 2 ;;
         *) break ;;
     esac
 done
 exec "$@"
 """
-SCONTROL = '#!/bin/sh\necho "$@" >> "$RECORD/scontrol"\n'
 RESOURCES = ("--partition=gpu", "--time=60", "--cpus_per_task=4", "--mem=16GB", "--array_parallelism=1")
 
 
@@ -34,7 +33,7 @@ RESOURCES = ("--partition=gpu", "--time=60", "--cpus_per_task=4", "--mem=16GB", 
 def cluster(tmp_path, monkeypatch):
     """Stand-ins for Slurm's programs on the PATH, and the folder of what they record."""
     (tmp_path / "bin").mkdir()
-    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("scontrol", SCONTROL)):
+    for name, text in (("sbatch", SBATCH), ("srun", SRUN)):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
@@ -77,49 +76,6 @@ def test_several_nodes_have_one_joined_process_a_gpu(launch, expected):
     expected(launch("slurm", "--config=two.py", "--nodes=2", "--gpus_per_node=8", "--dry_run"), "slurm_nodes.txt")
 
 
-WAITS = """
-import os, pathlib, sys, time
-if os.path.exists("pid"):
-    sys.exit(0)
-pathlib.Path("pid.part").write_text(str(os.getpid()))
-os.rename("pid.part", "pid")
-time.sleep(60)
-"""
-
-
-def test_a_job_that_is_to_make_room_is_queued_again_and_goes_on(cluster, load, monkeypatch):
-    """Slurm sends SIGTERM, and later SIGUSR2, to every process of a job."""
-    monkeypatch.chdir(cluster)
-    lines, folder = [[sys.executable, "-c", WAITS]], cluster / "jobs"
-    load("slurm").submit(submitit, folder, {"time": 60}, [SimpleNamespace(name="a")], lines, 3)
-    environment = {"SLURM_JOB_ID": "4242", "SLURM_PROCID": "0", "SUBMITIT_EXECUTOR": "slurm"}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    line = [sys.executable, "-m", "submitit.core._submit", str(folder)]
-    job = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not Path("pid").exists():
-        assert job.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    child = int(Path("pid").read_text())
-    for number in (signal.SIGTERM, signal.SIGUSR2):
-        os.kill(child, number)
-        os.kill(job.pid, number)
-        time.sleep(0.3)
-    assert job.wait(30) != 0
-    assert Path("scontrol").read_text() == "requeue 4242\n"
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
-    assert subprocess.run(line, capture_output=True, timeout=60, check=False).returncode == 0
-    assert submitit.SlurmJob(folder, "4242").result() == "done"
-
-
-def test_a_job_whose_command_fails_fails(load):
-    with pytest.raises(RuntimeError, match=r"^exit code 3: "):
-        load("jobs").Job([sys.executable, "-c", "exit(3)"])()
-
-
 def test_a_refusal_of_slurm_is_one_line_and_leaves_nothing(cluster, load):
     (cluster / "bin" / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition' >&2; exit 1\n")
     arguments = {"time": 60}, [SimpleNamespace(name="a")] * 2, [["true"]] * 2, 3
@@ -136,13 +92,14 @@ def test_a_refusal_of_slurm_is_one_line_and_leaves_nothing(cluster, load):
             "there is no program sbatch here; start this on a machine of the cluster, or use --cluster=local",
         ),
         (["--nodes=0"], "--nodes: 0 is less than 1"),
+        (["--signal_delay=0"], "--signal_delay: 0 is less than 1"),
         (["--cluster=local", "--nodes=2"], "--nodes: 2 with --cluster=local, which is this machine alone"),
         (["--gpus_per_node=8", "--tasks_per_node=2"], "--tasks_per_node: 2 with 8 GPUs a node; JAX gives each of"),
         (["--workdir=two.py"], "two.py cannot be a sweep's folder (two.py is not a folder)"),
     ],
 )
-def test_wrong_input(launch, refused, words, line):
-    assert refused(launch("slurm", "--config=two.py", *words)).startswith(line)
+def test_wrong_input(launch, refused, no_programs, words, line):
+    assert refused(launch("slurm", "--config=two.py", *words, PATH=no_programs)).startswith(line)
     assert list(Path().iterdir()) == [Path("two.py")]
 
 
@@ -165,9 +122,54 @@ def test_submitit_runs_two_joined_processes_on_this_machine(launch):
     assert (again.returncode, again.stdout) == (0, "1 of 1 are finished\n")
 
 
+MAKES_ROOM = """
+import os, pathlib, signal, sys, time
+def told(number, frame):
+    pathlib.Path(f"{os.getpid()}.saved").touch()
+    sys.exit(85)
+signal.signal(signal.SIGTERM, told)
+pathlib.Path(f"{os.getpid()}.started").touch()
+time.sleep(60)
+"""
+LAUNCHER = """
+import sys
+from types import SimpleNamespace
+from pathlib import Path
+import submitit
+from ddpm_jax import command
+import slurm
+options = SimpleNamespace(dry_run=False, requeues=0, time=5, gpus_per_node=None, signal_delay=90, setup=SETUP)
+members, lines = [SimpleNamespace(name="a"), SimpleNamespace(name="b")], [[sys.executable, "-c", PROGRAM]] * 2
+command.run(lambda _: slurm.run_here(submitit, Path("jobs").absolute(), options, 2, members, lines))
+"""
+
+
+@pytest.mark.parametrize(
+    ("setup", "number", "whom"),
+    [(None, signal.SIGTERM, "launcher"), (["true"], signal.SIGUSR1, "launcher"), (None, signal.SIGTERM, "job")],
+)
+def test_the_local_executors_job_makes_room(launch, load, setup, number, whom):
+    """Whether the launcher is told, or somebody tells the job alone."""
+    folder = Path(load("slurm").__file__).parent
+    program = LAUNCHER.replace("SETUP", repr(setup)).replace("PROGRAM", repr(MAKES_ROOM))
+    environment = {**os.environ, "PYTHONPATH": f"{folder}:{folder.parent}"}
+    launcher = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list(Path().glob("*.started"))) < 2:
+        assert launcher.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    job = next(path.name.split("_")[0] for path in Path("jobs").glob("*_submitted.pkl"))
+    os.kill(launcher.pid if whom == "launcher" else int(job), number)
+    said, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == Preempted.code
+    assert said.splitlines()[-1] == "a: made room; the same command goes on"
+    assert len(list(Path().glob("*.saved"))) == 2
+
+
 def test_members_that_fail_here_are_named(load, tmp_path, capsys):
     slurm = load("slurm")
-    options = SimpleNamespace(dry_run=False, requeues=0, time=5, gpus_per_node=None, setup=None)
+    options = SimpleNamespace(dry_run=False, requeues=0, time=5, gpus_per_node=None, signal_delay=90, setup=None)
     members = [SimpleNamespace(name="good"), SimpleNamespace(name="bad")]
     lines = [[sys.executable, "-c", f"exit({code})"] for code in (0, 3)]
     with pytest.raises(UserError, match=r"^1 of 2 failed: bad \(see \S*_log.err\)$"):

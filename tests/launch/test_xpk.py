@@ -1,11 +1,14 @@
 """xpk's command lines: as expected, and taken by xpk's own dry run where it is installed."""
 
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from ddpm_jax.errors import Preempted
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEP = f"--config={ROOT}/configs/digits/sweep_learning_rate.py"
@@ -48,12 +51,12 @@ def test_the_lines_are_given_to_xpk_until_it_refuses_one(launch, tmp_path):
         ("--dry_run", None),
     ],
 )
-def test_wrong_input(launch, refused, change, line):
+def test_wrong_input(launch, refused, no_programs, change, line):
     if line is None:  # without a dry run
         line = (
             "there is no program xpk here; install xpk apart from this project and from SkyPilot: uv tool install xpk"
         )
-        assert refused(launch("xpk", *WORDS, PATH="/usr/bin:/bin")) == line
+        assert refused(launch("xpk", *WORDS, PATH=no_programs)) == line
     else:
         assert refused(launch("xpk", *WORDS, change, "--dry_run")) == line
 
@@ -69,4 +72,6 @@ def test_xpk_takes_the_lines(launch, tmp_path):
     assert done.returncode == 0, done.stdout[-3000:]
     line = next(word for word in words if word.startswith("--command=")).removeprefix("--command=")
     assert line in done.stdout
+    [codes] = re.findall(r"operator: NotIn\s+values: \[([\d,]+)\]", done.stdout)
+    assert str(Preempted.code) in codes.split(",")  # all others end the workload for good
     assert "'--config.optimizer.ema=(0.995, 0.9)'" in line

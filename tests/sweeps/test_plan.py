@@ -77,3 +77,14 @@ def test_table(tmp_path):
 )
 def test_durations(seconds, words):
     assert plan.duration(seconds) == words
+
+
+@pytest.mark.parametrize("value", ["many", None, [1], True, float("nan"), float("inf"), 0, -1])
+def test_odd_values_in_a_log_tell_nothing(tmp_path, value):
+    one = member(tmp_path, training_steps=0, training_seconds=90.0)
+    trained(one, value, 50)
+    (row,) = plan.make_plan([one], [None])
+    assert row.seconds in (90.0, 91.0)
+    (one.folder / "metrics.jsonl").write_text(json.dumps({"images_seen": value, "elapsed_seconds": 3.0}) + "\n")
+    other = member(tmp_path, seed=1)
+    assert plan.make_plan([one, other], [None, 3000])[1].seconds is None

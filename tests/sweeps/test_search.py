@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from ddpm_jax import locks, runs, sweep
-from ddpm_jax.errors import UserError
-from ddpm_jax.sweeps import expansion
+from ddpm_jax.errors import Preempted, UserError
+from ddpm_jax.sweeps import expansion, search
 
 STAND_IN = Path(__file__).parents[1] / "stand_in_run.py"
 
@@ -113,6 +114,65 @@ def test_a_trial_that_was_cut_off_is_gone_on_with(capsys):
     assert trials()[0].params == running.params
     assert runs.finished(found[0].parent)
     assert {trial.params["rate"]: trial.value for trial in trials()} == results()
+
+
+def test_a_search_that_is_told_to_make_room_goes_on_with_its_trial(monkeypatch):
+    write()
+    monkeypatch.setenv("STAND_IN_SECONDS", "60")
+    real, told = time.sleep, []
+
+    def pause(seconds):
+        if not told and list(Path("root").glob("starts.txt")):
+            told.append(os.kill(os.getpid(), signal.SIGUSR1))
+        real(seconds)
+
+    monkeypatch.setattr(time, "sleep", pause)
+    with pytest.raises(Preempted):
+        go(trials=2)
+    (running,) = trials()
+    assert not running.state.is_finished()
+    monkeypatch.setenv("STAND_IN_SECONDS", "0")
+    go(trials=2)
+    assert len(trials()) == 2
+    assert trials()[0].params == running.params
+    assert {trial.params["rate"]: trial.value for trial in trials()} == results()
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[" * 5000, b'{"a": 1, "checksum": "0"}', b'{"a":' * 600 + b"1" + b"}" * 600]
+)
+def test_a_damaged_result_is_one_trials_alone(content, capsys, monkeypatch):
+    """It is told, the other trials go on, and the trial stays open."""
+    write()
+    real = search.figure
+
+    def damage_first(folder, key):
+        if not damaged:
+            damaged.append((folder / runs.RESULT).write_bytes(content))
+        return real(folder, key)
+
+    damaged = []
+    monkeypatch.setattr(search, "figure", damage_first)
+    with pytest.raises(SystemExit):
+        go(trials=3)
+    said = capsys.readouterr()
+    [_, line] = said.err.splitlines()[-2:]
+    assert "result.json " in line
+    assert [trial.state.name for trial in trials()] == ["RUNNING", "COMPLETE", "COMPLETE"]
+    go(trials=3)
+    assert [trial.state.name for trial in trials()] == ["COMPLETE"] * 3
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"{}\n", b"[" * 5000 + b"\n", b'{"op_code": 99}\n', b"null\nnull\n"])
+def test_a_damaged_study_is_one_line(content):
+    write()
+    go(trials=1)
+    path = Path("root/optuna.journal")
+    whole = path.read_bytes()
+    path.write_bytes(content + whole)
+    assert refused("--search=optuna", "--trials=2", METRIC).startswith("root/optuna.journal cannot be read (")
+    path.write_bytes(whole)
+    go(trials=1)
 
 
 def test_failed_and_pruned_trials(capsys):

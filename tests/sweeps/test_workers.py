@@ -63,3 +63,9 @@ def test_the_lines_of_the_last_start(tmp_path):
     assert workers.last_lines(log) == ["0%|", "5%| step", "warning: x"]
     log.write_text("--- start\n" + "x\n" * 20_000 + "end\n")  # only the end is read
     assert workers.last_lines(log)[-1] == "end"
+    assert workers.last_lines(tmp_path / "gone.txt") == []
+
+
+def test_signals_have_names_or_numbers():
+    assert workers.signal_name(9) == "SIGKILL"
+    assert workers.signal_name(40) == "signal 40"
