@@ -57,7 +57,7 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
     if (folder / CONFIG).is_file():
         try:
             theirs = read_record(folder / CONFIG)
-        except (OSError, ValueError) as error:  # the command's own is as good: the checkpoints tell whether it is theirs
+        except (OSError, ValueError) as error:  # the command's own is as good: checkpoints know theirs
             warnings.warn(f"{folder / CONFIG} is damaged and will be written anew: {error}", stacklevel=2)
         else:
             known = _as_config(folder, theirs)

@@ -1,12 +1,11 @@
 """What a process needs before JAX starts in it: memory, flags, the cache of compiled programs, the other processes."""
 
 import hashlib
-import importlib.util
-import mmap
 import os
 import platform
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,36 +42,27 @@ def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None)
         os.environ.setdefault("NPROC", "16")  # emulated devices wait for one another for ever on too few threads
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _choose_convolutions()
-    import jax
+    from ddpm_jax import programs
 
-    from ddpm_jax.cache import cache_folder
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := cache_folder()):
-        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled" / _host()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    programs.keep(_host())
     if distributed:
         joining.join(facts or {})
 
 
+YNNPACK = "xla_cpu_experimental_ynn_fusion_type", ("0.10.", "0.11.", "0.12.")
+"""A flag of XLA's, and the starts of the versions of jaxlib that were seen to know it."""
+
+
 def _choose_convolutions() -> None:
-    """Tell XLA to leave YNNPACK alone on CPUs, where this jaxlib has it, unless the user has said something of it.
+    """Tell XLA to leave YNNPACK alone on CPUs, unless the user has said something of it.
 
     jaxlib 0.10 gives YNNPACK the convolutions, of which it runs those below 128 channels on one core; XLA's own take
-    all. With both a U-Net's step took two thirds of the time on two cores.
+    all. With both a U-Net's step took two thirds of the time on two cores. XLA ends the process for a flag that it does
+    not know, so a version that nobody has tried is not asked.
     """
-    flags, name = os.environ.get("XLA_FLAGS", ""), "xla_cpu_experimental_ynn_fusion_type"
-    if name not in flags and _knows(name):
+    flags, (name, versions) = os.environ.get("XLA_FLAGS", ""), YNNPACK
+    if name not in flags and version("jaxlib").startswith(versions):
         os.environ["XLA_FLAGS"] = f"{flags} --{name}=".strip()
-
-
-def _knows(flag: str) -> bool:
-    """Whether jaxlib has this flag; it ends the process for one that it has not."""
-    found = importlib.util.find_spec("jaxlib")
-    library = Path(found.origin or "").parent / "libjax_common.so" if found else None
-    if library is None or not library.exists():
-        return False
-    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(flag.encode()) >= 0
 
 
 def _host() -> str:

@@ -65,5 +65,6 @@ def unpacked(tree: dict[str, np.ndarray]) -> Facts:
     """Facts read back. Raises DamagedCheckpointError if they are not what was packed."""
     if _own_sum(tree) != int(tree["own_sum"]):
         raise DamagedCheckpointError("its facts are not those that were saved (checksum)")
-    kinds = [type(field.default) for field in fields(Facts)]
-    return Facts(*(kind(value) for kind, value in zip(kinds, tree["values"].tolist(), strict=True)))
+    values = dict(zip((field.name for field in fields(Facts)), tree["values"].tolist(), strict=True))
+    whole = {field.name: int(values[field.name]) for field in fields(Facts) if isinstance(field.default, int)}
+    return Facts(**{**values, **whole})

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ddpm_jax import command, starting
@@ -122,10 +123,11 @@ def _measure(job: Any, checkpoints: Any, display: Any, limits: Any, steps: int, 
         budget = dataclasses.replace(job.budget, steps=first + steps)
         validation, save = Timed(job.validation_loss), Timed(checkpoints.save)
         timed_job = dataclasses.replace(job, validation_loss=validation)
-        events = loop_events(timed_job, _Saving(save), display, limits.log_every, save_every)
+        often = SimpleNamespace(log_every=limits.log_every, save_every=save_every, save_minutes=0.0)
+        events = loop_events(timed_job, _Saving(save), display, often)
         with job.data(first) as feed:
             began = time.perf_counter()
-            state = train(job.run, state, feed, budget, limits.dispatch, display.report, events)
+            state, _ = train(job.run, state, feed, budget, limits.dispatch, display.report, events)
             jax.block_until_ready(state)
             seconds = time.perf_counter() - began
         checkpoints.wait()  # so that it does not slow what comes next
