@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="as many of each kind as the promises are about")
     parser.add_argument("--case", metavar="KIND:NUMBER", action="append", default=[], help="one case; may be repeated")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time (default: 2)")
+    parser.add_argument("--real", action="store_true", help="every process a real one: slower, to look at one case")
     parser.add_argument("--output", metavar="FILE.json", help="where all verdicts go")
     parser.add_argument("--folder", metavar="DIR", help="keep what is prepared here for the next time")
     options = parser.parse_args()
@@ -41,7 +42,7 @@ def main() -> int:
     minutes = options.minutes or (3.0 if limited else 0.0)
     folder = Path(options.folder) if options.folder else Path(tempfile.mkdtemp(prefix="ddpm_jax_campaign_"))
     try:
-        results = campaign.run(folder, options.seed, plan, minutes * 60, options.jobs)
+        results = campaign.run(folder, options.seed, plan, minutes * 60, options.jobs, options.real)
     finally:
         if not options.folder:
             shutil.rmtree(folder, ignore_errors=True)

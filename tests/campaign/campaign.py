@@ -90,11 +90,16 @@ def _case(words: str) -> tuple[str, int]:
     return kind, int(number)
 
 
-def run(folder: Path, seed: int, cases: Sequence[tuple[str, int]], seconds: float, jobs: int = 2) -> list[Result]:
-    """Run the cases, `jobs` at a time, until they are done or the seconds over (0: no limit)."""
+def run(
+    folder: Path, seed: int, cases: Sequence[tuple[str, int]], seconds: float, jobs: int = 2, real: bool = False
+) -> list[Result]:
+    """Run the cases, `jobs` at a time, until they are done or the seconds over (0: no limit).
+
+    With `real`, every process imports all that it needs itself, as a user's does; else most are forked from one.
+    """
     from tqdm import tqdm
 
-    here = World(folder / places.hash_of_product(), jobs)
+    here = World(folder / places.hash_of_product(), jobs, real)
     deadline = time.monotonic() + seconds if seconds else float("inf")
     waiting: Queue[tuple[str, int]] = Queue()
     for case in cases:

@@ -16,15 +16,14 @@ AREAS = {
     "result": ("runs/run/result.json", 1.0, {"report": 2, "evaluate": 1, "train finished": 1}),
     "rows": ("runs/run/metrics.jsonl", 1.0, {"report": 2, "train half": 3, "sample": 1}),
     "checkpoints": ("runs/run/checkpoints/**/*", 5.0, {"sample": 5, "train half": 2, "evaluate": 1}),
-    "pictures": ("runs/run/*.png", 0.5, {"report": 3, "train half": 1}),
+    "pictures": ("runs/run/*.png", 0.5, {"report": 3, "train finished": 1}),
     "samples": ("runs/run/samples/*", 0.5, {"report": 2, "sample": 1}),
     "lock": ("runs/run/.lock", 0.3, {"train half": 1, "sample": 1, "report": 1}),
     "trackers": ("runs/run/[wt][ae]n*/**/*", 0.5, {"train half": 2, "report": 1}),
-    "decoded": ("cache/decoded/*", 2.0, {"evaluate": 2, "train half": 1, "sample": 2}),
-    "features": ("cache/features/*", 0.3, {"evaluate": 1}),
-    "cache": ("cache/**/*", 2.0, {"evaluate": 2, "train half": 1, "sample": 2}),
+    "cache": ("cache/*/*", 3.0, {"evaluate": 2, "train half": 1, "sample": 2}),
     "digits": ("cache/tfds/**/*", 1.5, {"digits evaluate": 2, "digits sample": 2}),
     "data": ("data/**/*", 2.0, {"evaluate": 2, "train half": 1, "sample": 2}),
+    "compiled": ("cache/compiled/**/*", 0.7, {"train half": 1}),
     "frozen": ("runs/run/frozen/**/*", 0.5, {"frozen": 1}),
 }
 """Where files are, how often one is taken, and which commands meet it. New files are found by these patterns too."""
@@ -41,13 +40,19 @@ def case(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
         checkpoints_with_frozen(here, slot)
     else:
         here.fresh(slot, kind)
+    if area == "compiled":
+        here.with_compiled(slot)
+        places.remove(slot.run)
+        places.copy(here.runs / kind, slot.run)
     if area in {"data", "digits"} and rng.random() < 0.6:
-        places.remove(slot.cache / "decoded")  # or the damaged file is not read at all
+        places.forget(slot)  # or the damaged file is not read at all
     files = sorted(path for path in slot.folder.glob(pattern) if path.is_file())
     if not files:
-        return f"{area}: no such files", Judged(judge.Verdict.SKIPPED, f"no file fits {pattern}")
+        return case(here, slot, rng)  # this version keeps none of this kind: another
     path = rng.choice(files)
     what = f"{path.relative_to(slot.folder)}: {damage(path, rng)}; {command}"
+    if area == "compiled":
+        return what, train(here, slot, JAX_COMPILATION_CACHE_DIR=None)
     return what, COMMANDS[command.split()[-1] if "digits" in command else command.split()[0]](here, slot)
 
 
@@ -131,9 +136,9 @@ def without_data_name(wanted: dict, result: dict) -> dict:
     return {**wanted, "config": {**wanted["config"], "data": {**wanted["config"]["data"], "name": name}}}
 
 
-def train(here: World, slot: Slot) -> Judged:
-    """Go on with the run: its end is that of the undisturbed run."""
-    outcome = here.run(slot, *places.train_words(slot))
+def train(here: World, slot: Slot, **changes: str | None) -> Judged:
+    """Go on with the run: its end is that of the undisturbed run. `changes` are of the environment."""
+    outcome = here.run(slot, *places.train_words(slot), environment=here.environment(slot, **changes))
     if outcome.code != 0:
         return judge.after_damage(outcome, "")
     return judge.after_damage(outcome, *end_of(here, slot))

@@ -61,7 +61,9 @@ FEW = 6
 TRACES = ("Traceback (most recent call last)", "Exception ignored in", "Fatal Python error", '  File "')
 PROGRESS = re.compile(r"\d+%\||\[(\d+:)?\d\d:\d\d[<,]")  # a bar of tqdm
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-NATIVE = re.compile(r"^(\*\*\*|[IWEF]\d{4} |WARNING: All log messages|    @ |PC: @|[FEWI]0000)")
+NATIVE = re.compile(
+    r"^((ERROR|WARNING|INFO|CRITICAL):\w+:|\*\*\*|[IWEF]\d{4} |WARNING: All log messages|    @ |PC: @|[FEWI]0000)"
+)
 TIMES = re.compile(r"seconds|per_second|utilisation|git_commit|^checksum$")
 """Keys whose values differ between two runs of the same thing."""
 
@@ -101,7 +103,7 @@ def _faults(outcome: Outcome, few: int, signals: Sequence[int]) -> Iterator[str]
     elif outcome.code < 0 and -outcome.code not in signals:
         yield f"a native abort (signal {-outcome.code}): {last_words(outcome.err)}"
     words = said(outcome)
-    yield from (f"the words of a native library: {line[:200]}" for line in words if NATIVE.match(line))
+    yield from (f"the words of a library: {line[:200]}" for line in words if NATIVE.match(line))
     if len(words) > few:
         yield f"{len(words)} lines, such as: {words[0][:100]} ... {words[-1][:100]}"
     if outcome.code == 1:

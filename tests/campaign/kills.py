@@ -39,8 +39,9 @@ SIGNS = (
     "runs/run/result.json",
     "runs/run/wandb",
     "runs/run/samples.png",
-    "cache/decoded/*",
+    "cache/*/*",
     "cache/*/.*",
+    "cache/.*",
 )
 """Files whose appearing is a moment."""
 
@@ -87,7 +88,7 @@ def train(here: World, slot: Slot, rng: random.Random, real: bool) -> tuple[str,
     """Kill training, and start it again until it is done: the end is that of a run that nobody killed."""
     here.fresh(slot)
     if rng.random() < 0.3:
-        places.remove(slot.cache / "decoded")
+        places.forget(slot)
     more = ["--config.logging.wandb=offline"] if rng.random() < 0.3 else []
     words = places.train_words(slot, *more)
     whole = here.seconds if real else 0.6 * here.seconds

@@ -110,10 +110,22 @@ def read_samples(path: Path) -> str:
 
 
 def read_report(slot: Slot) -> dict[str, str]:
-    """The text files of a report."""
-    folder = slot.folder / "report"
+    """The text files of a report, without the slot's place."""
     names = ("report.md", "table.csv", "lines.csv")
-    return {name: (folder / name).read_text(errors="replace") for name in names if (folder / name).exists()}
+    paths = [slot.folder / "report" / name for name in names]
+    texts = {path.name: path.read_text(errors="replace") for path in paths if path.exists()}
+    return {name: text.replace(str(slot.folder), "SLOT") for name, text in texts.items()}
+
+
+SLOW = ("features", "floors", "reference_lines", "tfds", "compiled")
+"""Folders of the cache that are slow to fill."""
+
+
+def forget(slot: Slot) -> None:
+    """Take what is known of data from the slot's cache, so that they are read anew."""
+    for folder in slot.cache.iterdir():
+        if folder.name not in SLOW:
+            remove(folder)
 
 
 def listing(*folders: Path) -> set[str]:

@@ -66,10 +66,11 @@ class Processes:
 
     Args:
         folder: where everything is written.
+        real: every process is a real one.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder.resolve()
+    def __init__(self, folder: Path, real: bool = False):
+        self.folder, self._real = folder.resolve(), real
         self._lock, self._count = threading.RLock(), itertools.count()
         self._words = self.folder / "words"
         remove(self._words)
@@ -129,7 +130,7 @@ class Processes:
         variables = dict(environment or self.environment(slot))
         place = str(here or slot.folder / "here")
         module = program if program.endswith(".py") else f"ddpm_jax.{program}"
-        if not (real or before or popen):
+        if not (real or self._real or before or popen):
             request = Request(module, arguments, place, variables, str(out), str(err), limits or {})
             return Started(self.zygote.start(request), out, err)
         command = [sys.executable, *([] if program.endswith(".py") else ["-m"]), module]

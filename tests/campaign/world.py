@@ -39,10 +39,11 @@ class World(Processes):
     Args:
         folder: where everything is written.
         slots: how many cases happen at once.
+        real: every process is a real one, and no child of the zygote.
     """
 
-    def __init__(self, folder: Path, slots: int = 2):
-        super().__init__(folder)
+    def __init__(self, folder: Path, slots: int = 2, real: bool = False):
+        super().__init__(folder, real)
         self.slots = [Slot(self.folder / "slots" / str(number), number) for number in range(slots)]
 
     # -- places
@@ -206,6 +207,20 @@ class World(Processes):
             return read_report(slot)
 
         return self._once("report", make)
+
+    def with_compiled(self, slot: Slot) -> None:
+        """Put the compiled programs of a training run into the slot's cache, which an environment may name."""
+        kept = self.folder / "base" / "compiled"
+        environment = self.environment(slot, JAX_COMPILATION_CACHE_DIR=None)
+
+        def make() -> bool:
+            self.must(slot, *train_words(slot), environment=environment)
+            copy(slot.cache / "compiled", kept)
+            return True
+
+        self._once("compiled", make)
+        remove(slot.cache / "compiled")
+        copy(kept, slot.cache / "compiled")
 
     def report_words(self, slot: Slot) -> list[str]:
         """The command line of a report on the slot's run and another."""
