@@ -44,7 +44,9 @@ def main(arguments: Sequence[str]) -> None:
     places = [Path(place) for place in options.runs]
     output = Path(options.output) if options.output else default_output(places)
     if reason := files.obstacle(output):
-        raise UserError(f"--output: {clean(output)} cannot be written ({clean(reason)}); choose another --output")
+        raise UserError(
+            f"--output: {clean(output, 300)} cannot be written ({clean(reason, 300)}); choose another --output"
+        )
     others = published.read(options.published)
     for line in write(places, output, others, options.title):
         _say(line)
@@ -95,7 +97,7 @@ def write(places: Sequence[Path], output: Path, others: Sequence[dict] = (), tit
         for name, content in written.items():
             write_bytes(output / name, content.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise UserError(f"--output: {clean(output)} cannot be written ({error.strerror})") from error
+        raise UserError(f"--output: {clean(output, 300)} cannot be written ({error.strerror})") from error
     return [*notes, *(str(output / name) for name in written)]
 
 

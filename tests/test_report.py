@@ -145,6 +145,9 @@ def test_wrong_input_is_one_line_and_writes_nothing(tmp_path, fabricate):
     assert "are required: RUNS" in refused()
     assert "is not a folder" in refused(run, f"--output={tmp_path / 'file'}")
     assert "there is no file" in refused(run, f"--published={tmp_path / 'none.json'}")
+    assert "is not a file" in refused(run, f"--published={tmp_path / 'empty'}")
+    assert "name is empty" in refused(run, "")
+    assert "no such folder" in refused("x" * 5000) and "too long" in refused(run, f"--output={'x' * 5000}")
     assert "unknown option --titel; did you mean '--title'?" in refused(run, "--titel=x")
     assert sorted(tmp_path.rglob("*")) == before
 

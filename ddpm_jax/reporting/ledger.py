@@ -115,7 +115,7 @@ def find(places: Sequence[Path], notes: list[str] | None = None) -> list[Path]:
 
     for place in places:
         if not os.path.isdir(place):
-            raise UserError(f"{clean(place)}: there is no such folder; give folders of runs, such as runs/")
+            raise UserError(f"{clean(place, 300)}: there is no such folder; give folders of runs, such as runs/")
         below: list[Path] = []
         for folder, inside, names in os.walk(place, onerror=closed):
             if {CONFIG, RESULT} & {*inside, *names}:  # a run that lost one of them is a run
@@ -124,7 +124,7 @@ def find(places: Sequence[Path], notes: list[str] | None = None) -> list[Path]:
             inside.sort()
         if not below:
             reason = unopened[-1] if unopened else f"there is no {CONFIG} in it or below it"
-            raise UserError(f"{clean(place)} holds no run ({reason})")
+            raise UserError(f"{clean(place, 300)} holds no run ({reason})")
         for run in below:
             found.setdefault(os.path.realpath(run), run)
     return list(found.values())
