@@ -37,11 +37,13 @@ def main(arguments: Sequence[str]) -> None:
     options = command.parse(parser, arguments)
 
     from ddpm_jax import files
-    from ddpm_jax.reporting import published
+    from ddpm_jax.reporting import ledger, published
 
     if "" in options.runs:
         raise UserError("RUNS: a folder's name is empty; give folders of runs, such as runs/")
     places = [Path(place) for place in options.runs]
+    for place in places:
+        ledger.check(place)
     output = Path(options.output) if options.output else default_output(places)
     if reason := files.obstacle(output):
         raise UserError(

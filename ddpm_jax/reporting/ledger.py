@@ -101,6 +101,12 @@ class Unread(ValueError):
     """A run that has nothing to report; says which file is the reason, and what is wrong with it."""
 
 
+def check(place: Path) -> None:
+    """Raise UserError if there is no such folder."""
+    if not os.path.isdir(place):
+        raise UserError(f"{clean(place, 300)}: there is no such folder; give folders of runs, such as runs/")
+
+
 def find(places: Sequence[Path], notes: list[str] | None = None) -> list[Path]:
     """All run folders that are among the places or below them, each once. Folders that do not open are noted.
 
@@ -114,8 +120,7 @@ def find(places: Sequence[Path], notes: list[str] | None = None) -> list[Path]:
         unopened.append(f"{clean(error.filename)} is left out: it cannot be opened ({error.strerror})")
 
     for place in places:
-        if not os.path.isdir(place):
-            raise UserError(f"{clean(place, 300)}: there is no such folder; give folders of runs, such as runs/")
+        check(place)
         below: list[Path] = []
         for folder, inside, names in os.walk(place, onerror=closed):
             if {CONFIG, RESULT} & {*inside, *names}:  # a run that lost one of them is a run
