@@ -59,7 +59,9 @@ class Job:
             task = submitit.JobEnvironment()
             variables |= joining.environment(self.address, task.num_tasks, task.global_rank)
         came: list[int] = []
-        submitits = {number: signal.signal(number, lambda number, _: came.append(number)) for number in SIGNALS}
+        submitits: dict[int, Any] = {
+            number: signal.signal(number, lambda number, _: came.append(number)) for number in SIGNALS
+        }
         code = run(self.command, variables, came)
         if not code:
             return "done"

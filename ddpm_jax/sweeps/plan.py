@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from ddpm_jax import runs
 from ddpm_jax.locks import holder
@@ -67,7 +68,7 @@ def _rates(members: Sequence[Member]) -> dict[str, list[float]]:
 def _numbers(member: Member, *keys: str) -> list[float]:
     """What the last row of the member's log says of the keys; empty where that is not numbers."""
     row = runs.last_row(member.folder, *keys)
-    values = [row.get(key) for key in keys]
+    values: list[Any] = [row.get(key) for key in keys]
     good = all(type(value) in (int, float) and abs(value) < LARGEST for value in values)
     return [float(value) for value in values] if good else []
 

@@ -6,8 +6,8 @@
 Needs root, and Debian's programs: apt-get install -y --no-install-recommends slurm-wlm munge
 
 Jobs of the partition `high` take the place of those of `low`, which are queued again, of those of `grace`, too, after
-20 s, and of those of `cancel`, which are not. The nodes pretend to have more cores than there are: what is tested is who
-runs when, not how fast.
+20 s, and of those of `cancel`, which are not. The nodes pretend to have more cores than there are: what is tested is
+who runs when, not how fast.
 """
 
 import os
@@ -210,8 +210,11 @@ def _processes(folder: Path) -> set[int]:
 
 
 def _program(pid: int) -> str:
-    """The name of the program that a process runs; Debian's are slurmd-wlm and so on."""
-    return Path(os.readlink(f"/proc/{pid}/exe")).name.removesuffix("-wlm")
+    """The name of the program that a process runs; Debian's are slurmd-wlm and so on. Empty if it has ended."""
+    try:
+        return Path(os.readlink(f"/proc/{pid}/exe")).name.removesuffix("-wlm")
+    except OSError:
+        return ""
 
 
 def _free_ports(count: int) -> list[int]:
