@@ -91,11 +91,12 @@ def facts(config: Any, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def join(facts: Mapping[str, Any]) -> None:
+def join(facts: Mapping[str, Any], preemptible: bool = False) -> None:
     """Make this process one of several, once all of them have come and agree on the facts, the code and the devices.
 
     Args:
         facts: what this process is about to do, by name: values that JSON can hold.
+        preemptible: SIGTERM is to be heard by JAX, which agrees with the others on where to stop (see `preemption`).
 
     Raises:
         UserError: the processes cannot find one another, or differ; all of them raise the same line then.
@@ -104,8 +105,7 @@ def join(facts: Mapping[str, Any]) -> None:
 
     arguments = read_environment(os.environ)
     seconds = _whole(os.environ, SECONDS) if os.environ.get(SECONDS) else PATIENCE
-    with contextlib.suppress(AttributeError):  # a JAX without it
-        jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which is to end the process
+    jax.config.update("jax_enable_preemption_service", preemptible)  # it takes SIGTERM, which else ends the process
     failures: list[Exception] = []
 
     def connect() -> None:

@@ -26,12 +26,13 @@ def ask_for_huge_pages() -> None:
         return
 
 
-def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None) -> None:
+def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None, preemptible: bool = False) -> None:
     """Set JAX up for a command: compiled programs are kept in the cache folder; several processes if asked for.
 
     Args:
         distributed: join the other processes of the run, however they were started (see `joining`).
         facts: what they must agree on.
+        preemptible: as in `joining.join`.
 
     Raises:
         UserError: the processes cannot find one another, or differ.
@@ -46,7 +47,7 @@ def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None)
 
     programs.keep(_host())
     if distributed:
-        joining.join(facts or {})
+        joining.join(facts or {}, preemptible)
 
 
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type", ("0.10.", "0.11.", "0.12.")

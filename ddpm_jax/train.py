@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{folder} is finished")
         return
     # before the first array: processes must be joined by then
-    starting.start_jax(config.parallel.distributed, joining.facts(config, options))
+    starting.start_jax(config.parallel.distributed, joining.facts(config, options), preemptible=True)
     configuration.check(config)
     with preemption.listening(several_processes()) as notice:
         train(config, folder, profile, options.once, notice)

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import UserError, refused_by_the_system
 from ddpm_jax.parallel import Plan, all_agree, checksum, wait_for_all
 from ddpm_jax.training.facts import DamagedCheckpointError, Facts, abstract_facts, packed, unpacked
 from ddpm_jax.training.state import TrainState
@@ -130,18 +130,37 @@ class Checkpoints:
         """Start saving; waits for the save before it. Does nothing where the step is saved already.
 
         The state may be donated as soon as this returns: orbax copies it to the host before it returns.
+
+        Raises:
+            UserError: the system refuses it, or the run's folder is not there any more.
         """
         self.wait()
         step = int(state.step)
         if step in self.steps:
             return
-        if state.frozen and not self._frozen.exists():
-            self._ocp.save(self._frozen, state.frozen)
-        light = replace(state, frozen={})
-        sums = int(self._sum(light)), int(self._sum(state.frozen))
-        parts = {STATE: light, FACTS: packed(facts, *sums)}
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._saving = step, facts, self._ocp.save_checkpointables_async(self._folder / str(step), parts)
+        with self._telling():
+            if not self._folder.parent.is_dir():
+                raise UserError(f"{self._folder.parent} has been removed while the run was trained")
+            self._folder.mkdir(exist_ok=True)
+            if state.frozen and not self._frozen.exists():
+                self._ocp.save(self._frozen, state.frozen)
+            light = replace(state, frozen={})
+            sums = int(self._sum(light)), int(self._sum(state.frozen))
+            parts = {STATE: light, FACTS: packed(facts, *sums)}
+            self._saving = step, facts, self._ocp.save_checkpointables_async(self._folder / str(step), parts)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What the system refuses inside is a UserError that says so, whatever orbax makes of it."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            if line := refused_by_the_system(error):
+                again = "the same command goes on from the last checkpoint when that is mended"
+                raise UserError(f"{self._folder}: nothing can be saved: {line}; {again}") from error
+            raise
 
     @property
     def _frozen(self) -> Path:
@@ -226,7 +245,8 @@ class Checkpoints:
             return
         step, facts, saving = self._saving
         self._saving = None
-        saving.result()
+        with self._telling():
+            saving.result()
         self._facts[step] = facts
         if jax.process_index() == 0:
             self._prune()

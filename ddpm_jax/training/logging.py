@@ -78,6 +78,8 @@ class Log:
         self, folder: Path, config: dict[str, Any], mode: str, project: str, group: str, identity: str
     ) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
+        for what in ("CACHE", "DATA", *(["CONFIG"] if mode == "offline" else [])):  # else in the user's home
+            os.environ.setdefault(f"WANDB_{what}_DIR", str(folder.absolute() / "wandb" / what.lower()))
         import hashlib
 
         import wandb
