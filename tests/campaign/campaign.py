@@ -146,6 +146,8 @@ def try_case(here: World, slot: Slot, seed: int, kind: str, number: int) -> Resu
         what, judged = KINDS[kind](here, slot, random.Random(f"{seed}/{kind}/{number}"))
     except Exception:  # the campaign's own fault, which must not end it
         what, judged = "the campaign itself", failed(traceback.format_exc()[-600:])
+    finally:
+        here.end_all(slot)
     return Result(kind, number, what, judged, time.monotonic() - began)
 
 

@@ -61,9 +61,9 @@ class Moment:
         end = time.monotonic() + patience
         while self.sign and process.code() is None and time.monotonic() < end and not any(slot.folder.glob(self.sign)):
             time.sleep(0.002)
-        process.process.wait(self.seconds) if isinstance(process.process, processes.Child) else _wait(
-            process, self.seconds
-        )
+        end = time.monotonic() + self.seconds
+        while process.code() is None and time.monotonic() < end:
+            time.sleep(0.002)
         return process.code() is None
 
 

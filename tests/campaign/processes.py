@@ -87,6 +87,7 @@ class Processes:
             "WANDB_MODE": "offline",
         }
         self._zygote: Zygote | None = None
+        self._running: dict[int, list[Started]] = {}
 
     def environment(self, slot: Slot, **changes: str | None) -> dict[str, str]:
         """The variables of a command in the slot; a change to None takes one away."""
@@ -132,7 +133,7 @@ class Processes:
         module = program if program.endswith(".py") else f"ddpm_jax.{program}"
         if not (real or self._real or before or popen):
             request = Request(module, arguments, place, variables, str(out), str(err), limits or {})
-            return Started(self.zygote.start(request), out, err)
+            return self._noted(slot, Started(self.zygote.start(request), out, err))
         command = [sys.executable, *([] if program.endswith(".py") else ["-m"]), module]
 
         def prepare() -> None:
@@ -150,7 +151,17 @@ class Processes:
                 preexec_fn=prepare,  # noqa: PLW1509
                 **streams,
             )
-        return Started(process, out, err)
+        return self._noted(slot, Started(process, out, err))
+
+    def _noted(self, slot: Slot, process: Started) -> Started:
+        self._running[slot.number] = [*(p for p in self._running.get(slot.number, []) if p.code() is None), process]
+        return process
+
+    def end_all(self, slot: Slot) -> None:
+        """End whatever a case has left running in the slot."""
+        for process in self._running.pop(slot.number, []):
+            if process.code() is None:
+                process.end(0)
 
     def run(self, slot: Slot, program: str, *arguments: str, seconds: float = PATIENCE, **options: Any) -> Outcome:
         """Run a program to its end; see `start`."""

@@ -9,6 +9,7 @@ python tests/campaign/programs.py cache FOLDER        prepare and decode the dig
 python tests/campaign/programs.py sweep ...           a sweep whose runs are `tests/stand_in_run.py`
 """
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -61,16 +62,17 @@ def digest(run: Path, described: Path) -> None:
 def _checkpoints(folder: Path, read_only: bool = False) -> tuple[Any, Any]:
     """Checkpoints of states that are made up, and what makes the state of a step."""
     import jax.numpy as jnp
+    import optax
 
     from ddpm_jax.parallel import make_plan
     from ddpm_jax.training.checkpoints import Checkpoints
-    from ddpm_jax.training.state import TrainState
+    from ddpm_jax.training.state import new_state
 
     def state(step: int) -> Any:
         numbers = np.random.default_rng(step).normal(size=(64, 64)).astype(np.float32)
         params = {"a": jnp.asarray(numbers), "b": {"c": jnp.asarray(numbers[0])}}
         frozen = {"f": jnp.arange(1000, dtype=jnp.float32)}
-        return TrainState(params, frozen, {}, {}, {}, jnp.int32(step))
+        return dataclasses.replace(new_state(params, (), optax.identity(), frozen), step=jnp.int32(step))
 
     plan = make_plan("jit", "replicated", "auto")
     return Checkpoints(folder / "checkpoints", plan, 2, 1, 0, read_only=read_only), state

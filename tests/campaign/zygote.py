@@ -7,6 +7,7 @@ No backend of JAX is started before a fork. A child runs a module or a file as `
 `__main__`, through the command's real end.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -140,8 +141,9 @@ class Zygote:
             child.told({"pid": child.pid})  # nobody waits for one that is not there any more
 
     def close(self) -> None:
-        """End it. Children that still run are the campaign's to end."""
-        self._process.kill()
+        """End it and the children that still run."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._process.wait()
 
 
@@ -172,7 +174,10 @@ def serve(answers: int) -> dict[str, Any] | None:
             os.write(answers, (json.dumps(answer) + "\n").encode())
         if not ready:
             continue
-        if not (read := os.read(0, 2**20)):
+        if not (read := os.read(0, 2**20)):  # the campaign has ended
+            for pid in numbers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
             return None
         *lines, waiting = (waiting + read).split(b"\n")
         for line in lines:
