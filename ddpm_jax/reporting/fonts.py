@@ -1,8 +1,12 @@
 """The one font of all pictures, and text that it can show."""
 
+import logging
+import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from ddpm_jax.cache import cache_folder
 from ddpm_jax.reporting.markup import clean, escape
 
 FAMILY, MOST = "DejaVu Sans", 60
@@ -10,15 +14,26 @@ FAMILY, MOST = "DejaVu Sans", 60
 
 
 @cache
-def file() -> Path:
-    """Where the font is."""
+def quiet_matplotlib() -> Any:
+    """Matplotlib, which keeps what it keeps in our cache and not in the user's home, and says nothing of it."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    if folder := cache_folder():
+        os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
     import matplotlib
 
+    return matplotlib
+
+
+@cache
+def file() -> Path:
+    """Where the font is."""
+    matplotlib = quiet_matplotlib()
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 @cache
 def _characters() -> frozenset[int]:
+    quiet_matplotlib()
     from matplotlib.ft2font import FT2Font
 
     return frozenset(FT2Font(str(file())).get_charmap())

@@ -63,7 +63,7 @@ def styles(labels: Sequence[str]) -> dict[str, Style]:
 
 def draw(path: Path, panels: Sequence[Panel], known: Mapping[str, Style]) -> Path:
     """A PNG with the panels in rows of two and one legend below. Labels are text, whatever is in them."""
-    import matplotlib
+    matplotlib = fonts.quiet_matplotlib()
     from PIL import Image
 
     with matplotlib.rc_context({"font.family": fonts.FAMILY, "text.parse_math": False, "text.usetex": False}):
