@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,15 @@ def read_record(path: Path) -> dict[str, Any]:
     if not fits:
         raise DamagedError("it is not as it was written (checksum)")
     return content
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is damaged to `NAME.damaged`, in place of an earlier one; gives back the new path."""
+    aside = path.with_name(f"{path.name}.damaged")
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside)
+    os.replace(path, aside)
+    return aside
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

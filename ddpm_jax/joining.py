@@ -6,7 +6,6 @@ things by its environment: `JAX_COORDINATOR_ADDRESS` (host:port of process 0), `
 """
 
 import argparse
-import contextlib
 import json
 import os
 import sys

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import configuration, figures
 from ddpm_jax.errors import Busy, UserError
-from ddpm_jax.files import obstacle, plain, read_record, write_record
+from ddpm_jax.files import obstacle, plain, read_record, set_aside, write_record
 from ddpm_jax.locks import LOCK, hold
 from ddpm_jax.training.lines import parse, read_lines
 
@@ -203,6 +203,8 @@ def check_data(folder: Path, data: Mapping[str, Any], keep: bool = False) -> Non
         pass
     except (OSError, ValueError) as error:
         warnings.warn(f"{path} does not read ({error}): that the data are still the same is not checked", stacklevel=2)
+        if keep:
+            set_aside(path)
     if then and (different := difference(then, data)):
         raise UserError(f"{folder}: the data are not those that it was trained on: {different}")
     if keep and data and not then:
@@ -275,10 +277,8 @@ def write_result(folder: Path, values: Mapping[str, Any]) -> Path:
     if path.exists():
         try:
             result = read_record(path)
-        except ValueError as error:
-            aside = path.with_name(f"{RESULT}.damaged")
-            os.replace(path, aside)
-            warnings.warn(f"{path} is set aside as {aside.name} and written anew: {error}", stacklevel=2)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"{path} is set aside as {set_aside(path).name} and written anew: {error}", stacklevel=2)
     write_record(path, {**result, **values})
     return path
 

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 
 from ddpm_jax.errors import UserError, refused_by_the_system
+from ddpm_jax.files import set_aside
 from ddpm_jax.parallel import Plan, all_agree, checksum, wait_for_all
 from ddpm_jax.training.facts import DamagedCheckpointError, Facts, abstract_facts, packed, unpacked
 from ddpm_jax.training.state import TrainState
@@ -24,8 +25,8 @@ from ddpm_jax.training.state import TrainState
 STATE, FACTS = "state", "facts"
 """The two trees of a checkpoint."""
 
-DAMAGED, DELETED, UNFINISHED = ".damaged", ".deleted", ".orbax-checkpoint-tmp"
-"""Ends of names of folders that are no checkpoints: set aside, about to go, and left by a process that was killed."""
+DELETED, UNFINISHED = ".deleted", ".orbax-checkpoint-tmp"
+"""Ends of names of folders that are no checkpoints: about to go, and left by a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -232,9 +233,7 @@ class Checkpoints:
         later = [step for step in self.steps if step > int(restored.state.step)]
         if jax.process_index() == 0:
             for step in later:
-                aside = self._folder / f"{step}{DAMAGED}"
-                shutil.rmtree(aside, ignore_errors=True)
-                (self._folder / str(step)).rename(aside)
+                aside = set_aside(self._folder / str(step))
                 warnings.warn(f"checkpoint step {step} is set aside as {aside}", stacklevel=2)
         wait_for_all("damaged checkpoints are set aside")
         return restored

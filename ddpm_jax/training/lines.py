@@ -28,6 +28,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [row for line in lines if (row := parse(line)) is not None]
 
 
+def _comes_again(row: dict[str, Any], step: int) -> bool:
+    """Whether a run that goes on from `step` will write the row: a later one's, or figures after its last step."""
+    of_training = "learning_rate" in row or "validation_loss" in row
+    return row["step"] > step or (row["step"] == step and not of_training)
+
+
 class Lines:
     """The file of a run that goes on from `step`: rows up to there are kept, later ones will come again.
 
@@ -46,7 +52,7 @@ class Lines:
     def __init__(self, path: Path, step: int = 0, facts: Facts | None = None):
         content = path.read_bytes() if path.exists() else b""
         parsed = [(line, parse(line)) for line in content.splitlines()]
-        kept = [(line, row) for line, row in parsed if row is not None and row["step"] <= step]
+        kept = [(line, row) for line, row in parsed if row is not None and not _comes_again(row, step)]
         if facts is not None and zlib.crc32(content[: facts.log_bytes]) != facts.log_checksum:
             warnings.warn(
                 f"{path} is not as it was at step {step}; {len(kept)} rows of it read and are kept", stacklevel=2

@@ -17,9 +17,10 @@ def written(path, losses=(0.5, 0.25)):
     """A run of two steps whose second is a milestone; the facts of its checkpoint."""
     lines = Lines(path)
     for step, loss in enumerate(losses, 1):
-        lines.write(step, {"loss": loss})
+        lines.write(step, {"loss": loss, "learning_rate": 0.5})
     facts = Facts(1.0, 0.125, *lines.mark)
     lines.write(len(losses), {"validation_loss": 0.125})
+    lines.write(len(losses), {"test/frechet_distance": 3.0})  # figures at the end, which come again
     lines.write(len(losses) + 1, {"loss": 9.0})
     lines.close()
     return facts
@@ -30,7 +31,11 @@ def path(tmp_path):
     return tmp_path / "metrics.jsonl"
 
 
-WHOLE = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}, {"step": 2, "validation_loss": 0.125}]
+WHOLE = [
+    {"step": 1, "loss": 0.5, "learning_rate": 0.5},
+    {"step": 2, "loss": 0.25, "learning_rate": 0.5},
+    {"step": 2, "validation_loss": 0.125},
+]
 
 
 def test_a_resumed_run_keeps_the_rows_up_to_its_step_and_says_nothing(path):
