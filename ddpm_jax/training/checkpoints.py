@@ -72,6 +72,9 @@ class Checkpoints:
             if jax.process_index() == 0:
                 self._clean()
             wait_for_all("checkpoints are cleaned")
+        if jax.process_count() > 1:  # orbax reads in all processes together: not later, when one looks alone
+            for step in self.steps:
+                self.facts(step)
 
     @cached_property
     def _ocp(self) -> Any:
@@ -128,7 +131,7 @@ class Checkpoints:
         return self._ocp.load(self._folder / str(step), asked, checkpointable_name=part)
 
     def save(self, state: TrainState, facts: Facts) -> None:
-        """Start saving; waits for the save before it. Does nothing where the step is saved already.
+        """Start saving; waits for the save before it. Does nothing where the step is saved already, as well known.
 
         The state may be donated as soon as this returns: orbax copies it to the host before it returns.
 
@@ -138,7 +141,12 @@ class Checkpoints:
         self.wait()
         step = int(state.step)
         if step in self.steps:
-            return
+            known = self.facts(step)
+            if not facts.milestone or (known is not None and known.milestone):
+                return
+            if jax.process_index() == 0:
+                self._delete(step)
+            wait_for_all("a checkpoint makes room for one that knows more")
         with self._telling():
             if not self._folder.parent.is_dir():
                 raise UserError(f"{self._folder.parent} has been removed while the run was trained")
@@ -257,10 +265,13 @@ class Checkpoints:
         for step in steps:
             if step in kept or (every and step % every == 0):
                 continue
-            going = self._folder / f"{step}{DELETED}"  # half-deleted it must not look like a checkpoint
-            with contextlib.suppress(OSError):
-                (self._folder / str(step)).rename(going)
-                shutil.rmtree(going)
+            self._delete(step)
+
+    def _delete(self, step: int) -> None:
+        going = self._folder / f"{step}{DELETED}"  # half-deleted it must not look like a checkpoint
+        with contextlib.suppress(OSError):
+            (self._folder / str(step)).rename(going)
+            shutil.rmtree(going)
 
     def close(self) -> None:
         """Finish what is under way."""

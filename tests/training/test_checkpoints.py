@@ -116,6 +116,15 @@ def test_what_is_saved_between_milestones_takes_no_place_of_theirs(folder):
         assert checkpoints.best == 4
 
 
+def test_a_validation_loss_that_comes_later_is_kept_with_its_step(folder):
+    with Checkpoints(folder, Plan()) as checkpoints:
+        for loss in (float("nan"), 0.5, float("nan"), 0.1):
+            checkpoints.save(make_state(3), Facts(1.0, loss))
+    with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
+        assert (checkpoints.steps, checkpoints.best) == ([3], 3)
+        assert checkpoints.restore(abstract()).facts == Facts(1.0, 0.5)
+
+
 def small_files(folder):
     """All files of a checkpoint but those that hold arrays, which orbax keeps in folders `d`."""
     return [file for file in sorted(folder.rglob("*")) if file.is_file() and file.parent.name != "d"]
