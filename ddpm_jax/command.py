@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from ddpm_jax import joining, starting
 from ddpm_jax.errors import Preempted, UserError, nearest, refused_by_the_system
+from ddpm_jax.preemption import SIGNALS
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,6 +60,8 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
     except UserError as error:
         _end(error, error.code)
     except Preempted:
+        for name in SIGNALS:  # it is being done
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
         print("the machine is wanted back; the same command goes on from the last checkpoint", file=sys.stderr)
         _leave(Preempted.code)
     except KeyboardInterrupt:
@@ -293,7 +296,7 @@ def users_code(file: str, *meant: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, KeyboardInterrupt, *meant):
+    except (UserError, KeyboardInterrupt, Preempted, *meant):
         raise
     except BaseException as error:
         path = file.partition(":")[0]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ddpm_jax.errors import Busy, UserError
+from ddpm_jax.files import from_json
 
 LOCK = ".lock"
 
@@ -90,7 +91,7 @@ def holder(folder: Path) -> Holder | None:
         if _lock(file, shared=True):
             return None
         try:
-            return Holder(**json.loads(file.read()))
+            return Holder(**from_json(file.read()))
         except (ValueError, TypeError):
             return Holder()
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from ddpm_jax.errors import Preempted
 
-SIGNALS = ("SIGTERM", "SIGUSR1")
+SIGNALS = tuple(name for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Those that this system has."""
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Notice:
 def listening(several: bool = False) -> Iterator[Notice]:
     """Hear the signals for a while. Signals reach the main thread only; in another nothing is heard."""
     notice = Notice(several)
-    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in SIGNALS]
     before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         if not (several and number == signal.SIGTERM):

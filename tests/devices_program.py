@@ -42,9 +42,10 @@ def tiny():
     return config
 
 
-def train(plan):
+def train(plan, accumulate=1):
     """A short run: its losses, and what the rest is computed from."""
     config = tiny()
+    config.training.accumulate = accumulate
     dataset = data.load("digits")
     experiment = make(config, dataset.description)
     job = make_job(experiment, plan, dataset)
@@ -94,4 +95,6 @@ if __name__ == "__main__":
     else:
         looped = ways.pop("jit 8, loop on device")
         results = {name: train_and_evaluate(plan) for name, plan in ways.items()}
-        print(json.dumps({**results, "jit 8, loop on device": train(looped)[0]}))
+        short = {"jit 8, loop on device": train(looped)[0]}
+        short |= {f"{name}, accumulated": train(ways[name], accumulate=2)[0] for name in ("jit 8", "pmap 8")}
+        print(json.dumps({**results, **short}))

@@ -60,7 +60,10 @@ def agree_in_figures(ours, theirs):
     assert (off > 0).mean() < 0.01
 
 
-@pytest.mark.parametrize("way", ["jit 8", "fsdp 8", "pmap 8", "jit 8, loop on device"])
+WAYS = ["jit 8", "fsdp 8", "pmap 8", "jit 8, loop on device", "jit 8, accumulated", "pmap 8, accumulated"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_losses_and_weights_agree(resident, way):
     agree_in_training(resident[way], resident["jit 1"])
 
@@ -110,6 +113,13 @@ def test_checksum_sees_every_flipped_bit_and_every_swap(dtype):
     swapped[[0, different]] = swapped[[different, 0]]
     assert int(checksum({**tree, "a": swapped})) != whole
     assert int(jax.jit(checksum)(tree)) == whole
+
+
+def test_a_batch_that_cannot_be_cut_into_equal_parts_on_each_device_is_refused(monkeypatch):
+    monkeypatch.setattr(Plan, "count", property(lambda plan: 8))
+    Plan().check_parts(64, 4)
+    with pytest.raises(UserError, match=r"config.training.accumulate: 4 parts of a batch of 16 .* 8 devices"):
+        Plan().check_parts(16, 4)
 
 
 def test_a_batch_that_devices_do_not_divide_is_refused(monkeypatch):

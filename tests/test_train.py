@@ -132,3 +132,55 @@ def test_once(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("ddpm_jax.starting.start_jax", lambda *words, **more: None)
     train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
     assert going_on[0][1:4] == (tmp_path / "run", 0, True)
+
+
+def test_bad_steps_are_passed_over_only_so_many_in_a_row(tmp_path, tiny_config):
+    """A learning rate that no parameter survives: from the second step on there is no finite loss."""
+    tiny_config.training.steps, tiny_config.training.dispatch = 12, 4
+    tiny_config.optimizer.learning_rate, tiny_config.optimizer.warmup = 1e30, 0
+    for most in (0, 3, 6):
+        tiny_config.training.skip_bad = most
+        with pytest.raises(UserError, match=rf"^step {most + 2}: the loss or its gradient is not finite.*skip_bad"):
+            train.train(tiny_config, tmp_path / f"run{most}")
+
+
+def test_a_checkpoint_after_some_minutes(tmp_path, tiny_config, monkeypatch):
+    """By the clock, between milestones; what is left of the run is the same."""
+    from ddpm_jax.training.checkpoints import Checkpoints
+
+    saved = []
+    real = Checkpoints.save
+    monkeypatch.setattr(
+        Checkpoints,
+        "save",
+        lambda self, state, facts: (saved.append((int(state.step), facts.milestone)), real(self, state, facts)),
+    )
+    tiny_config.training.steps, tiny_config.training.dispatch, tiny_config.training.save_every = 6, 2, 4
+    tiny_config.training.save_minutes = 1e-9
+    train.train(tiny_config, tmp_path / "run")
+    assert [pair for pair in saved if pair[1]] == [(4, True), (6, True)]
+    assert (2, False) in saved
+
+
+def test_a_run_that_is_asked_to_make_room_saves_and_goes_on_as_if_it_had_not_been(tmp_path, tiny_config):
+    """Equal rows of the log too: what was not logged yet is kept with the checkpoint."""
+    from ddpm_jax.errors import Preempted
+    from ddpm_jax.preemption import Notice
+    from ddpm_jax.training.lines import read_lines
+
+    class After(Notice):
+        def wanted(self):
+            self.asked += 1
+            return self.asked > 2
+
+    tiny_config.training.steps, tiny_config.training.dispatch, tiny_config.training.log_every = 8, 2, 8
+    train.train(tiny_config, tmp_path / "whole")
+    with pytest.raises(Preempted):
+        train.train(tiny_config, tmp_path / "parts", notice=After())
+    assert [path.name for path in (tmp_path / "parts" / "checkpoints").iterdir()] == ["4"]
+    train.train(tiny_config, tmp_path / "parts")
+    whole, parts = (read_lines(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts"))
+    of_training = ("step", "loss", "gradient_norm", "learning_rate", "images_seen", "validation_loss")
+    assert [[row.get(key) for key in of_training] for row in parts] == [
+        [row.get(key) for key in of_training] for row in whole
+    ]

@@ -37,7 +37,7 @@ class Log:
         facts: Facts | None = None,
     ):
         self._lines: Lines | None = None
-        self._sinks: list[tuple[str, Callable[[int, dict[str, float]], None]]] = []
+        self._sinks: list[tuple[str, Callable[[int, dict[str, float | int]], None]]] = []
         self._images: list[Callable[[int, str, Path], None]] = []
         self._closers: list[Callable[[], None]] = []
         self._later: Callable[[], None] | None = None
@@ -104,7 +104,7 @@ class Log:
 
         writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1 if resume_step else None)
 
-        def write(step: int, row: dict[str, float]) -> None:
+        def write(step: int, row: dict[str, float | int]) -> None:
             for name, value in row.items():
                 writer.add_scalar(name, value, step)
 
@@ -118,7 +118,7 @@ class Log:
         self._images.append(show)
         self._closers.append(writer.close)
 
-    def scalars(self, step: int, row: dict[str, float]) -> None:
+    def scalars(self, step: int, row: dict[str, float | int]) -> None:
         """Log a row of numbers at a step. A tracker that fails is told about once and then left out."""
         self._open_later()
         working = []

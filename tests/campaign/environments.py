@@ -273,7 +273,8 @@ def attempt(here: World, slot: Slot, command: str, odd: Surroundings) -> Judged:
     unusable = outcome.code == 1 and bool(UNUSABLE & set(odd.names))
     if (unseen or unusable) and outcome.code != 0 and not tracebacks:
         return Judged(Verdict.DETECTED, judge.last_words(outcome.err))
-    if bad := judge.fault(outcome) or (judge.unclear(outcome, besides=judge.FEW - 1) if outcome.code else ""):
+    few = 100 if odd.variables.get("WANDB_SILENT") else judge.FEW  # who asks W&B to speak is told much
+    if bad := judge.fault(outcome, few) or (judge.unclear(outcome, besides=judge.FEW - 1) if outcome.code else ""):
         return failed(bad)
     if outcome.code != 0:
         return Judged(Verdict.DETECTED, judge.last_words(outcome.err))

@@ -83,8 +83,8 @@ def save(folder: Path) -> None:
     import jax
 
     checkpoints, state = _checkpoints(folder)
-    found, _ = checkpoints.resume(lambda: state(0), jax.eval_shape(lambda: state(0)))
-    for step in itertools.count(int(found.step) + 1):
+    found = checkpoints.resume(lambda: state(0), jax.eval_shape(lambda: state(0)))
+    for step in itertools.count(int(found.state.step) + 1):
         checkpoints.save(state(step), float(step), 1.0 / step)
         checkpoints.wait()
         tell(step)
