@@ -82,10 +82,12 @@ def save(folder: Path) -> None:
     """Go on from what is there, and tell each step that is committed."""
     import jax
 
+    from ddpm_jax.training.facts import Facts
+
     checkpoints, state = _checkpoints(folder)
     found = checkpoints.resume(lambda: state(0), jax.eval_shape(lambda: state(0)))
     for step in itertools.count(int(found.state.step) + 1):
-        checkpoints.save(state(step), float(step), 1.0 / step)
+        checkpoints.save(state(step), Facts(float(step), 1.0 / step))
         checkpoints.wait()
         tell(step)
 
