@@ -173,6 +173,8 @@ def identity(folder: Path, config: ConfigDict) -> str:
 def make_folder(folder: Path, config: ConfigDict) -> None:
     """Make a run's folder, which `check_folder` found good, with its `config.json`. Process 0 does it for all.
 
+    A `config.json` that does not read stays until `mend_config`, when the checkpoints have told whose they are.
+
     Raises:
         UserError: the folder cannot be made or written.
     """
@@ -180,12 +182,28 @@ def make_folder(folder: Path, config: ConfigDict) -> None:
 
     if jax.process_index() != 0:
         return
+    path, values = folder / CONFIG, plain(config.to_dict())
     try:
-        if _stored(folder) != plain(config.to_dict()):
-            write_record(folder / CONFIG, config.to_dict())
+        if not path.exists() or _stored(path) not in (None, values):
+            write_record(path, values)
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be a run folder ({error.strerror}); choose another --workdir") from error
+
+
+def mend_config(folder: Path, config: ConfigDict) -> None:
+    """Write the run's `config.json` if it does not read. Process 0 does it for all."""
+    import jax
+
+    if jax.process_index() == 0 and _stored(folder / CONFIG) is None:
+        write_record(folder / CONFIG, config.to_dict())
+
+
+def _stored(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_record(path)
+    except (OSError, ValueError):
+        return None
 
 
 def check_data(folder: Path, data: Mapping[str, Any], keep: bool = False) -> None:
@@ -209,13 +227,6 @@ def check_data(folder: Path, data: Mapping[str, Any], keep: bool = False) -> Non
         raise UserError(f"{folder}: the data are not those that it was trained on: {different}")
     if keep and data and not then:
         write_record(path, data)
-
-
-def _stored(folder: Path) -> dict[str, Any] | None:
-    try:
-        return read_record(folder / CONFIG)
-    except (OSError, ValueError):
-        return None
 
 
 def read_config(folder: Path) -> ConfigDict:

@@ -109,6 +109,7 @@ def train(
         facts, mark = restored.facts if start else None, configuration.training_mark(config)
         if facts is not None and facts.config != mark:
             raise UserError(f"{folder}: its checkpoints were saved with another config; choose another --workdir")
+        runs.mend_config(folder, config)
         screen.say(
             f"{'going on with' if known and start else 'training in'} {folder} from step {start}: "
             f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"

@@ -106,6 +106,26 @@ def test_the_same_command_after_the_end(trained, tmp_path, tiny_config, capsys):
     assert {key: written[key] for key in result} == json.loads(json.dumps(result))
 
 
+def test_a_damaged_config_is_written_anew_by_its_own_command_alone(trained, tmp_path, tiny_config):
+    """The checkpoints tell whose they are."""
+    shutil.copytree(trained, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    whole = path.read_text()
+    for content in (whole[:100], whole.replace('"batch": 8', '"batch": 9'), ""):
+        path.write_text(content)
+        tiny_config.data.batch = 16
+        with (
+            pytest.warns(UserWarning, match="is damaged and will be written anew"),
+            pytest.raises(UserError, match="were saved with another config"),
+        ):
+            train.train(tiny_config, tmp_path / "run")
+        assert path.read_text() == content
+        tiny_config.data.batch = 8
+        with pytest.warns(UserWarning, match="is damaged and will be written anew"):
+            train.train(tiny_config, tmp_path / "run")
+        assert path.read_text() == whole
+
+
 def test_a_run_that_fails_closes_its_log(tmp_path, tiny_config, monkeypatch):
     closed = []
     monkeypatch.setattr("ddpm_jax.training.logging.Log.close", lambda self: closed.append(self))  # noqa: PLW0108
@@ -138,7 +158,7 @@ def test_bad_steps_are_passed_over_only_so_many_in_a_row(tmp_path, tiny_config):
     """A learning rate that no parameter survives: from the second step on there is no finite loss."""
     tiny_config.training.steps, tiny_config.training.dispatch = 12, 4
     tiny_config.optimizer.learning_rate, tiny_config.optimizer.warmup = 1e30, 0
-    for most in (0, 3, 6):
+    for most in (0, 6):
         tiny_config.training.skip_bad = most
         with pytest.raises(UserError, match=rf"^step {most + 2}: the loss or its gradient is not finite.*skip_bad"):
             train.train(tiny_config, tmp_path / f"run{most}")
