@@ -12,21 +12,22 @@ from tests.campaign.places import Slot
 from tests.campaign.world import STEPS, World
 
 AREAS = {
-    "config": ("runs/run/config.json", 1.0, {"train half": 2, "sample": 1, "evaluate": 1, "report": 1}),
-    "result": ("runs/run/result.json", 1.0, {"report": 2, "evaluate": 1, "train finished": 1}),
-    "rows": ("runs/run/metrics.jsonl", 1.0, {"report": 2, "train half": 3, "sample": 1}),
-    "checkpoints": ("runs/run/checkpoints/**/*", 5.0, {"sample": 5, "train half": 2, "evaluate": 1}),
+    "config": ("runs/run/config.json", 1.0, {"train half": 1, "sample": 3, "evaluate": 1, "report": 3}),
+    "result": ("runs/run/result.json", 1.0, {"report": 6, "evaluate": 1, "train finished": 1}),
+    "rows": ("runs/run/metrics.jsonl", 1.0, {"report": 3, "train half": 2, "sample": 1}),
+    "checkpoints": ("runs/run/checkpoints/**/*", 5.0, {"sample": 20, "train half": 3, "evaluate": 1}),
     "pictures": ("runs/run/*.png", 0.5, {"report": 3, "train finished": 1}),
     "samples": ("runs/run/samples/*", 0.5, {"report": 2, "sample": 1}),
     "lock": ("runs/run/.lock", 0.3, {"train half": 1, "sample": 1, "report": 1}),
-    "trackers": ("runs/run/[wt][ae]n*/**/*", 0.5, {"train half": 2, "report": 1}),
-    "cache": ("cache/*/*", 3.0, {"evaluate": 2, "train half": 1, "sample": 2}),
-    "digits": ("cache/tfds/**/*", 1.5, {"digits evaluate": 2, "digits sample": 2}),
-    "data": ("data/**/*", 2.0, {"evaluate": 2, "train half": 1, "sample": 2}),
-    "compiled": ("cache/compiled/**/*", 0.7, {"train half": 1}),
+    "trackers": ("runs/run/[wt][ae]n*/**/*", 0.3, {"train half": 1, "report": 1}),
+    "cache": ("cache/*/*", 3.0, {"evaluate": 1, "train half": 1, "sample": 10}),
+    "digits": ("cache/tfds/**/*", 1.5, {"digits evaluate": 1, "digits sample": 6}),
+    "data": ("data/**/*", 2.0, {"evaluate": 1, "train half": 1, "sample": 10}),
+    "compiled": ("cache/compiled/**/*", 0.4, {"train half": 1}),
     "frozen": ("runs/run/frozen/**/*", 0.5, {"frozen": 1}),
 }
-"""Where files are, how often one is taken, and which commands meet it. New files are found by these patterns too."""
+"""Where files are, how often one is taken, and which commands meet it, the dear ones less often. New files are found by
+these patterns too."""
 
 
 def case(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
