@@ -219,16 +219,17 @@ def _figures(
 
 
 def kept(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a table of members keeps of an evaluated result, as data.
+    """What a table of members keeps of an evaluated result, as data; a figure that is null stays so.
 
     Raises:
         KeyError: the result is not evaluated.
     """
-    likelihood, samples = result["likelihood"], result["quality"]["samples"]
+    likelihood, samples = result["likelihood"] or {}, (result["quality"] or {}).get("samples") or {}
+    sampling = result["sampling"] or {}
     names = ("value", "standard_error", "kind", "images", "dequantisation", "draws")
 
     def figure(name: str) -> dict[str, Any] | None:
-        return {key: likelihood[name][key] for key in names} if name in likelihood else None
+        return {key: likelihood[name][key] for key in names} if likelihood.get(name) else None
 
     return {
         "likelihood": figure("test"),
@@ -236,8 +237,8 @@ def kept(result: Mapping[str, Any]) -> dict[str, Any]:
         "in_order": figure("in_order"),
         **{name: samples.get(name) for name in QUALITY},
         "sampler": result["config"]["sampler"]["name"],
-        "evaluations": result["sampling"]["network_evaluations_per_sample"],
-        "weights": result["sampling"]["weights"],
+        "evaluations": sampling.get("network_evaluations_per_sample"),
+        "weights": sampling.get("weights"),
         "steps": result["steps"],
         "parameters": result["parameters"],
         "seed": result["seed"],

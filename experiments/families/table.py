@@ -81,7 +81,8 @@ def figures(folder: Path) -> dict[str, Any] | None:
         result = json.loads((folder / "result.json").read_text())
     except (OSError, ValueError):
         return None
-    return result if {"likelihood", "quality", "sampling"} <= set(result) else None
+    evaluated = isinstance(result, dict) and all(result.get(key) for key in ("likelihood", "quality", "sampling"))
+    return result if evaluated else None
 
 
 def quality(figures: dict[str, Any]) -> list[str]:
@@ -118,7 +119,8 @@ def lines(rows: dict[str, dict[str, Any]]) -> list[list[str]]:
 
 def references(result: dict[str, Any]) -> list[list[str]]:
     """What simple models score on the same test images, as rows of the same table."""
-    floors, lines = result["likelihood"]["floors"], result["quality"]["references"]
+    floors = result["likelihood"].get("floors") or {}
+    lines = {name: line for name, line in (result["quality"].get("references") or {}).items() if line}
     table = []
     for name in [*floors, *(name for name in lines if name not in floors)]:
         cells = ["-"] * (len(COLUMNS) - 1)

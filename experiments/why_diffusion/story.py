@@ -198,7 +198,8 @@ def _raw(groups: Sequence[Group]) -> Iterator[Block]:
     for one in groups:
         for run in one.runs:
             raw = run.result.get("raw")
-            if raw and raw.get("step", run.result["steps"]) == run.result["evaluated"]["step"]:
+            step = (run.result.get("evaluated") or {}).get("step")
+            if raw and step is not None and raw.get("step", run.result.get("steps")) == step:
                 rows.append([one.label, *_pair(run.result, raw)])
     if rows:
         yield Paragraph(
@@ -209,11 +210,11 @@ def _raw(groups: Sequence[Group]) -> Iterator[Block]:
 
 def _pair(result: Mapping[str, Any], raw: Mapping[str, Any]) -> list[str]:
     likelihoods = [(result.get("likelihood") or {}).get("test"), raw.get("likelihood")]
-    samples = [result["quality"]["samples"], raw["quality"]]
+    samples = [(result.get("quality") or {}).get("samples") or {}, raw.get("quality") or {}]
     name = "kl" if "kl" in samples[0] else "frechet"
     return [
         *(f"{one['value']:.3f}" if one else tables.NONE for one in likelihoods),
-        *(f"{name} {one[name]:.3g}" for one in samples),
+        *(f"{name} {one[name]:.3g}" if one.get(name) is not None else tables.NONE for one in samples),
     ]
 
 

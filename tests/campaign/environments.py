@@ -17,7 +17,7 @@ from tests.campaign.world import World
 SECRET = "8e5ec4e7" * 5
 """Forty hexadecimal digits, as a key of W&B has."""
 
-UNUSABLE = {"PYTHONWARNINGS=error", "JAX_PLATFORMS=nonsense"}
+UNUSABLE = {"PYTHONWARNINGS=error", "JAX_PLATFORMS=nonsense", "TQDM_MININTERVAL=nonsense"}
 """Surroundings in which a library may not work at all: exit code 1 and one line will do."""
 
 
@@ -310,7 +310,10 @@ def strays(slot: Slot, made: set[str], odd: Surroundings) -> str:
         rooted = any(
             path == folder or path.startswith(f"{folder}/") or folder.startswith(f"{path}/") for folder in normal
         )
-        if not rooted and Path(path).name not in OWN and "__pycache__" not in path:
+        named = Path(path).name in OWN or Path(path).name.startswith(
+            "ddpm_jax_traceback_"
+        )  # which an error's line names
+        if not rooted and not named and "__pycache__" not in path:
             found.append(str(Path(path).relative_to(slot.folder)))
     return max(found, default="")  # a file, where there is one, rather than the folder that it is in
 

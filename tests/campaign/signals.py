@@ -44,7 +44,8 @@ def case(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
         process.send(number)
         time.sleep(rng.uniform(0, 0.15))
     outcome = process.end(GRACE + 15)
-    default = [number] if not claimed or number == signal.SIGHUP else []  # before anything is written
+    default = [number] if not claimed or number == signal.SIGHUP or times > 1 else []
+    # by the signal itself: before anything is written, or when the next came as the command was ending
     if bad := judge.fault(outcome, signals=default):
         return what, failed(bad)
     if outcome.seconds > when.seconds + 60 + GRACE:

@@ -40,7 +40,9 @@ def test_rows(tmp_path):
 
 
 def test_a_resumed_run_keeps_the_rows_up_to_its_step(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps({"step": i, "learning_rate": 1}) + "\n" for i in range(1, 9)))
+    (tmp_path / "metrics.jsonl").write_text(
+        "".join(json.dumps({"step": i, "learning_rate": 1}) + "\n" for i in range(1, 9))
+    )
     log = Log(tmp_path, {}, resume_step=4)
     assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4]
     log.scalars(5, {"loss": 0.0})
