@@ -44,7 +44,7 @@ def case(here: World, slot: Slot, rng: random.Random) -> tuple[str, Judged]:
         process.send(number)
         time.sleep(rng.uniform(0, 0.15))
     outcome = process.end(GRACE + 15)
-    default = [number] if not claimed or number == signal.SIGHUP or times > 1 else []
+    default = [number] if not claimed or number == signal.SIGHUP or (times > 1 and number == signal.SIGINT) else []
     # by the signal itself: before anything is written, or when the next came as the command was ending
     if bad := judge.fault(outcome, signals=default):
         return what, failed(bad)
