@@ -1,7 +1,9 @@
 """Checkpoints: what is saved comes back, what is kept, and damage that is found and passed over."""
 
+import shutil
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +188,35 @@ def test_a_folder_under_another_step_is_not_that_step(folder):
     (folder / "1").rename(folder / "7")
     with Checkpoints(folder, Plan(), read_only=True) as checkpoints, pytest.raises(UserError, match="it holds step 1"):
         checkpoints.restore(abstract())
+
+
+def test_a_run_folder_that_is_removed_meanwhile_is_not_made_anew_in_part(folder):
+    with Checkpoints(folder, Plan()) as checkpoints:
+        checkpoints.save(make_state(1), Facts())
+        checkpoints.wait()
+        shutil.rmtree(folder.parent)
+        with pytest.raises(UserError, match="has been removed while the run was trained"):
+            checkpoints.save(make_state(2), Facts())
+    assert not folder.parent.exists()
+
+
+@pytest.mark.parametrize("when", ["begun", "under way"])
+def test_a_full_disk_is_told_as_that_whatever_orbax_makes_of_it(folder, monkeypatch, when):
+    class Saving:
+        def result(self):
+            raise ValueError("RESOURCE_EXHAUSTED: [OS error 28: ENOSPC No space left on device]")
+
+    with Checkpoints(folder, Plan()) as checkpoints:
+        asked = SimpleNamespace(
+            save_checkpointables_async=lambda *_: Saving().result() if when == "begun" else Saving()
+        )
+        monkeypatch.setitem(checkpoints.__dict__, "_ocp", asked)
+        with pytest.raises(
+            UserError, match="nothing can be saved: the disk is full; the same command goes on"
+        ) as caught:
+            checkpoints.save(make_state(1), Facts())
+            checkpoints.wait()
+        assert "\n" not in str(caught.value)
 
 
 def test_what_a_killed_process_leaves_is_no_checkpoint_and_goes(folder):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import subprocess
 import sys
 import types
 import warnings
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -212,9 +214,53 @@ def test_wandb_offline_needs_no_account(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    log = Log(tmp_path, {"seed": 1}, wandb="offline")
+    monkeypatch.setenv("WANDB_API_KEY", "1234567890abcdef1234567890abcdef12345678")
+    (tmp_path / "run").mkdir()
+    log = Log(tmp_path / "run", {"seed": 1}, wandb="offline")
     log.scalars(1, {"loss": 0.5})
     log.close()
     wandb.teardown()  # its service writes in a process of its own; as at the end of a command, wait for that
-    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    (file,) = tmp_path.glob("run/wandb/offline-run-*/run-*.wandb")
     assert b"loss" in file.read_bytes()
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert all(path.is_relative_to(tmp_path / "run") for path in written)  # nothing in the user's home
+    assert not any(b"1234567890abcdef1234567890abcdef" in path.read_bytes() for path in written)
+
+
+SERVICE_DIES = """
+import os, signal, sys
+from pathlib import Path
+from ddpm_jax import command
+from ddpm_jax.training.logging import Log
+
+def main(arguments):
+    folder = Path(arguments[0])
+    log = Log(folder, {}, wandb="offline")
+    log.scalars(1, {"loss": 0.5})
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        if name.startswith("wandb") and int(rest.split()[1]) == os.getpid():
+            os.kill(int(stat.parent.name), signal.SIGKILL)
+            print("killed")
+    for step in range(2, 50):
+        log.scalars(step, {"loss": 0.5})
+    log.close()
+    print("done")
+
+command.run(main)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="its service is found in /proc")
+def test_a_service_of_a_tracker_that_dies_costs_a_line(tmp_path):
+    (tmp_path / "program.py").write_text(SERVICE_DIES)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "WANDB_API_KEY": ""}
+    line = [sys.executable, str(tmp_path / "program.py"), str(tmp_path)]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "killed\ndone\n"), done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+    assert "Traceback" not in done.stderr
+    assert len(rows(tmp_path)) == 49
