@@ -93,7 +93,7 @@ def _case(words: str) -> tuple[str, int]:
 def run(
     folder: Path, seed: int, cases: Sequence[tuple[str, int]], seconds: float, jobs: int = 2, real: bool = False
 ) -> list[Result]:
-    """Run the cases, `jobs` at a time, until they are done or the seconds over (0: no limit).
+    """Run the cases, `jobs` at a time, until they are done or the seconds over (0: no limit), or until Ctrl-C.
 
     With `real`, every process imports all that it needs itself, as a user's does; else most are forked from one.
     """
@@ -123,8 +123,14 @@ def run(
             workers = [threading.Thread(target=work, args=[slot], daemon=True) for slot in here.slots]
             for worker in workers:
                 worker.start()
-            for worker in workers:
-                worker.join()
+            try:
+                for worker in workers:
+                    worker.join()
+            except KeyboardInterrupt:  # what is done counts
+                while not waiting.empty():
+                    waiting.get_nowait()
+                for worker in workers:
+                    worker.join()
     finally:
         here.close()
     return sorted(results, key=lambda result: (list(KINDS).index(result.kind), result.number))
