@@ -278,7 +278,7 @@ def attempt(here: World, slot: Slot, command: str, odd: Surroundings) -> Judged:
         return failed(bad)
     if outcome.code != 0:
         return Judged(Verdict.DETECTED, judge.last_words(outcome.err))
-    return kills.survived(outcome, *end(here, slot, command))
+    return kills.survived(outcome, *end(here, slot, command), few)
 
 
 def end(here: World, slot: Slot, command: str) -> tuple[str, str]:

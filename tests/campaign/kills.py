@@ -112,9 +112,9 @@ def ended(outcome: judge.Outcome) -> Judged:
     return failed(judge.fault(outcome) or f"exit code {outcome.code}: {judge.last_words(outcome.err)}")
 
 
-def survived(outcome: judge.Outcome, wrong: str, lost: str) -> Judged:
+def survived(outcome: judge.Outcome, wrong: str, lost: str, few: int = judge.FEW) -> Judged:
     """The verdict on the end of what was disturbed: nothing may be wrong and nothing lost, whatever was said."""
-    if bad := judge.fault(outcome):
+    if bad := judge.fault(outcome, few):
         return failed(bad)
     return failed(wrong or lost) if wrong or lost else Judged(Verdict.SURVIVED, " / ".join(judge.said(outcome))[:200])
 
