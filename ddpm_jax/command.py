@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 import types
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ddpm_jax import joining, starting
-from ddpm_jax.errors import Preempted, UserError, nearest, refused_by_the_system
+from ddpm_jax.errors import Preempted, UserError, keep_traceback, nearest, refused_by_the_system
 from ddpm_jax.preemption import SIGNALS
 
 
@@ -115,16 +114,9 @@ def _end_at_second_interrupt() -> None:
 def _unexpected(error: Exception) -> str:
     """The line for a fault of the program, whose traceback goes into a file."""
     words = f"{type(error).__name__}: {_one_line(error)[:200]}"
-    text = "".join(traceback.format_exception(error))
-    if TRACEBACKS not in os.environ:
-        try:
-            file, name = tempfile.mkstemp(".txt", "ddpm_jax_traceback_")
-            with os.fdopen(file, "w", errors="backslashreplace") as out:
-                out.write(text)
-            return f"unexpected, and not your mistake: {words}; please report it with {name}"
-        except OSError:
-            pass  # no place for a file: then here
-    print(text, file=sys.stderr)
+    if TRACEBACKS not in os.environ and (file := keep_traceback(error)):
+        return f"unexpected, and not your mistake: {words}; please report it with {file}"
+    print("".join(traceback.format_exception(error)), file=sys.stderr)
     return f"unexpected, and not your mistake: {words}"
 
 

@@ -75,12 +75,23 @@ def flops_per_sample(experiment: Experiment, steps: int) -> float | None:
     return count if math.isfinite(count) else None
 
 
-def measured(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar) -> dict[str, Any]:
-    """The likelihood of the test split and the quality of samples, with these parameters."""
+def measured(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar, book: Book, key: str
+) -> dict[str, Any]:
+    """The likelihood of the test split and the quality of samples, with these parameters; null what the config leaves
+    out, or what fails, whose reason the book has under the key.
+    """
     config, count = experiment.config, samples_to_measure(experiment.config, dataset)
-    figure = likelihood_of(experiment, plan, params, dataset, "test", bar)
-    images, _, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
-    return {"likelihood": figure, "quality": quality(experiment, images, dataset)}
+
+    def drawn() -> dict[str, Any]:
+        images, _, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+        return quality(experiment, images, dataset)
+
+    likelihood = partial(likelihood_of, experiment, plan, params, dataset, "test", bar)
+    return {
+        "likelihood": book.attempt(f"{key}.likelihood", likelihood) if config.evaluation.likelihood_images else None,
+        "quality": book.attempt(f"{key}.quality", drawn) if config.evaluation.samples else None,
+    }
 
 
 def history(
@@ -105,9 +116,9 @@ def history(
                 "quality": (known.get("quality") or {}).get("samples"),
             }
         else:
-            figures = book.attempt(
-                f"history.{step}", lambda step=step: measured(experiment, plan, params_at(step), dataset, bar)
-            )
+            figures = None
+            if (params := book.attempt(f"history.{step}", partial(params_at, step))) is not None:
+                figures = measured(experiment, plan, params, dataset, bar, book, f"history.{step}")
         if figures is not None:
             point = {"step": step, "images_seen": step * batch, "training_flops": step * flops_per_step}
             points.append({**point, **figures})

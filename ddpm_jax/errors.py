@@ -1,7 +1,12 @@
 """The exceptions that mean "the user can mend this" and "start again". Any room may raise them; only commands catch."""
 
 import difflib
+import errno
+import os
+import tempfile
+import traceback
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -71,12 +76,27 @@ SAID: dict[str, str] = {
 MEMORY = "out of memory; lower config.data.batch, config.sampler.batch or config.model.channels"
 
 
-def refused_by_the_system(error: BaseException) -> str | None:
-    """The line for an error that says what the system refuses (space, memory, files, permission); None for others."""
+OF_THE_MOMENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EPERM, errno.EAGAIN)
+"""What the system refuses now and may not refuse later, whatever is on the disk."""
+
+REFUSALS = (
+    *OF_THE_MOMENT,
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ENAMETOOLONG),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
+)
+"""What the system refuses for reasons of the user's: space, permission, limits, and names that others have removed."""
+
+
+def refused_by_the_system(error: BaseException, of_the_moment: bool = False) -> str | None:
+    """The line for an error that says what the system refuses (space, memory, files, permission); None for others.
+
+    With `of_the_moment` only for what is no damage of what is read.
+    """
+    numbers = OF_THE_MOMENT if of_the_moment else REFUSALS
     for one in chain(error):
         if isinstance(one, MemoryError):
             return MEMORY
-        if isinstance(one, OSError) and one.errno and one.strerror:
+        if isinstance(one, OSError) and one.errno in numbers and one.strerror:
             return f"{one.filename or 'a file'}: {one.strerror}"
     texts = [f"{one}" for one in chain(error)]
     for words, line in SAID.items():
@@ -85,11 +105,23 @@ def refused_by_the_system(error: BaseException) -> str | None:
     return None
 
 
+def keep_traceback(error: BaseException) -> Path | None:
+    """Write the error's traceback into a file of the system's folder for such; None where that cannot be written."""
+    try:
+        file, name = tempfile.mkstemp(".txt", "ddpm_jax_traceback_")
+        with os.fdopen(file, "w", errors="backslashreplace") as out:
+            out.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return None
+    return Path(name)
+
+
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it came from, one after the other."""
+    """The error, and what it is said to come from, or came about in, one after the other."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
         seen.add(id(one))
         yield one
-        one = one.__cause__ or one.__context__
+        inside = isinstance(one, OSError | RuntimeError | ValueError) and not one.__suppress_context__
+        one = one.__cause__ or (one.__context__ if inside else None)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddpm_jax import command
+from ddpm_jax.errors import UserError
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,7 +28,10 @@ def main(arguments: Sequence[str]) -> None:
     from ddpm_jax import curves, evaluation, screen
     from ddpm_jax.restored import restore
 
-    run = restore(config, folder, options.best)
+    for key in ("raw", "history", "at_end", "pictures"):
+        if any(word.startswith(f"--config.evaluation.{key}") for word in overrides):
+            raise UserError(f"config.evaluation.{key}: this is train's; give it to the command that trained the run")
+    run, finished = restore(config, folder, options.best), runs.finished(folder)
     place = run.experiment, run.plan, run.params, run.dataset
     book = runs.begin_figures(folder, run.step, config)
     evaluation.evaluate(*place, run.step, screen.bar, book)
@@ -36,6 +40,8 @@ def main(arguments: Sequence[str]) -> None:
         screen.say(line)
     screen.say(screen.summary(book.values, [folder / runs.RESULT]))
     book.check("the same command tries again")
+    if finished:
+        runs.write_result(folder, {runs.FINISHED: True})
 
 
 if __name__ == "__main__":

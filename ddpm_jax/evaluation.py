@@ -104,9 +104,9 @@ def likelihood_of(
         return None
     each = plan.each(experiment.likelihood, experiment.config.sampler.batch)
     rows = rows_of(dataset.split(split), experiment.config.evaluation.likelihood_images)
-    terms = each(params, rows, bar(f"bits per dimension, {split}"))
     if not len(rows["row"]):
         raise Unavailable(f"the split {split} has no images")
+    terms = each(params, rows, bar(f"bits per dimension, {split}"))
     parts = {
         part.name: bits_per_dimension(getattr(terms, part.name), dimensions, kind).value
         for part in dataclasses.fields(terms)

@@ -7,12 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ddpm_jax.errors import Incomplete, Unavailable, refused_by_the_system
+from ddpm_jax.errors import Incomplete, Unavailable, keep_traceback, refused_by_the_system
 
 REASONS = "not_computed"
 """The key of the reasons, by the dotted keys of the figures that are null."""
 
 Value = TypeVar("Value")
+
+
+def _fault(error: Exception) -> str:
+    """A fault of the program in a line, which names the file that has its traceback."""
+    file = keep_traceback(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}" + (f" (see {file})" if file else "")
 
 
 def _ignore(figures: Mapping[str, Any]) -> None:
@@ -63,8 +69,7 @@ class Book:
         except Exception as error:
             if jax.process_count() > 1:
                 raise
-            words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            self.reasons[key] = refused_by_the_system(error) or words
+            self.reasons[key] = refused_by_the_system(error) or _fault(error)
             self.faults.append(key)
         self.keep({REASONS: dict(self.reasons)})
         return None

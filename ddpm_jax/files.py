@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -116,6 +117,15 @@ def set_aside(path: Path) -> Path:
         shutil.rmtree(aside)
     os.replace(path, aside)
     return aside
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """The steps of the folders in `folder` that are named by a step and hold something, rising."""
+    try:
+        there = [path for path in folder.iterdir() if re.fullmatch("0|[1-9][0-9]*", path.name)]
+        return sorted(int(path.name) for path in there if path.is_dir() and any(path.iterdir()))
+    except OSError:
+        return []
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -20,13 +20,16 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import configuration, figures
 from ddpm_jax.errors import Busy, UserError
-from ddpm_jax.files import obstacle, plain, read_record, set_aside, write_record
+from ddpm_jax.files import checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
 from ddpm_jax.locks import LOCK, hold
 from ddpm_jax.training.lines import parse, read_lines
 
 CONFIG, RESULT, CHECKPOINTS, METRICS = "config.json", "result.json", "checkpoints", "metrics.jsonl"
 DATA = "data.json"
 FINISHED, BEFORE = "finished", "before"
+
+DRAWN = ("evaluation.at_end", "evaluation.pictures")
+"""Keys that no figure depends on, only whether there is one."""
 
 FIGURES = ("evaluated", "likelihood", "quality", "sampling", "curve", "history", "raw", figures.REASONS)
 """The keys of `result.json` that an evaluation writes."""
@@ -128,24 +131,22 @@ def claim(
         check_folder(folder, config)  # asked again: now nobody else writes here
         make_folder(folder, config)
         check_data(folder, data or {}, keep=True)
-        if once and finished(folder):
+        if once and finished(folder, config):
             raise Busy(f"another process has finished {folder}")
         yield
         write_result(folder, {FINISHED: True})
 
 
-def finished(folder: Path) -> bool:
-    """Whether the run has done all that its config asks for."""
-    return _result(folder).get(FINISHED) is True
+def finished(folder: Path, config: ConfigDict | None = None) -> bool:
+    """Whether the run has done all that its config asks for; with `config`, whether it is what that one asks for."""
+    result = _result(folder)
+    same = config is None or "config" not in result or same_figures(result["config"], plain(config.to_dict()))
+    return result.get(FINISHED) is True and same
 
 
 def latest_checkpoint(folder: Path) -> int | None:
     """The step that the run would go on from; None if it would start anew."""
-    try:
-        steps = [int(path.name) for path in (folder / CHECKPOINTS).iterdir() if path.name.isdecimal()]
-    except (OSError, ValueError):
-        return None
-    return max(steps, default=None)
+    return max(checkpoint_steps(folder / CHECKPOINTS), default=None)
 
 
 def last_row(folder: Path, *keys: str) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def last_row(folder: Path, *keys: str) -> dict[str, Any]:
 def identity(folder: Path, config: ConfigDict) -> str:
     """The id of a run of a group in W&B, wherever the group's folder lies; empty without a group."""
     group = config.logging.group
-    words = f"{group}/{folder.name}/{configuration.digest(config)}"
+    words = f"{group}/{folder.name}/{configuration.training_mark(config)}"
     return hashlib.sha256(words.encode()).hexdigest()[:12] if group else ""
 
 
@@ -295,23 +296,31 @@ def write_result(folder: Path, values: Mapping[str, Any]) -> Path:
 
 
 def begin_figures(folder: Path, step: int, config: ConfigDict) -> figures.Book:
-    """A book whose figures go into the run's `result.json` as they come.
+    """A book whose figures go into the run's `result.json` as they come; until they are there it is not finished.
 
-    Figures of another step or other settings that are there already are kept under the key `before`.
+    Figures of another step or other settings that are there already are kept in the list under the key `before`.
     """
     result, settings = _result(folder), plain(config.to_dict())
-    there = {key: result[key] for key in FIGURES if key in result}
-    kept = result.get("config") or {}
-    same = isinstance(kept, dict) and all(kept.get(part) == settings[part] for part in configuration.AFTER_TRAINING)
+    there = {key: result[key] for key in FIGURES if result.get(key)}
+    then, kept = result.get("config"), result.get(BEFORE)
     evaluated = there.get("evaluated")
-    if isinstance(evaluated, dict) and not (same and evaluated.get("step") == step):
+    if isinstance(evaluated, dict) and not (same_figures(then, settings) and evaluated.get("step") == step):
         warnings.warn(
             f"{folder / RESULT}: the figures of step {evaluated.get('step')} are kept under {BEFORE!r}", stacklevel=2
         )
-        there["config"] = kept
-        write_result(folder, {BEFORE: there, **dict.fromkeys(FIGURES)})
-    write_result(folder, {"config": settings})
+        earlier = [*(kept if isinstance(kept, list) else []), {**there, "config": then}]
+        write_result(folder, {BEFORE: earlier, **dict.fromkeys(FIGURES)})
+    write_result(folder, {"config": settings, FINISHED: False})
     return figures.Book(lambda values: write_result(folder, values))
+
+
+def same_figures(then: Any, settings: Mapping[str, Any]) -> bool:
+    """Whether two configs as they are kept ask for the same figures of the same model."""
+    if not isinstance(then, dict):
+        return False
+    ours, theirs = configuration.flatten(settings), configuration.flatten(then)
+    keys = [key for key in ours if configuration.within(key, configuration.AFTER_TRAINING) and key not in DRAWN]
+    return all(ours[key] == theirs.get(key) for key in keys)
 
 
 def provenance() -> dict[str, Any]:

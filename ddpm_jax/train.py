@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
     folder = Path(options.workdir) if options.workdir else runs.default_folder(options.config, overrides, config)
-    if options.once and runs.finished(folder):
+    if options.once and runs.finished(folder, config):
         print(f"{folder} is finished")
         return
     # before the first array: processes must be joined by then
@@ -87,7 +87,7 @@ def train(
     notice, limits, logging = notice or Notice(), config.training, config.logging
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     plan.check_parts(config.data.batch, limits.accumulate)
-    known = runs.check_folder(folder, config)
+    there = runs.check_folder(folder, config)
     dataset = data.load(config.data.name, config.data.dir or None, configuration.splits(config))
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
@@ -104,14 +104,15 @@ def train(
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):
-        restored = checkpoints.resume(job.fresh, job.abstract)
-        state, start = restored.state, int(restored.state.step)
-        facts, mark = restored.facts if start else None, configuration.training_mark(config)
-        if facts is not None and facts.config != mark:
+        mark = configuration.training_mark(config)
+        if any(known.config != mark for step in checkpoints.steps if (known := checkpoints.facts(step))):
             raise UserError(f"{folder}: its checkpoints were saved with another config; choose another --workdir")
         runs.mend_config(folder, config)
+        restored = checkpoints.resume(job.fresh, job.abstract)
+        state, start = restored.state, int(restored.state.step)
+        facts = restored.facts if start else None
         screen.say(
-            f"{'going on with' if known and start else 'training in'} {folder} from step {start}: "
+            f"{'going on with' if there and start else 'training in'} {folder} from step {start}: "
             f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
         )
         trackers = logging.wandb, logging.project, logging.group, logging.tensorboard
@@ -138,7 +139,7 @@ def train(
             display.close()
             if recorder:
                 recorder.close()
-        if not progress.finished:
+        if not progress.finished or notice.wanted():
             screen.say(f"stopped at step {progress.step}, which is saved; the same command goes on from there")
             raise Preempted
         if recorder and (words := recorder.missing()):
@@ -200,8 +201,8 @@ def measure(
             flops, steps = job.count_flops(), checkpoints.milestones
             curves.history(*place, params_at, steps, flops, dataset, screen.bar, book)
         if config.evaluation.raw and config.sampler.ema:
-            raw = weights(state, 0.0)
-            book.compute("raw", lambda: {"step": step, **curves.measured(*place, raw, dataset, screen.bar)})
+            raw = curves.measured(*place, weights(state, 0.0), dataset, screen.bar, book, "raw")
+            book.put("raw", {"step": step, **raw})
         log.scalars(step, evaluation.headline(book.values))
     return list(pictures.values())
 

@@ -82,7 +82,7 @@ def test_every_config_fits_its_data(folder, size, description):
         config = command._load(f"{path}{size}")
         assert config.data.name == description.name, path
         check(config)
-        check_data(config, description, 1000)
+        check_data(config, description)
 
 
 def test_the_sweep_to_copy():

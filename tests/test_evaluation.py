@@ -116,7 +116,7 @@ def test_a_figure_that_fails_takes_no_other_with_it(config, given, tmp_path, mon
             train.train(config, tmp_path / "run")
     result = result_of(tmp_path / "run")
     assert set(result["not_computed"]) == keys
-    assert "finished" not in result
+    assert result["finished"] is False
     there = {
         "likelihood.test": result["likelihood"].get("test"),
         "likelihood.floors": result["likelihood"].get("floors"),
@@ -159,6 +159,9 @@ def test_a_finished_run_is_evaluated_with_other_settings(trained, tmp_path, monk
     assert result["sampling"]["network_evaluations_per_sample"] == 1
     assert result["config"]["sampler"]["steps"] == 1
     assert runs.read_config(tmp_path / "run").sampler.steps == 2
+    assert result["finished"] is True
+    with pytest.raises(UserError, match=r"config.evaluation.raw: this is train's"):
+        evaluate.main([*words, "--config.evaluation.raw=True"])
     with pytest.raises(UserError, match=r"config.data.batch: what the run was trained with is not changed"):
         evaluate.main([*words, "--config.data.batch=4"])
     with pytest.raises(UserError, match=r"config.sampler.step: no such key; did you mean 'sampler.steps'"):

@@ -164,7 +164,7 @@ def test_a_claim_makes_the_folder_and_says_when_the_run_is_finished(tmp_path, ti
         raise KeyboardInterrupt
     assert not runs.finished(folder)
     with runs.claim(folder, tiny_config):
-        (folder / "checkpoints" / "2").mkdir()
+        (folder / "checkpoints" / "2" / "state").mkdir(parents=True)
         runs.write_result(folder, {"steps": 2})
         assert not runs.finished(folder)
     assert runs.finished(folder)
@@ -191,8 +191,8 @@ def test_where_a_run_is(tmp_path, trained):
     assert runs.last_row(trained, "no such figure") == {}
     assert runs.latest_checkpoint(tmp_path) is None
     assert runs.last_row(tmp_path) == {}
-    (tmp_path / "checkpoints" / "30.orbax-checkpoint-tmp").mkdir(parents=True)  # was being saved
-    (tmp_path / "checkpoints" / "9").mkdir()
+    (tmp_path / "checkpoints" / "30.orbax-checkpoint-tmp").joinpath("state").mkdir(parents=True)  # was being saved
+    (tmp_path / "checkpoints" / "9" / "state").mkdir(parents=True)
     assert runs.latest_checkpoint(tmp_path) == 9
     rows = "".join(json.dumps({"step": step, "loss": 1.0}) + "\n" for step in range(5000))
     (tmp_path / "metrics.jsonl").write_text(rows + '{"step": 5000, "lo')
@@ -233,6 +233,8 @@ def test_a_run_that_has_lost_its_checkpoints_is_not_begun_anew(tmp_path, tiny_co
     runs.write_result(folder, {"steps": 10})
     assert "has no checkpoint, though result.json tells" in refused(runs.check_folder, folder, tiny_config)
     (folder / "checkpoints" / "10").mkdir(parents=True)
+    assert "has no checkpoint" in refused(runs.check_folder, folder, tiny_config)  # emptied, which is none
+    (folder / "checkpoints" / "10" / "state").mkdir()
     assert runs.check_folder(folder, tiny_config)
 
 
@@ -244,7 +246,7 @@ def test_what_only_figures_depend_on_may_change_and_is_kept(tmp_path, tiny_confi
         assert runs.read_config(folder).sampler.steps == 7
     tiny_config.sampler.ema = 0.0
     runs.write_result(folder, {"steps": 2})
-    (folder / "checkpoints" / "2").mkdir()
+    (folder / "checkpoints" / "2" / "state").mkdir(parents=True)
     assert runs.check_folder(folder, tiny_config)  # trained: the rows of its log are done
 
 
@@ -259,8 +261,16 @@ def test_figures_of_another_step_or_other_settings_are_kept_apart(tmp_path, tiny
         runs.begin_figures(tmp_path, 2, tiny_config).put("evaluated", {"step": 2})
     result = read_record(tmp_path / "result.json")
     assert result["quality"] is None
-    assert result["before"]["quality"] == {"samples": {"frechet": 1.0}}
-    assert result["before"]["config"]["sampler"]["steps"] + 1 == result["config"]["sampler"]["steps"]
+    (before,) = result["before"]
+    assert before["quality"] == {"samples": {"frechet": 1.0}}
+    assert before["config"]["sampler"]["steps"] + 1 == result["config"]["sampler"]["steps"]
+    tiny_config.sampler.steps += 1
+    with pytest.warns(UserWarning, match="are kept under 'before'"):
+        runs.begin_figures(tmp_path, 2, tiny_config)
+    assert len(read_record(tmp_path / "result.json")["before"]) == 2
+    tiny_config.evaluation.pictures = not tiny_config.evaluation.pictures  # no figure depends on them
+    runs.begin_figures(tmp_path, 2, tiny_config)
+    assert len(read_record(tmp_path / "result.json")["before"]) == 2
 
 
 def test_a_package_inside_another_repository_has_not_its_commit(tmp_path):

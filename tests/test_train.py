@@ -143,6 +143,7 @@ def test_once(trained, tmp_path, capsys, monkeypatch):
     """A finished run is left as it is; one that is not is gone on with."""
     shutil.copytree(trained, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    monkeypatch.setattr(runs, "same_figures", lambda *_: True)  # the command's config is another
     train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
     assert capsys.readouterr().out == f"{tmp_path / 'run'} is finished\n"
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
@@ -180,6 +181,19 @@ def test_a_checkpoint_after_some_minutes(tmp_path, tiny_config, monkeypatch):
     train.train(tiny_config, tmp_path / "run")
     assert [pair for pair in saved if pair[1]] == [(4, True), (6, True)]
     assert (2, False) in saved
+
+
+def test_a_signal_in_the_last_dispatch_is_heard(tmp_path, tiny_config, monkeypatch):
+    """What is trained is saved; the evaluation, which may be long, is for the next start."""
+    from ddpm_jax.errors import Preempted
+    from ddpm_jax.preemption import Notice
+
+    notice = Notice()
+    monkeypatch.setattr(screen.Screen, "milestone", lambda self, progress, loss: notice(15, None))
+    with pytest.raises(Preempted):
+        train.train(tiny_config, tmp_path / "run", notice=notice)
+    assert runs.latest_checkpoint(tmp_path / "run") == 2
+    assert not runs.finished(tmp_path / "run")
 
 
 def test_a_run_that_is_asked_to_make_room_saves_and_goes_on_as_if_it_had_not_been(tmp_path, tiny_config):

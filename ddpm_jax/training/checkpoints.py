@@ -17,16 +17,17 @@ from typing import Any
 import jax
 
 from ddpm_jax.errors import UserError, refused_by_the_system
-from ddpm_jax.files import set_aside
-from ddpm_jax.parallel import Plan, all_agree, checksum, wait_for_all
+from ddpm_jax.files import checkpoint_steps, set_aside
+from ddpm_jax.parallel import Plan, agree, all_agree, checksum, wait_for_all
 from ddpm_jax.training.facts import DamagedCheckpointError, Facts, abstract_facts, packed, unpacked
 from ddpm_jax.training.state import TrainState
 
 STATE, FACTS = "state", "facts"
 """The two trees of a checkpoint."""
 
-DELETED, UNFINISHED = ".deleted", ".orbax-checkpoint-tmp"
-"""Ends of names of folders that are no checkpoints: about to go, and left by a process that was killed."""
+DELETED, REPLACED, UNFINISHED = ".deleted", ".replaced", ".orbax-checkpoint-tmp"
+"""Ends of names of folders that are no checkpoints: about to go, to go when another is in its place, and left
+by a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -87,22 +88,18 @@ class Checkpoints:
         return ocp
 
     def _clean(self) -> None:
-        """Remove what a killed process left: half-saved folders, half-deleted ones, empty ones."""
+        """Remove what a killed process left: half-saved folders, half-deleted ones."""
         if not self._folder.is_dir():
             return
         for path in self._folder.iterdir():
-            left = UNFINISHED in path.name or path.name.endswith(DELETED)
-            if path.is_dir() and (left or (path.name.isdigit() and not any(path.iterdir()))):
+            if path.is_dir() and (UNFINISHED in path.name or path.name.endswith(DELETED)):
                 shutil.rmtree(path, ignore_errors=True)
+        self._settle_replaced()
 
     @property
     def steps(self) -> list[int]:
         """The steps that are kept, rising."""
-        try:
-            names = [path.name for path in self._folder.iterdir() if path.is_dir()]
-        except OSError:
-            return []
-        return sorted(int(name) for name in names if name.isascii() and name.isdigit() and str(int(name)) == name)
+        return checkpoint_steps(self._folder)
 
     @property
     def milestones(self) -> list[int]:
@@ -140,12 +137,13 @@ class Checkpoints:
         """
         self.wait()
         step = int(state.step)
-        if step in self.steps:
+        there = bool(agree(float(step in self.steps)))  # file systems may tell processes different things
+        if there:
             known = self.facts(step)
             if not facts.milestone or (known is not None and known.milestone):
                 return
             if jax.process_index() == 0:
-                self._delete(step)
+                (self._folder / str(step)).rename(self._folder / f"{step}{REPLACED}")
             wait_for_all("a checkpoint makes room for one that knows more")
         with self._telling():
             if not self._folder.parent.is_dir():
@@ -166,6 +164,8 @@ class Checkpoints:
         except UserError:
             raise
         except Exception as error:
+            if jax.process_index() == 0 and self._folder.is_dir():
+                self._settle_replaced()
             if line := refused_by_the_system(error):
                 again = "the same command goes on from the last checkpoint when that is mended"
                 raise UserError(f"{self._folder}: nothing can be saved: {line}; {again}") from error
@@ -186,6 +186,8 @@ class Checkpoints:
             UserError: there is no checkpoint, or none that can be read.
         """
         steps = self.steps if step is None else [step]
+        for name in self._emptied() if step is None else ():
+            warnings.warn(f"checkpoint step {name} is empty; trying the one before", stacklevel=2)
         if not steps:
             raise UserError(f"{self._folder.parent}: no checkpoint here yet; train first")
         problems = []
@@ -194,6 +196,8 @@ class Checkpoints:
             try:
                 restored = self._read(abstract, candidate)
             except Exception as error:  # orbax, tensorstore and the file system each raise their own
+                if line := refused_by_the_system(error, of_the_moment=True):
+                    raise UserError(f"{self._folder}: step {candidate} cannot be read now: {line}") from error
                 reason = _reason(error)
             if all_agree(restored is not None):
                 assert restored is not None
@@ -205,6 +209,12 @@ class Checkpoints:
             f"{self._folder}: no checkpoint can be read ({'; '.join(problems)}); put a copy of it back, or train anew "
             "with another --workdir"
         )
+
+    def _emptied(self) -> list[str]:
+        """The folders of steps, after the newest that is kept, that hold nothing any more."""
+        newest = max(self.steps, default=-1)
+        names = [path.name for path in self._folder.glob("[0-9]*") if path.name.isdecimal() and path.is_dir()]
+        return [name for name in sorted(names) if int(name) > newest]
 
     def _read(self, abstract: TrainState, step: int) -> Restored:
         packed_facts = self._load(step, FACTS, abstract_facts())
@@ -240,6 +250,8 @@ class Checkpoints:
         restored = self.restore(abstract)
         later = [step for step in self.steps if step > int(restored.state.step)]
         if jax.process_index() == 0:
+            for name in self._emptied():
+                (self._folder / name).rmdir()
             for step in later:
                 aside = set_aside(self._folder / str(step))
                 warnings.warn(f"checkpoint step {step} is set aside as {aside}", stacklevel=2)
@@ -252,11 +264,24 @@ class Checkpoints:
             return
         step, facts, saving = self._saving
         self._saving = None
-        with self._telling():
-            saving.result()
+        try:
+            with self._telling():
+                saving.result()
+        finally:
+            if jax.process_index() == 0:
+                self._settle_replaced()
         self._facts[step] = facts
         if jax.process_index() == 0:
             self._prune()
+
+    def _settle_replaced(self) -> None:
+        """A checkpoint that was to be replaced goes if its successor is there, and comes back if it is not."""
+        for path in self._folder.glob(f"*{REPLACED}"):
+            there = path.with_name(path.name.removesuffix(REPLACED))
+            if there.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.rename(there)
 
     def _prune(self) -> None:
         latest, best, every = self._keep

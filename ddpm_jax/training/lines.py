@@ -1,5 +1,7 @@
 """A run's `metrics.jsonl`: one row of plain JSON a line, added to as the run goes on, and what a resumed run keeps."""
 
+import errno
+import os
 import warnings
 import zlib
 from pathlib import Path
@@ -68,7 +70,9 @@ class Lines:
     def write(self, step: int, row: dict[str, Any]) -> None:
         """Add a row. Raises OSError."""
         line = (to_json({"step": step, **row}) + "\n").encode()
-        self._file.write(line)
+        if self._file.write(line) != len(line):  # a disk that is full, or a limit: no half a row
+            self._file.truncate(self._bytes)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
         self._bytes, self._checksum = self._bytes + len(line), zlib.crc32(line, self._checksum)
 
     @property

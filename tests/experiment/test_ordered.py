@@ -33,7 +33,7 @@ def of(family, **changes):
     config.evaluation.at_end = False
     config.update_from_flattened_dict(changes)
     check(config)
-    check_data(config, TINY, 1)
+    check_data(config, TINY)
     return make(config, TINY)
 
 

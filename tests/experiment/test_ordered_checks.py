@@ -25,7 +25,7 @@ def test_every_family_is_possible(family):
     changes = {"model.multipliers": (1, 1)} if family == "pixelcnn" else {}
     config = of(family, changes)
     check(config)
-    check_data(config, DIGITS, 1000)
+    check_data(config, DIGITS)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_does_not_fit_the_data(family, changes, data, key, reason):
     config = of(family, changes)
     check(config)
     with pytest.raises(UserError) as caught:
-        check_data(config, data, 1000)
+        check_data(config, data)
     line = str(caught.value)
     assert line.startswith(f"config.{key}: ") and reason in line and "\n" not in line, line
 
@@ -132,18 +132,18 @@ def test_what_does_not_fit_the_data(family, changes, data, key, reason):
 def test_a_chunk_that_does_not_divide_is_fine_where_it_does_not_matter():
     config = of("chunked", {"process.chunk": 5})
     check(config)
-    check_data(config, DIGITS, 1000)
+    check_data(config, DIGITS)
 
 
 def test_channels_apart_go_with_a_transformer():
     config = of("autoregressive", {"process.sites": "channels"})
     check(config)
-    check_data(config, COLOUR, 1000)
+    check_data(config, COLOUR)
 
 
 def test_real_values_are_refused():
     with pytest.raises(UserError, match=r"config\.data\.name"):
-        check_data(of("masked", {}), Description("real", "1.0.0", (8, 8, 1), None, 0), 1000)
+        check_data(of("masked", {}), Description("real", "1.0.0", (8, 8, 1), None, 0))
 
 
 def test_the_base_is_still_a_gaussian_one():

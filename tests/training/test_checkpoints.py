@@ -127,6 +127,40 @@ def test_a_validation_loss_that_comes_later_is_kept_with_its_step(folder):
         assert checkpoints.restore(abstract()).facts == Facts(1.0, 0.5)
 
 
+def test_a_checkpoint_is_there_until_its_successor_is(folder, monkeypatch):
+    """Of the same step: a disk that is full, or a kill, between the two loses neither."""
+    save(folder, [3])
+    with Checkpoints(folder, Plan()) as checkpoints, monkeypatch.context() as patch:
+
+        def fail(*_):
+            raise OSError(28, "No space left on device")
+
+        patch.setitem(
+            checkpoints.__dict__, "_ocp", SimpleNamespace(load=checkpoints._ocp.load, save_checkpointables_async=fail)
+        )
+        with pytest.raises(UserError, match="No space left"):
+            checkpoints.save(make_state(3), Facts(1.0, 0.5))
+        assert checkpoints.steps == [3]
+    (folder / "3").rename(folder / "3.replaced")  # killed in between
+    with Checkpoints(folder, Plan()) as checkpoints:
+        check_equal(checkpoints.restore(abstract()).state, make_state(3))
+
+
+def test_what_cannot_be_read_just_now_is_not_set_aside(folder, monkeypatch):
+    save(folder, [1, 2])
+    with Checkpoints(folder, Plan()) as checkpoints:
+
+        def fail(*_, **__):
+            raise OSError(24, "Too many open files", "x")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints, "_load", fail)
+            with pytest.raises(UserError, match="step 2 cannot be read now: x: Too many open files"):
+                checkpoints.resume(lambda: make_state(0), abstract())
+        assert checkpoints.steps == [1, 2]
+        check_equal(checkpoints.resume(lambda: make_state(0), abstract()).state, make_state(2))
+
+
 def small_files(folder):
     """All files of a checkpoint but those that hold arrays, which orbax keeps in folders `d`."""
     return [file for file in sorted(folder.rglob("*")) if file.is_file() and file.parent.name != "d"]
@@ -221,15 +255,15 @@ def test_a_full_disk_is_told_as_that_whatever_orbax_makes_of_it(folder, monkeypa
 
 def test_what_a_killed_process_leaves_is_no_checkpoint_and_goes(folder):
     save(folder, [3])
-    for name in ("4.orbax-checkpoint-tmp", "5.orbax-checkpoint-tmp-1", "2.deleted", "6"):
+    for name in ("4.orbax-checkpoint-tmp", "5.orbax-checkpoint-tmp-1", "2.deleted", "6", "3.replaced"):
         (folder / name).mkdir()
     (folder / "2.deleted" / "file").write_text("")
     (folder / "notes").mkdir()
     with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
-        assert checkpoints.steps == [3, 6]
+        assert checkpoints.steps == [3]
     with Checkpoints(folder, Plan()) as checkpoints:
         assert checkpoints.steps == [3]
-    assert sorted(path.name for path in folder.iterdir()) == ["3", "notes"]
+    assert sorted(path.name for path in folder.iterdir()) == ["3", "6", "notes"]
 
 
 def test_the_latest_alone(folder):
@@ -245,7 +279,7 @@ def test_damage_falls_back_to_the_one_before(folder, damage):
     damage(folder / "2")
     with (
         Checkpoints(folder, Plan(), read_only=True) as checkpoints,
-        pytest.warns(UserWarning, match=r"checkpoint step 2: .*; trying the one before"),
+        pytest.warns(UserWarning, match=r"checkpoint step 2.*; trying the one before"),
     ):
         check_equal(checkpoints.restore(abstract()).state, make_state(1))
 
@@ -265,12 +299,12 @@ def test_a_resumed_run_sets_aside_what_it_passed_over(folder, damage):
         check_equal(checkpoints.restore(abstract()).state, make_state(2))
 
 
-def test_an_empty_folder_of_a_killed_process_is_no_checkpoint(folder):
+def test_an_emptied_folder_is_no_checkpoint_and_is_said(folder):
     save(folder, [1])
     (folder / "2").mkdir()
-    with Checkpoints(folder, Plan()) as checkpoints, warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        assert int(checkpoints.resume(lambda: make_state(0), abstract()).state.step) == 1
+    with Checkpoints(folder, Plan()) as checkpoints:
+        with pytest.warns(UserWarning, match="step 2 is empty; trying the one before"):
+            assert int(checkpoints.resume(lambda: make_state(0), abstract()).state.step) == 1
     assert not (folder / "2").exists()
 
 

@@ -93,3 +93,24 @@ def test_lines_are_plain_json_and_odd_ones_are_left_out(path):
     assert rows(path) == [{"step": 1, "loss": None, "rate": None}]
     path.write_bytes(b'{"step": 2}\n{"step": "3"}\n{"step": true}\n' + b"[" * 100_000 + b'\n{"step": 4}\n{"step": 5')
     assert read_lines(path) == [{"step": 2}, {"step": 4}]
+
+
+def test_half_a_row_is_taken_back(path, monkeypatch):
+    """A disk that has room for a part of it: the file is as it was, and so is what is known of it."""
+    lines = Lines(path)
+    lines.write(1, {"loss": 0.5})
+    before, mark = path.read_bytes(), lines.mark
+    whole = lines._file
+
+    class Short:
+        name, truncate = str(path), whole.truncate
+
+        def write(self, line):
+            return whole.write(line[:5])
+
+    lines._file = Short()
+    with pytest.raises(OSError, match="No space left"):
+        lines.write(2, {"loss": 0.5})
+    assert (path.read_bytes(), lines.mark) == (before, mark)
+    lines._file = whole
+    lines.close()
