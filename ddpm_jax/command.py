@@ -134,8 +134,15 @@ def to_its_end(line: Sequence[str]) -> int:
         raise
 
 
+LONGEST = 1000
+"""Characters of an error's line, whatever the user has typed."""
+
+
 def _end(message: object, code: int = UserError.code) -> NoReturn:
-    print(f"error: {_one_line(message)}", file=sys.stderr)
+    words = _one_line(message)
+    if len(words) > LONGEST:
+        words = f"{words[: LONGEST // 2]} ... {words[-LONGEST // 2 :]}"
+    print(f"error: {words}", file=sys.stderr)
     _leave(code)
 
 
@@ -203,8 +210,11 @@ def load_config(file: str, overrides: Sequence[str]) -> Any:
     from ddpm_jax import configuration
 
     config = _load(file)
-    configuration.check_types(config)
-    config = _changed(config, list(overrides), configuration.flatten(configuration.base()))
+    try:
+        configuration.check_types(config)
+        config = _changed(config, list(overrides), configuration.flatten(configuration.base()))
+    except RecursionError as error:
+        raise UserError(f"--config={file}: the config is nested too deeply, or holds itself") from error
     configuration.check_values(config)
     return config
 
@@ -222,6 +232,8 @@ def checked(override: str, known: dict[str, Any]) -> str:
         value = "True"
     if isinstance(known[key], float):
         _check_float(key, value)
+    if isinstance(known[key], tuple) and value.strip().startswith("{"):
+        raise UserError(f"config.{key}: {value!r} is not of type tuple")
     return f"--config.{key}={value}"
 
 

@@ -360,6 +360,27 @@ def test_a_config_file_with_postponed_annotations_and_a_dataclass():
     assert config.optimizer.learning_rate == 0.5
 
 
+def test_a_config_that_holds_itself():
+    Path("config.py").write_text(
+        "from ddpm_jax.base import base\ndef get_config():\n    config = base()\n    inner = {}\n    inner['a'] = inner\n"
+        "    config.unlock()\n    config.data.own = inner\n    return config\n"
+    )
+    assert refused("--config=config.py").startswith("--config=config.py:")
+
+
+def test_an_error_s_line_is_no_longer_than_one_reads(capsys, monkeypatch):
+    code, words = ends(raises(UserError(f"--config: there is no file {'x' * 5000}; give one")), capsys, monkeypatch)
+    assert code == 2
+    assert len(words) < 1100
+    assert words.startswith("error: --config: there is no file xxx")
+    assert words.endswith("xxx; give one\n")
+
+
+def test_a_tuple_is_no_set():
+    for value in ("{}", "{1}", "{1: 2}"):
+        assert "is not of type tuple" in refused(DIGITS, f"--config.evaluation.curve={value}")
+
+
 @pytest.mark.parametrize("value", ["1e-400", "1e-46", "-1e-9999", "0." + "0" * 400 + "1"])
 def test_a_number_too_small_to_be_told_from_none(value):
     for key in ("training.seconds", "training.flops", "optimizer.clip", "evaluation.decoder_noise"):

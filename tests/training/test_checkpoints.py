@@ -302,9 +302,11 @@ def test_a_resumed_run_sets_aside_what_it_passed_over(folder, damage):
 def test_an_emptied_folder_is_no_checkpoint_and_is_said(folder):
     save(folder, [1])
     (folder / "2").mkdir()
-    with Checkpoints(folder, Plan()) as checkpoints:
-        with pytest.warns(UserWarning, match="step 2 is empty; trying the one before"):
-            assert int(checkpoints.resume(lambda: make_state(0), abstract()).state.step) == 1
+    with (
+        Checkpoints(folder, Plan()) as checkpoints,
+        pytest.warns(UserWarning, match="step 2 is empty; trying the one before"),
+    ):
+        assert int(checkpoints.resume(lambda: make_state(0), abstract()).state.step) == 1
     assert not (folder / "2").exists()
 
 
