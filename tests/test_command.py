@@ -362,8 +362,8 @@ def test_a_config_file_with_postponed_annotations_and_a_dataclass():
 
 def test_a_config_that_holds_itself():
     Path("config.py").write_text(
-        "from ddpm_jax.base import base\ndef get_config():\n    config = base()\n    inner = {}\n    inner['a'] = inner\n"
-        "    config.unlock()\n    config.data.own = inner\n    return config\n"
+        "from ddpm_jax.base import base\ndef get_config():\n    config, inner = base(), {}\n"
+        "    inner['a'] = inner\n    config.unlock()\n    config.data.own = inner\n    return config\n"
     )
     assert refused("--config=config.py").startswith("--config=config.py:")
 
