@@ -48,7 +48,9 @@ def test_folders_without_a_run(main):
     assert refused(main, "--workdir=empty").startswith("empty holds no run (config.json is missing)")
     assert refused(main, "--workdir=run") == "run: no checkpoint here; train first, or put a copy of checkpoints/ back"
     Path("run/checkpoints").mkdir()
-    assert refused(main, "--workdir=run").endswith("run: no checkpoint here; train first, or put a copy of checkpoints/ back")
+    assert refused(main, "--workdir=run").endswith(
+        "run: no checkpoint here; train first, or put a copy of checkpoints/ back"
+    )
     Path("run/checkpoints/10").mkdir()
     assert "no checkpoint can be read (step 10: " in refused(main, "--workdir=run")
     Path("run/config.json").write_text("{")
