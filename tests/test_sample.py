@@ -51,7 +51,7 @@ def test_folders_without_a_run(main):
     assert refused(main, "--workdir=run").endswith(
         "run: no checkpoint here; train first, or put a copy of checkpoints/ back"
     )
-    Path("run/checkpoints/10").mkdir()
+    Path("run/checkpoints/10/state").mkdir(parents=True)
     assert "no checkpoint can be read (step 10: " in refused(main, "--workdir=run")
     Path("run/config.json").write_text("{")
     assert refused(main, "--workdir=run").startswith("run/config.json cannot be read: ")
