@@ -53,12 +53,12 @@ class Lines:
 
     def __init__(self, path: Path, step: int = 0, facts: Facts | None = None):
         content = path.read_bytes() if path.exists() else b""
+        if facts is not None and zlib.crc32(content[: facts.log_bytes]) == facts.log_checksum:
+            content = content[: facts.log_bytes]  # what comes after is not vouched for, and comes again
+        elif facts is not None:
+            warnings.warn(f"{path} is not as it was at step {step}; the rows of it that read are kept", stacklevel=2)
         parsed = [(line, parse(line)) for line in content.splitlines()]
         kept = [(line, row) for line, row in parsed if row is not None and not _comes_again(row, step)]
-        if facts is not None and zlib.crc32(content[: facts.log_bytes]) != facts.log_checksum:
-            warnings.warn(
-                f"{path} is not as it was at step {step}; {len(kept)} rows of it read and are kept", stacklevel=2
-            )
         content = b"".join(line + b"\n" for line, _ in kept)
         write_bytes(path, content)
         self._bytes, self._checksum = len(content), zlib.crc32(content)

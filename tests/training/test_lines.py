@@ -58,6 +58,13 @@ def test_a_checkpoint_s_row_that_a_kill_has_kept_from_being_written_is_written(p
         assert rows(path) == WHOLE
 
 
+def test_rows_that_nobody_vouches_for_are_not_kept(path):
+    facts = written(path)
+    path.write_bytes(path.read_bytes() * 2)
+    Lines(path, 2, facts).close()
+    assert rows(path) == WHOLE
+
+
 def test_what_was_lost_or_changed_is_said_and_the_rest_is_kept(path):
     facts = written(path)
     whole = path.read_bytes()
