@@ -36,7 +36,7 @@ def main(arguments):
             while rate == 6 or time.monotonic() < end or notice.came:
                 if notice.came and "STAND_IN_DEAF" not in os.environ:
                     step = (runs.latest_checkpoint(folder) or 0) + int(os.environ.get("STAND_IN_SAVES", "1"))
-                    (folder / runs.CHECKPOINTS / str(step)).mkdir(parents=True, exist_ok=True)
+                    (folder / runs.CHECKPOINTS / str(step) / "state").mkdir(parents=True, exist_ok=True)
                     print(f"saved step {step}")
                     raise Preempted
                 time.sleep(0.02)
