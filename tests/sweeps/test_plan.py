@@ -18,7 +18,7 @@ def member(root, **changes):
 
 def trained(member, seconds, step, finished=False):
     """A run folder that has come to a step."""
-    (member.folder / "checkpoints" / str(step)).mkdir(parents=True)
+    (member.folder / "checkpoints" / str(step) / "state").mkdir(parents=True)
     rows = [{"step": step, "images_seen": step * 64, "elapsed_seconds": seconds}, {"step": step, "validation_loss": 1}]
     (member.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (member.folder / "result.json").write_text(json.dumps({"finished": finished}))
