@@ -61,21 +61,18 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
     except Preempted:
         for name in SIGNALS:  # it is being done
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-        print("the machine is wanted back; the same command goes on from the last checkpoint", file=sys.stderr)
-        _leave(Preempted.code)
+        _leave("the machine is wanted back; the same command goes on from the last checkpoint", Preempted.code)
     except KeyboardInterrupt:
-        print(f"\n{stopped}", file=sys.stderr)
-        _leave(130)
+        _leave(f"\n{stopped}", 130)
     except BrokenPipeError:  # whoever read the output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _exit(1)
     except Exception as error:
         if line := refused_by_the_system(error):
             _end(line)
         if joining.lost(error):
             _end("another process has gone; what it said at its end tells why")
         _end(_unexpected(error), UNEXPECTED)
-    sys.exit(0)
+    _exit(0)
 
 
 def _speak_plainly() -> None:
@@ -142,13 +139,26 @@ def _end(message: object, code: int = UserError.code) -> NoReturn:
     words = _one_line(message)
     if len(words) > LONGEST:
         words = f"{words[: LONGEST // 2]} ... {words[-LONGEST // 2 :]}"
-    print(f"error: {words}", file=sys.stderr)
-    _leave(code)
+    _leave(f"error: {words}", code)
 
 
-def _leave(code: int) -> NoReturn:
-    """End the process, several together; what libraries say while it ends is not heard."""
+def _leave(words: str, code: int) -> NoReturn:
+    """Say why, and end the process, several together."""
+    with contextlib.suppress(OSError):  # nobody can hear it
+        print(words, file=sys.stderr)
     joining.leave(code)
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    """End the process by this code, also where what is left to be said cannot be: Python's own end makes it 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except (AttributeError, ValueError):  # it was closed from the beginning
+            continue
     sys.exit(code)
 
 

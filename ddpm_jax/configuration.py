@@ -85,8 +85,17 @@ def digest(config: ConfigDict) -> str:
 def training_mark(config: ConfigDict) -> int:
     """A number of 48 bits for all that a run cannot go on otherwise with, as far as it is not the base's."""
     own, known = flatten(config), flatten(base())
-    fixed = {key: own[key] for key in sorted(own) if not within(key, CHANGEABLE) and own[key] != known[key]}
-    return int(hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:12], 16)
+    return _mark({key: own[key] for key in sorted(own) if not within(key, CHANGEABLE) and own[key] != known[key]})
+
+
+def validation_mark(config: ConfigDict) -> int:
+    """A number of 48 bits for what the validation losses of a run depend on besides."""
+    own = flatten(config)
+    return _mark({key: own[key] for key in VALIDATION})
+
+
+def _mark(values: Mapping[str, Any]) -> int:
+    return int(hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12], 16)
 
 
 def differences(ours: ConfigDict, theirs: ConfigDict, trained: bool = False) -> list[str]:

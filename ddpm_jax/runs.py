@@ -196,8 +196,13 @@ def mend_config(folder: Path, config: ConfigDict) -> None:
     """Write the run's `config.json` if it does not read. Process 0 does it for all."""
     import jax
 
-    if jax.process_index() == 0 and _stored(folder / CONFIG) is None:
+    if jax.process_index() == 0 and not config_reads(folder):
         write_record(folder / CONFIG, config.to_dict())
+
+
+def config_reads(folder: Path) -> bool:
+    """Whether the run's `config.json` is as it was written."""
+    return _stored(folder / CONFIG) is not None
 
 
 def _stored(path: Path) -> dict[str, Any] | None:

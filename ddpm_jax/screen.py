@@ -45,7 +45,7 @@ class Screen:
             the first dispatch that is done, for counting takes a second.
         peak: the FLOP/s that all devices together can do at most; None where that is not known.
         facts: of the checkpoint that the run goes on from, with what was not logged yet when it was saved.
-        config: `configuration.training_mark` of the run's.
+        marks: of the run's config, which every checkpoint is to know: fields of `Facts` by name.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Screen:
         flops: Callable[[], float] = float,
         peak: float | None = None,
         facts: Facts | None = None,
-        config: int = 0,
+        marks: Mapping[str, int] | None = None,
     ):
         from tqdm import tqdm
 
         self._log, self._batch = log, batch
         self._flops, self._peak = cache(flops), peak
-        self._facts, self._rate, self._config = facts or Facts(), 0.0, config
+        self._facts, self._rate, self._marks = facts or Facts(), 0.0, marks or {}
         self._bar = tqdm(
             total=steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.1, disable=not speaks()
         )
@@ -113,7 +113,7 @@ class Screen:
             validation_loss=validation_loss,
             log_bytes=size,
             log_checksum=checksum,
-            config=self._config,
+            **self._marks,
         )
 
     def milestone(self, progress: Progress, validation_loss: float) -> None:

@@ -104,8 +104,11 @@ def train(
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):
-        mark = configuration.training_mark(config)
-        if any(known.config != mark for step in checkpoints.steps if (known := checkpoints.facts(step))):
+        marks = {"config": configuration.training_mark(config), "validation": configuration.validation_mark(config)}
+        known_already = runs.trained(folder) or runs.config_reads(folder)  # then that file was compared
+        fixed = ("config",) if known_already else tuple(marks)
+        saved = [known for step in checkpoints.steps if (known := checkpoints.facts(step))]
+        if any(getattr(known, name) != marks[name] for known in saved for name in fixed):
             raise UserError(f"{folder}: its checkpoints were saved with another config; choose another --workdir")
         runs.mend_config(folder, config)
         restored = checkpoints.resume(job.fresh, job.abstract)
@@ -119,7 +122,7 @@ def train(
         log = Log(folder, config.to_dict(), *trackers, start, runs.identity(folder, config), facts)
         stack.callback(log.close)
         peak = devices.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
-        display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak, facts, mark)
+        display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak, facts, marks)
         events = loop_events(job, checkpoints, display, limits)
         run, recorder = job.run, None
         if profile:

@@ -334,6 +334,21 @@ def test_ctrl_c_once_or_five_times(tmp_path, count):
     assert "Traceback" not in words
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize(("work", "code"), [("print('x', file=sys.stderr)", 0), ("raise UserError('x')", 2)])
+def test_an_exit_code_stays_what_it_is_where_nobody_can_hear_why(tmp_path, work, code):
+    file = tmp_path / "program.py"
+    file.write_text(
+        "import contextlib, sys\nfrom ddpm_jax import command\nfrom ddpm_jax.errors import UserError\n"
+        f"def main(_):\n    with contextlib.suppress(OSError):\n        {work}\ncommand.run(main)\n"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, str(file)], stderr=full, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    assert done.returncode == code
+
+
 def test_words_that_the_terminal_cannot_show_are_escaped(tmp_path):
     file = tmp_path / "program.py"
     file.write_text(

@@ -248,6 +248,8 @@ def test_the_mark_of_training_changes_with_what_a_run_cannot_go_on_otherwise_wit
         c.training_mark(changed(**{key: value})) for key, value in (("seed", 1), ("optimizer__learning_rate", 1.0))
     }
     assert len(others | {mark}) == 3
+    marks = {c.validation_mark(config) for config in (small(), changed(sampler__steps=3), changed(sampler__ema=0.0))}
+    assert len(marks) == 2
 
 
 def test_a_key_that_only_begins_like_a_free_one_is_not_free(monkeypatch):

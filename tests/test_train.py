@@ -126,6 +126,22 @@ def test_a_damaged_config_is_written_anew_by_its_own_command_alone(trained, tmp_
         assert path.read_text() == whole
 
 
+def test_a_run_in_the_middle_keeps_what_its_validation_losses_depend_on(trained, tmp_path, tiny_config):
+    """With its config.json damaged too. Once it is trained they may change."""
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text("{")
+    result = (tmp_path / "run" / "result.json").read_text()
+    tiny_config.evaluation.validation_images = 4
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="were saved with another config"):
+        train.train(tiny_config, tmp_path / "run")
+    (tmp_path / "run" / "result.json").write_text(result)
+    with pytest.warns(UserWarning):
+        assert train.train(tiny_config, tmp_path / "run")["steps"] == 2
+    (tmp_path / "run" / "result.json").unlink()  # its config reads now, and is what is compared
+    assert train.train(tiny_config, tmp_path / "run")["steps"] == 2
+
+
 def test_a_run_that_fails_closes_its_log(tmp_path, tiny_config, monkeypatch):
     closed = []
     monkeypatch.setattr("ddpm_jax.training.logging.Log.close", lambda self: closed.append(self))  # noqa: PLW0108

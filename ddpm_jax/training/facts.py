@@ -17,6 +17,7 @@ class Facts:
         log_bytes: of `metrics.jsonl` at the time.
         log_checksum: CRC-32 of those bytes.
         config: `configuration.training_mark` of the config that it was trained with.
+        validation: `configuration.validation_mark` of it.
         losses, norms, seconds, steps, skipped: sums over the steps that are not in a row of the log yet.
     """
 
@@ -25,6 +26,7 @@ class Facts:
     log_bytes: int = 0
     log_checksum: int = 0
     config: int = 0
+    validation: int = 0
     losses: float = 0.0
     norms: float = 0.0
     seconds: float = 0.0
