@@ -59,8 +59,8 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
     except UserError as error:
         _end(error, error.code)
     except Preempted:
-        for name in SIGNALS:  # it is being done
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+        for number in SIGNALS:  # it is being done
+            signal.signal(number, signal.SIG_IGN)
         _leave("the machine is wanted back; the same command goes on from the last checkpoint", Preempted.code)
     except KeyboardInterrupt:
         _leave(f"\n{stopped}", 130)
@@ -68,6 +68,8 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
         _exit(1)
     except Exception as error:
         if line := refused_by_the_system(error):
+            if TRACEBACKS in os.environ:
+                _show(error)
             _end(line)
         if joining.lost(error):
             _end("another process has gone; what it said at its end tells why")
@@ -113,8 +115,12 @@ def _unexpected(error: Exception) -> str:
     words = f"{type(error).__name__}: {_one_line(error)[:200]}"
     if TRACEBACKS not in os.environ and (file := keep_traceback(error)):
         return f"unexpected, and not your mistake: {words}; please report it with {file}"
-    print("".join(traceback.format_exception(error)), file=sys.stderr)
+    _show(error)
     return f"unexpected, and not your mistake: {words}"
+
+
+def _show(error: Exception) -> None:
+    print("".join(traceback.format_exception(error)), file=sys.stderr)
 
 
 def to_its_end(line: Sequence[str]) -> int:

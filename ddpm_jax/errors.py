@@ -82,9 +82,11 @@ OF_THE_MOMENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACC
 REFUSALS = (
     *OF_THE_MOMENT,
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ENAMETOOLONG),
-    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
 )
-"""What the system refuses for reasons of the user's: space, permission, limits, and names that others have removed."""
+"""What the system refuses for reasons of the user's: space, permission, limits."""
+
+NAMES = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
+"""What it says of names that others have removed or made. Programs ask it and go on, so it must be the error itself."""
 
 
 def refused_by_the_system(error: BaseException, of_the_moment: bool = False) -> str | None:
@@ -93,10 +95,12 @@ def refused_by_the_system(error: BaseException, of_the_moment: bool = False) -> 
     With `of_the_moment` only for what is no damage of what is read.
     """
     numbers = OF_THE_MOMENT if of_the_moment else REFUSALS
+    itself = [error, *causes(error)]
     for one in chain(error):
         if isinstance(one, MemoryError):
             return MEMORY
-        if isinstance(one, OSError) and one.errno in numbers and one.strerror:
+        named = not of_the_moment and one in itself
+        if isinstance(one, OSError) and one.errno in (*numbers, *(NAMES if named else ())) and one.strerror:
             return f"{one.filename or 'a file'}: {one.strerror}"
     texts = [f"{one}" for one in chain(error)]
     for words, line in SAID.items():
@@ -114,6 +118,14 @@ def keep_traceback(error: BaseException) -> Path | None:
     except OSError:
         return None
     return Path(name)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """What the error is said to come from, one after the other."""
+    one = error.__cause__
+    while one is not None:
+        yield one
+        one = one.__cause__
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

@@ -6,10 +6,11 @@ Prints the figures and puts them into the run's result.json as they come. Traini
 figures depend on may be set anew: --config.evaluation.KEY=VALUE, --config.sampler.KEY=VALUE.
 """
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddpm_jax import command
+from ddpm_jax import command, locks
 from ddpm_jax.errors import UserError
 
 
@@ -31,17 +32,17 @@ def main(arguments: Sequence[str]) -> None:
     for key in ("raw", "history", "at_end", "pictures"):
         if any(word.startswith(f"--config.evaluation.{key}") for word in overrides):
             raise UserError(f"config.evaluation.{key}: this is train's; give it to the command that trained the run")
-    run, finished = restore(config, folder, options.best), runs.finished(folder)
-    place = run.experiment, run.plan, run.params, run.dataset
-    book = runs.begin_figures(folder, run.step, config)
-    evaluation.evaluate(*place, run.step, screen.bar, book)
-    curves.curve(*place, screen.bar, book)
-    for line in book.said():
-        screen.say(line)
-    screen.say(screen.summary(book.values, [folder / runs.RESULT]))
-    book.check("the same command tries again")
-    if finished:
-        runs.write_result(folder, {runs.FINISHED: True})
+    with locks.hold(folder) if screen.speaks() else contextlib.nullcontext():
+        run = restore(config, folder, options.best)
+        place = run.experiment, run.plan, run.params, run.dataset
+        book = runs.begin_figures(folder, run.step, config)
+        evaluation.evaluate(*place, run.step, screen.bar, book)
+        curves.curve(*place, screen.bar, book)
+        for line in book.said():
+            screen.say(line)
+        screen.say(screen.summary(book.values, [folder / runs.RESULT]))
+        book.check("the same command tries again")
+        runs.end_figures(folder, run.step, config)
 
 
 if __name__ == "__main__":

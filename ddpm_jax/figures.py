@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ddpm_jax.errors import Incomplete, Unavailable, keep_traceback, refused_by_the_system
+from ddpm_jax.errors import Incomplete, Unavailable, UserError, keep_traceback, refused_by_the_system
 
 REASONS = "not_computed"
 """The key of the reasons, by the dotted keys of the figures that are null."""
@@ -66,6 +66,10 @@ class Book:
             return compute()
         except Unavailable as error:
             self.reasons[key] = str(error)
+        except UserError as error:  # such as a damaged checkpoint
+            self.reasons[key] = str(error)
+            if refused_by_the_system(error, of_the_moment=True):
+                self.faults.append(key)
         except Exception as error:
             if jax.process_count() > 1:
                 raise

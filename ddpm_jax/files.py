@@ -23,6 +23,10 @@ class DamagedError(ValueError):
     """A file is not as it was written."""
 
 
+DAMAGED = (ValueError, IsADirectoryError, NotADirectoryError)
+"""What `read_record` raises of a file that is there and damaged. Other OSErrors may be of the moment only."""
+
+
 def obstacle(folder: Path) -> str | None:
     """What stands in the way of writing into `folder`, or of making it where it is missing; None if nothing does."""
     try:
@@ -89,8 +93,8 @@ def write_record(path: Path, values: Mapping[str, Any]) -> None:
     write_json(path, {**content, CHECKSUM: _checksum(content)})
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """The object in a file that `write_record` wrote, or one that has no checksum, as older files have none.
+def read_record(path: Path, older: bool = True) -> dict[str, Any]:
+    """The object in a file that `write_record` wrote; if `older`, also one that has no checksum, as older files.
 
     Raises:
         OSError: it cannot be read.
@@ -102,7 +106,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise ValueError("it holds no object")
     told = content.pop(CHECKSUM, None)
     try:
-        fits = told is None or told == _checksum(content)
+        fits = told == _checksum(content) or (older and told is None)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not fits:

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import Preempted, UserError
 
 ADDRESS, COUNT, INDEX, SECONDS = (
     "JAX_COORDINATOR_ADDRESS",
@@ -82,7 +82,7 @@ def facts(config: Any, options: argparse.Namespace) -> dict[str, Any]:
     from ddpm_jax import configuration
 
     flat = configuration.flatten(config)
-    shared = {key: flat[key] for key in flat if not any(f"{key}.".startswith(f"{own}.") for own in EACH_ITS_OWN)}
+    shared = {key: flat[key] for key in flat if not configuration.within(key, EACH_ITS_OWN)}
     chosen = {name: value for name, value in vars(options).items() if name not in ("config", "data_dir")}
     return {
         **{f"config.{key}": value for key, value in shared.items()},
@@ -120,6 +120,8 @@ def join(facts: Mapping[str, Any], preemptible: bool = False) -> None:
         waiting.join(seconds)
     except KeyboardInterrupt:
         _end("stopped", 130)
+    except Preempted:
+        _end("the machine is wanted back", Preempted.code)
     if waiting.is_alive():
         me = f"process {arguments['process_id']} of {arguments['num_processes']}" if arguments else "this process"
         where = arguments.get("coordinator_address", "the coordinator")
@@ -150,8 +152,19 @@ def check_agreement(facts: Mapping[str, Any]) -> None:
         devices.setdefault(device.process_index, []).append(device.device_kind)
     kinds = {index: dict(Counter(names)) for index, names in devices.items()}
     _refuse({index: {"devices": _words(counts)} for index, counts in kinds.items()})
+    check_alike({**code(), **facts})
+
+
+def check_alike(facts: Mapping[str, Any]) -> None:
+    """Compare facts, values that JSON can hold, between the processes.
+
+    Raises:
+        UserError: as `check_agreement`.
+    """
+    import jax
+
     if jax.process_count() > 1:
-        _refuse(_gather({**code(), **facts, "process": jax.process_index()}))
+        _refuse(_gather({**facts, "process": jax.process_index()}))
 
 
 def _words(counts: Mapping[str, int]) -> str:

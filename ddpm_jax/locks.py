@@ -1,4 +1,4 @@
-"""Who trains in a run folder: a lock on its file `.lock`, which the system lets go when the process ends, however.
+"""Who trains or evaluates in a run folder: a lock on its file `.lock`, which the system lets go when a process ends.
 
 The lock is `flock`'s, so it holds between machines too where their file system passes it on (NFS does).
 """
@@ -103,7 +103,7 @@ def check_free(folder: Path) -> None:
 
 
 def _busy(folder: Path) -> Busy:
-    return Busy(f"{folder} is being trained by {holder(folder) or Holder()}; wait for it, or choose another --workdir")
+    return Busy(f"{folder} is in use by {holder(folder) or Holder()}; wait for it, or choose another --workdir")
 
 
 def _lock(file: IO[Any], shared: bool) -> bool:

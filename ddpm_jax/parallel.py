@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -286,6 +286,18 @@ def agree(value: float) -> float:
     from jax.experimental import multihost_utils
 
     return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
+
+
+def agree_on(numbers: Sequence[int]) -> list[int]:
+    """Process 0's numbers, below 2^31, in every process: file systems may tell processes different things."""
+    if jax.process_count() == 1:
+        return list(numbers)
+    from jax.experimental import multihost_utils
+
+    padded = np.zeros(int(agree(len(numbers))), np.int32)
+    if jax.process_index() == 0:
+        padded[:] = numbers
+    return np.asarray(multihost_utils.broadcast_one_to_all(padded)).tolist()
 
 
 def all_agree(good: bool) -> bool:

@@ -14,8 +14,11 @@ from typing import Any
 
 from ddpm_jax.errors import Preempted
 
-SIGNALS = tuple(name for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """Those that this system has."""
+
+SAVING = 35.0
+"""Seconds that a run has to save and end once whoever started it has passed a signal on; it takes at most 30."""
 
 
 @dataclass
@@ -65,20 +68,20 @@ class Notice:
 
 
 @contextmanager
-def listening(several: bool = False) -> Iterator[Notice]:
-    """Hear the signals for a while. Signals reach the main thread only; in another nothing is heard."""
-    notice = Notice(several)
-    numbers = [getattr(signal, name) for name in SIGNALS]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if not (several and number == signal.SIGTERM):
-            _handle(number, notice)
+def listening() -> Iterator[Notice]:
+    """Hear the signals for a while. Signals reach the main thread only; in another nothing is heard.
+
+    JAX takes SIGTERM from us when it joins the processes of a run.
+    """
+    notice = Notice()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        _handle(number, notice)
     try:
         yield notice
     finally:
         for number, handler in before.items():
-            if not (several and number == signal.SIGTERM):
-                _handle(number, handler)
+            _handle(number, handler)
 
 
 def _handle(number: int, handler: Any) -> None:

@@ -1,5 +1,6 @@
 """A trained run, read back for sampling and evaluation."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,5 +46,10 @@ def restore(config: Any, folder: Path, best: bool = False) -> Restored:
     experiment = make(config, dataset.description)
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:
         step = checkpoints.best if best else None
+        unread = [kept for kept in checkpoints.steps if best and checkpoints.facts(kept) is None]
+        if best and step is None:
+            raise UserError(f"{folder}: no checkpoint here whose validation loss reads; leave out --best")
+        if unread:
+            warnings.warn(f"step {step} is the best that reads; the checkpoints {unread} do not", stacklevel=2)
         state = checkpoints.restore(abstract_state(experiment), step).state
     return Restored(experiment, plan, dataset, weights(state, config.sampler.ema), int(state.step))

@@ -20,13 +20,13 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import configuration, figures
 from ddpm_jax.errors import Busy, UserError
-from ddpm_jax.files import checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
+from ddpm_jax.files import DAMAGED, checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
 from ddpm_jax.locks import LOCK, hold
 from ddpm_jax.training.lines import parse, read_lines
 
 CONFIG, RESULT, CHECKPOINTS, METRICS = "config.json", "result.json", "checkpoints", "metrics.jsonl"
 DATA = "data.json"
-FINISHED, BEFORE = "finished", "before"
+FINISHED, WAS_FINISHED, BEFORE = "finished", "was_finished", "before"
 
 DRAWN = ("evaluation.at_end", "evaluation.pictures")
 """Keys that no figure depends on, only whether there is one."""
@@ -60,7 +60,7 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
     if (folder / CONFIG).is_file():
         try:
             theirs = read_record(folder / CONFIG)
-        except (OSError, ValueError) as error:  # the command's own is as good: checkpoints know theirs
+        except DAMAGED as error:  # the command's own is as good: checkpoints know theirs
             warnings.warn(f"{folder / CONFIG} is damaged and will be written anew: {error}", stacklevel=2)
         else:
             known = _as_config(folder, theirs)
@@ -98,10 +98,10 @@ def _check_checkpoints(folder: Path) -> None:
 
 
 def _result(folder: Path) -> dict[str, Any]:
-    """The run's result; empty where there is none that reads."""
+    """The run's result; empty where there is none that reads. Raises OSError where that cannot be told now."""
     try:
         return read_record(folder / RESULT)
-    except (OSError, ValueError):
+    except (FileNotFoundError, *DAMAGED):
         return {}
 
 
@@ -208,7 +208,7 @@ def config_reads(folder: Path) -> bool:
 def _stored(path: Path) -> dict[str, Any] | None:
     try:
         return read_record(path)
-    except (OSError, ValueError):
+    except (FileNotFoundError, *DAMAGED):
         return None
 
 
@@ -222,10 +222,10 @@ def check_data(folder: Path, data: Mapping[str, Any], keep: bool = False) -> Non
 
     path, then = folder / DATA, None
     try:
-        then = read_record(path)
+        then = read_record(path, older=False)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError) as error:
+    except DAMAGED as error:
         warnings.warn(f"{path} does not read ({error}): that the data are still the same is not checked", stacklevel=2)
         if keep:
             set_aside(path)
@@ -294,29 +294,73 @@ def write_result(folder: Path, values: Mapping[str, Any]) -> Path:
     if path.exists():
         try:
             result = read_record(path)
-        except (OSError, ValueError) as error:
+        except DAMAGED as error:
             warnings.warn(f"{path} is set aside as {set_aside(path).name} and written anew: {error}", stacklevel=2)
     write_record(path, {**result, **values})
     return path
 
 
 def begin_figures(folder: Path, step: int, config: ConfigDict) -> figures.Book:
-    """A book whose figures go into the run's `result.json` as they come; until they are there it is not finished.
+    """A book whose figures go into the run's `result.json` as they come; until `end_figures` it is not finished.
 
-    Figures of another step or other settings that are there already are kept in the list under the key `before`.
+    Figures that are there already are kept in the list under the key `before`.
     """
     result, settings = _result(folder), plain(config.to_dict())
     there = {key: result[key] for key in FIGURES if result.get(key)}
-    then, kept = result.get("config"), result.get(BEFORE)
-    evaluated = there.get("evaluated")
-    if isinstance(evaluated, dict) and not (same_figures(then, settings) and evaluated.get("step") == step):
-        warnings.warn(
-            f"{folder / RESULT}: the figures of step {evaluated.get('step')} are kept under {BEFORE!r}", stacklevel=2
-        )
-        earlier = [*(kept if isinstance(kept, list) else []), {**there, "config": then}]
-        write_result(folder, {BEFORE: earlier, **dict.fromkeys(FIGURES)})
-    write_result(folder, {"config": settings, FINISHED: False})
+    was = result.get(FINISHED) is True or result.get(WAS_FINISHED) is True
+    new: dict[str, Any] = {"config": settings, FINISHED: False, WAS_FINISHED: was, figures.REASONS: {}}
+    if isinstance(evaluated := there.get("evaluated"), dict):
+        if not _same(result, step, settings):
+            words = f"the figures of step {evaluated.get('step')} are kept under {BEFORE!r}"
+            warnings.warn(f"{folder / RESULT}: {words}", stacklevel=2)
+        entry = {**there, "config": result.get("config")}
+        new = {**dict.fromkeys(FIGURES), **new, BEFORE: _joined(_before(result), entry)}
+    write_result(folder, new)
     return figures.Book(lambda values: write_result(folder, values))
+
+
+def end_figures(folder: Path, step: int, config: ConfigDict) -> None:
+    """All figures of the book are there: those before them of the same step and settings are not needed any more.
+
+    What of these is not made anew is kept beside the new ones. A run that was finished is finished again.
+    """
+    result, settings = _result(folder), plain(config.to_dict())
+    same = [entry for entry in _before(result) if _same(entry, step, settings)]
+    others = [entry for entry in _before(result) if entry not in same]
+    known = {key: entry[key] for entry in same for key in FIGURES if entry.get(key) and key != figures.REASONS}
+    kept = {key: value for key, value in known.items() if not result.get(key)}
+    finished = {FINISHED: True} if result.get(WAS_FINISHED) else {}
+    write_result(folder, {**kept, **finished, BEFORE: others, WAS_FINISHED: None})
+
+
+def _before(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Earlier figures of a run, oldest first."""
+    kept = result.get(BEFORE)
+    return [entry for entry in kept if isinstance(entry, dict)] if isinstance(kept, list) else []
+
+
+def _joined(earlier: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """The earlier figures and these; one entry with the last if that is of the same step and settings.
+
+    It has of each figure that which says more: an attempt that was cut off takes nothing from a whole one.
+    """
+    if not (earlier and _same(earlier[-1], entry["evaluated"].get("step"), entry["config"] or {})):
+        return [*earlier, entry]
+    *others, last = earlier
+    return [*others, {**entry, **{key: max(last.get(key), entry.get(key), key=_count) for key in FIGURES}}]
+
+
+def _count(value: Any) -> int:
+    """How many values a figure holds."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
+    return int(value is not None) if inner is None else sum(map(_count, inner))
+
+
+def _same(result: Mapping[str, Any], step: int, settings: Mapping[str, Any]) -> bool:
+    """Whether figures are of this step and these settings."""
+    evaluated = result.get("evaluated")
+    known = result.get("config")
+    return isinstance(evaluated, dict) and evaluated.get("step") == step and same_figures(known, settings)
 
 
 def same_figures(then: Any, settings: Mapping[str, Any]) -> bool:

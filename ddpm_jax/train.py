@@ -11,15 +11,35 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddpm_jax import command, joining, profiling, starting
 from ddpm_jax.errors import Preempted, UserError
-from ddpm_jax.preemption import Notice
+from ddpm_jax.files import sha256
+from ddpm_jax.preemption import Notice, listening
+
+if TYPE_CHECKING:  # heavy to import
+    from ml_collections import ConfigDict
+
+    from ddpm_jax.data import Dataset
+    from ddpm_jax.experiment import Experiment
+    from ddpm_jax.figures import Book
+    from ddpm_jax.job import Job
+    from ddpm_jax.parallel import Plan
+    from ddpm_jax.screen import Screen
+    from ddpm_jax.training.checkpoints import Checkpoints
+    from ddpm_jax.training.logging import Log
+    from ddpm_jax.training.loop import Every, Progress
+    from ddpm_jax.training.state import TrainState
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
+    with listening() as notice:
+        _main(arguments, notice)
+
+
+def _main(arguments: Sequence[str], notice: Notice) -> None:
     parser = command.Parser(prog="python -m ddpm_jax.train", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE changes one value")
     parser.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/ and the config's name)")
@@ -39,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
 
         print(to_json(config))
         return
-    from ddpm_jax import configuration, preemption, runs
+    from ddpm_jax import configuration, runs
 
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
@@ -50,8 +70,8 @@ def main(arguments: Sequence[str]) -> None:
     # before the first array: processes must be joined by then
     starting.start_jax(config.parallel.distributed, joining.facts(config, options), preemptible=True)
     configuration.check(config)
-    with preemption.listening(several_processes()) as notice:
-        train(config, folder, profile, options.once, notice)
+    notice.several = several_processes()
+    train(config, folder, profile, options.once, notice)
 
 
 def several_processes() -> bool:
@@ -97,10 +117,12 @@ def train(
             dataset.split(split).arrays()
     if screen.speaks():
         locks.check_free(folder)
+    fingerprint = data.fingerprint(dataset)
+    joining.check_alike({f"the data ({config.data.name})": sha256([fingerprint])[:12]})
     experiment = make(config, dataset.description)
     job = make_job(experiment, plan, dataset)
     with (
-        runs.claim(folder, config, once, data.fingerprint(dataset)),
+        runs.claim(folder, config, once, fingerprint),
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):
@@ -123,7 +145,8 @@ def train(
         stack.callback(log.close)
         peak = devices.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
         display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak, facts, marks)
-        events = loop_events(job, checkpoints, display, limits)
+        logged = start if facts and facts.milestone else None
+        events = loop_events(job, checkpoints, display, limits, logged)
         run, recorder = job.run, None
         if profile:
             run = recorder = profiling.Recorder(job.run, folder / "profile", profile, display.write)
@@ -165,22 +188,23 @@ def train(
         for line in book.said():
             screen.say(line)
         book.check("the same command tries again")
+        runs.end_figures(folder, int(state.step), config)
     result.update({**book.values, runs.FINISHED: True})
     screen.say(screen.summary(result, [*shown, folder / runs.RESULT, folder / "metrics.jsonl"]))
     return result
 
 
 def measure(
-    config: Any,
+    config: "ConfigDict",
     folder: Path,
-    dataset: Any,
-    job: Any,
-    experiment: Any,
-    plan: Any,
-    state: Any,
-    checkpoints: Any,
-    book: Any,
-    log: Any,
+    dataset: "Dataset",
+    job: "Job",
+    experiment: "Experiment",
+    plan: "Plan",
+    state: "TrainState",
+    checkpoints: "Checkpoints",
+    book: "Book",
+    log: "Log",
 ) -> list[Path]:
     """What comes after training: pictures, which are given back, and figures, which go into the book as they come."""
     from ddpm_jax import curves, evaluation, screen
@@ -210,12 +234,16 @@ def measure(
     return list(pictures.values())
 
 
-def loop_events(job: Any, checkpoints: Any, display: Any, limits: Any) -> list[Any]:
+def loop_events(
+    job: "Job", checkpoints: "Checkpoints", display: "Screen", limits: "ConfigDict", logged: int | None = None
+) -> "list[Every]":
     """What the loop stops for: a row of the log, a milestone (validation loss, checkpoint, a line to read), and a
-    checkpoint after some minutes."""
-    from ddpm_jax.training.loop import Every, Progress
+    checkpoint after some minutes. `logged` is a step that was a milestone already."""
+    from ddpm_jax.training.loop import Every
 
-    def milestone(state: Any, progress: Progress) -> None:
+    def milestone(state: "TrainState", progress: "Progress") -> None:
+        if progress.step == logged:
+            return
         loss = job.validation_loss(state)
         if not math.isfinite(loss):
             raise UserError(
@@ -225,7 +253,7 @@ def loop_events(job: Any, checkpoints: Any, display: Any, limits: Any) -> list[A
         checkpoints.save(state, display.facts(progress, loss))
         display.milestone(progress, loss)
 
-    def save(state: Any, progress: Progress) -> None:
+    def save(state: "TrainState", progress: "Progress") -> None:
         checkpoints.save(state, display.facts(progress))
 
     by_time = Every(0, save, last=False, seconds=60 * limits.save_minutes)

@@ -21,6 +21,7 @@ from members import DISTRIBUTED, at_least, make_parser, read, shown, unfinished
 
 from ddpm_jax import command, joining
 from ddpm_jax.errors import Preempted, UserError
+from ddpm_jax.preemption import SAVING, SIGNALS
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
 
@@ -28,9 +29,6 @@ COMMANDS = ("train", "sample", "evaluate")
 
 GRACE = 20
 """Seconds that the others have to end after one has failed; more than `joining.FAREWELL`, which each takes itself."""
-
-ROOM = 35
-"""Seconds that they have to save and end when they are told to make room; a run takes at most 30."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -112,7 +110,7 @@ def together(line: Sequence[str], variables: Sequence[Mapping[str, str]]) -> dic
             deadline = None
             while None in (codes := [process.poll() for process in processes]):
                 if deadline is None and (told or any(codes)):
-                    deadline = time.monotonic() + (ROOM if told else GRACE)
+                    deadline = time.monotonic() + (SAVING if told else GRACE)
                 if deadline is not None and time.monotonic() > deadline:
                     break
                 time.sleep(0.1)
@@ -140,7 +138,7 @@ def passing_on(tell: Callable[[], None]) -> Iterator[list[int]]:
         told.append(number)
         tell()
 
-    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    before = {number: signal.signal(number, hear) for number in SIGNALS}
     try:
         yield told
     finally:

@@ -296,6 +296,26 @@ def test_what_libraries_quote_of_the_system_is_told_as_what_it_is(capsys, monkey
     assert words.startswith(f"error: {line}")
 
 
+def test_a_fault_that_came_about_beside_a_missing_file_is_no_mistake_of_the_users(capsys, monkeypatch, tmp_path):
+    def main(_):
+        try:
+            open(tmp_path / "internal.bin").close()
+        except FileNotFoundError:
+            raise ValueError("index 3 is out of range")  # noqa: B904
+
+    monkeypatch.delenv(command.TRACEBACKS, raising=False)
+    code, words = ends(main, capsys, monkeypatch)
+    assert code == 1
+    assert "ValueError: index 3 is out of range" in words
+
+
+def test_whoever_asks_for_tracebacks_has_that_of_a_refusal_too(capsys, monkeypatch):
+    monkeypatch.setenv(command.TRACEBACKS, "1")
+    code, words = ends(raises(OSError(errno.ENOSPC, "No space left on device", "x")), capsys, monkeypatch)
+    assert code == 2
+    assert "Traceback" in words and words.endswith("error: x: No space left on device\n")
+
+
 SLOW_TO_END = """
 import time
 from ddpm_jax import command

@@ -1,16 +1,24 @@
 """Figures at a run's end: none is lost for a fault beside it, and what cannot be had says why."""
 
 import functools
+import shutil
 
 import numpy as np
 import pytest
 
-from ddpm_jax import data, evaluate, evaluation, runs, train
+from ddpm_jax import data, evaluate, evaluation, locks, runs, train
 from ddpm_jax.data import Dataset, Source
-from ddpm_jax.errors import Incomplete, UserError
+from ddpm_jax.errors import Busy, Incomplete, UserError
+from ddpm_jax.figures import Book
 from ddpm_jax.files import read_record
 from ddpm_jax.metrics.features import load_features
 from ddpm_jax.metrics.quality import reference_lines
+
+FEW = [
+    f"--config.evaluation.{words}"
+    for words in ("samples=8", "likelihood_images=4", "likelihood_groups=2", "curve=(1,)")
+]
+"""What makes an evaluation short."""
 
 
 @pytest.fixture
@@ -90,30 +98,34 @@ def test_too_few_images_are_refused_before_anything_is_written(config, given, tm
     assert not any((tmp_path / "run" / "samples").glob("*"))
 
 
-@pytest.mark.parametrize(
-    "broken", ["likelihood_of", "floor_lines", "quality", "sampler", "draw_pictures", "references"]
-)
-def test_a_figure_that_fails_takes_no_other_with_it(config, given, tmp_path, monkeypatch, broken):
-    config.evaluation.pictures = True
-    given()
+@pytest.fixture(scope="module")
+def evaluated(trained, tmp_path_factory):
+    """A finished run with its figures."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    shutil.copytree(trained, folder)
+    evaluate.main([f"--workdir={folder}", *FEW])
+    return folder
+
+
+@pytest.mark.parametrize("broken", ["likelihood_of", "floor_lines", "quality", "sampler", "references"])
+def test_a_figure_that_fails_takes_no_other_with_it(evaluated, tmp_path, monkeypatch, broken):
+    shutil.copytree(evaluated, tmp_path / "run")
     keys = {
         "likelihood_of": {"likelihood.train", "likelihood.test"},
         "floor_lines": {"likelihood.floors"},
         "quality": {"quality", "curve.own.1"},
-        "sampler": {"pictures", "sampling", "quality", "curve.own.1"},
-        "draw_pictures": {"pictures"},
+        "sampler": {"sampling", "quality", "curve.own.1"},
         "references": {"quality.references"},
     }[broken]
 
     def fail(*_, **__):
         raise MemoryError
 
-    with monkeypatch.context() as patch:
-        patch.setattr(evaluation, broken, fail)
-        if broken in ("sampler", "quality"):
-            patch.setattr(f"ddpm_jax.curves.{broken}", fail)
-        with pytest.raises(Incomplete, match=r"could not be computed.*out of memory.*the others are kept"):
-            train.train(config, tmp_path / "run")
+    monkeypatch.setattr(evaluation, broken, fail)
+    if broken in ("sampler", "quality"):
+        monkeypatch.setattr(f"ddpm_jax.curves.{broken}", fail)
+    with pytest.raises(Incomplete, match=r"could not be computed.*out of memory.*the others are kept"):
+        evaluate.main([f"--workdir={tmp_path / 'run'}", *FEW])
     result = result_of(tmp_path / "run")
     assert set(result["not_computed"]) == keys
     assert result["finished"] is False
@@ -126,9 +138,48 @@ def test_a_figure_that_fails_takes_no_other_with_it(config, given, tmp_path, mon
     }
     lost = {key for key, value in there.items() if not value}
     assert lost == {key for key in there if any(key == name or key.startswith(f"{name}.") for name in keys)}
+    (before,) = result["before"]
+    whole = result_of(evaluated)
+    assert {key: before[key] for key in ("likelihood", "quality", "curve")} == {
+        key: whole[key] for key in ("likelihood", "quality", "curve")
+    }
+
+
+def test_pictures_that_fail_are_drawn_by_the_same_command(config, given, tmp_path, monkeypatch):
+    config.evaluation.pictures, config.evaluation.at_end = True, False
+    given()
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "draw_pictures", fail)
+        with pytest.raises(Incomplete, match=r"pictures could not be computed.*out of memory"):
+            train.train(config, tmp_path / "run")
+    assert result_of(tmp_path / "run")["finished"] is False
     train.train(config, tmp_path / "run")  # the fault has gone away
-    assert result_of(tmp_path / "run")["not_computed"] == {}
-    assert result_of(tmp_path / "run")["finished"] is True
+    result = result_of(tmp_path / "run")
+    assert (result["not_computed"], result["finished"]) == ({}, True)
+    assert (tmp_path / "run" / "film.png").is_file()
+
+
+def test_two_do_not_evaluate_a_run_at_once(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    with locks.hold(tmp_path / "run"), pytest.raises(Busy, match="is in use by"):
+        evaluate.main([f"--workdir={tmp_path / 'run'}", *FEW])
+    assert "evaluated" not in result_of(tmp_path / "run")
+
+
+def test_what_a_figure_is_refused_for_is_its_reason_and_no_fault():
+    """A damaged checkpoint of a history, say, will not read the next time either."""
+
+    def refuse():
+        raise UserError("step 3: no checkpoint can be read")
+
+    book = Book()
+    assert book.attempt("history.3", refuse) is None
+    assert book.reasons == {"history.3": "step 3: no checkpoint can be read"}
+    book.check("again")
 
 
 def test_figures_are_written_as_they_come(config, given, tmp_path, monkeypatch):
@@ -147,8 +198,6 @@ def test_figures_are_written_as_they_come(config, given, tmp_path, monkeypatch):
 
 def test_a_finished_run_is_evaluated_with_other_settings(trained, tmp_path, monkeypatch):
     """By `evaluate` with overrides, which training itself does not see."""
-    import shutil
-
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained, tmp_path / "run")
     words = ["--workdir=run", "--config.evaluation.samples=6", "--config.evaluation.likelihood_images=2"]

@@ -39,7 +39,7 @@ def test_the_holder_is_named_until_it_is_killed(tmp_path, other):
     held = locks.holder(folder)
     assert held == locks.Holder(other.pid, socket.gethostname(), os.getpid())
     assert held.here
-    with pytest.raises(Busy, match=f"is being trained by process {other.pid} on {socket.gethostname()}; wait for it"):
+    with pytest.raises(Busy, match=f"is in use by process {other.pid} on {socket.gethostname()}; wait for it"):
         locks.check_free(folder)
     with pytest.raises(Busy), locks.hold(folder):
         pass
@@ -84,7 +84,7 @@ def test_train_leaves_the_folder_of_another_process_alone(tmp_path, tiny_config,
     folder = tmp_path / "run"
     runs.make_folder(folder, tiny_config)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    with pytest.raises(Busy, match=f"is being trained by process {other.pid} "):
+    with pytest.raises(Busy, match=f"is in use by process {other.pid} "):
         train.train(tiny_config, folder)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 

@@ -33,15 +33,13 @@ def test_nothing_that_catches_exceptions_swallows_it():
 
 def test_of_several_processes_sigusr1_is_passed_on_as_sigterm_while_they_train():
     heard = []
-    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("term"))  # as JAX hears it
-    try:
-        with listening(several=True) as notice:
-            with notice.only_noted():
-                os.kill(os.getpid(), signal.SIGUSR1)
-                assert heard == ["term"]
-                os.kill(os.getpid(), signal.SIGTERM)
-                assert heard == ["term", "term"]
-            with pytest.raises(Preempted):  # trained: there is nothing left to agree on
-                os.kill(os.getpid(), signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with listening() as notice:
+        signal.signal(signal.SIGTERM, lambda *_: heard.append("term"))  # as JAX does when it joins them
+        notice.several = True
+        with notice.only_noted():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert heard == ["term"]
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert heard == ["term", "term"]
+        with pytest.raises(Preempted):  # trained: there is nothing left to agree on
+            os.kill(os.getpid(), signal.SIGTERM)

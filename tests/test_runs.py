@@ -1,5 +1,6 @@
 """Run folders: whose they are, what is refused, and that nothing is half-written."""
 
+import errno
 import json
 import os
 import re
@@ -250,27 +251,89 @@ def test_what_only_figures_depend_on_may_change_and_is_kept(tmp_path, tiny_confi
     assert runs.check_folder(folder, tiny_config)  # trained: the rows of its log are done
 
 
-def test_figures_of_another_step_or_other_settings_are_kept_apart(tmp_path, tiny_config):
-    book = runs.begin_figures(tmp_path, 2, tiny_config)
-    book.put("evaluated", {"step": 2})
-    book.put("quality", {"samples": {"frechet": 1.0}})
+def keep(folder, config, step=2, **figures):
+    """An evaluation of a run that is cut off after these figures."""
+    book = runs.begin_figures(folder, step, config)
+    book.put("evaluated", {"step": step})
+    for key, value in figures.items():
+        book.put(key, value)
+
+
+def test_figures_of_another_step_or_other_settings_are_kept(tmp_path, tiny_config):
+    keep(tmp_path, tiny_config, quality={"samples": {"frechet": 1.0}})
+    runs.end_figures(tmp_path, 2, tiny_config)
     assert read_record(tmp_path / "result.json")["quality"] == {"samples": {"frechet": 1.0}}
-    runs.begin_figures(tmp_path, 2, tiny_config)  # the same again overwrites
     tiny_config.sampler.steps += 1
     with pytest.warns(UserWarning, match="figures of step 2 are kept under 'before'"):
-        runs.begin_figures(tmp_path, 2, tiny_config).put("evaluated", {"step": 2})
+        keep(tmp_path, tiny_config)
     result = read_record(tmp_path / "result.json")
     assert result["quality"] is None
     (before,) = result["before"]
     assert before["quality"] == {"samples": {"frechet": 1.0}}
     assert before["config"]["sampler"]["steps"] + 1 == result["config"]["sampler"]["steps"]
-    tiny_config.sampler.steps += 1
     with pytest.warns(UserWarning, match="are kept under 'before'"):
-        runs.begin_figures(tmp_path, 2, tiny_config)
+        keep(tmp_path, tiny_config, step=3)
+    runs.end_figures(tmp_path, 3, tiny_config)
     assert len(read_record(tmp_path / "result.json")["before"]) == 2
     tiny_config.evaluation.pictures = not tiny_config.evaluation.pictures  # no figure depends on them
-    runs.begin_figures(tmp_path, 2, tiny_config)
+    keep(tmp_path, tiny_config, step=3)
+    runs.end_figures(tmp_path, 3, tiny_config)
     assert len(read_record(tmp_path / "result.json")["before"]) == 2
+
+
+def test_an_attempt_that_is_cut_off_takes_no_figure_of_an_earlier_one(tmp_path, tiny_config):
+    whole = {"likelihood": {"test": {"value": 2.0}}, "quality": {"samples": {"frechet": 1.0}}, "raw": {"step": 2}}
+    keep(tmp_path, tiny_config, **whole)
+    runs.end_figures(tmp_path, 2, tiny_config)
+    runs.write_result(tmp_path, {"finished": True})
+    for _ in range(3):  # the same question again, cut off early each time
+        keep(tmp_path, tiny_config, likelihood={"unit": "bits per dimension"})
+        result = read_record(tmp_path / "result.json")
+        (before,) = result["before"]
+        assert {key: before[key] for key in whole} == whole
+        assert result["finished"] is False
+    again = {"likelihood": {"test": {"value": 2.5}}, "quality": {"samples": {"frechet": 1.5}}}
+    keep(tmp_path, tiny_config, **again)
+    runs.end_figures(tmp_path, 2, tiny_config)
+    result = read_record(tmp_path / "result.json")
+    assert {key: result[key] for key in whole} == {**again, "raw": {"step": 2}}  # which this one does not make
+    assert result["finished"] is True
+    assert result["before"] == []
+
+
+def test_figures_begin_in_one_write(tmp_path, tiny_config, monkeypatch):
+    """A kill between two would leave a run that is finished and has no figures."""
+    keep(tmp_path, tiny_config)
+    runs.write_result(tmp_path, {"finished": True})
+    written = []
+    monkeypatch.setattr(runs, "write_record", lambda path, values: written.append(values))
+    tiny_config.sampler.steps += 1
+    with pytest.warns(UserWarning):
+        runs.begin_figures(tmp_path, 2, tiny_config)
+    (values,) = written
+    assert values["finished"] is False
+    assert values["evaluated"] is None
+
+
+@pytest.mark.parametrize("name", ["result.json", "data.json", "config.json"])
+def test_a_record_that_cannot_be_read_just_now_is_not_taken_for_damaged(tmp_path, tiny_config, monkeypatch, name):
+    runs.make_folder(tmp_path, tiny_config)
+    runs.write_result(tmp_path, {"steps": 2})
+    runs.check_data(tmp_path, {"images": 3}, keep=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    def fail(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files", name)
+
+    monkeypatch.setattr(runs, "read_record", fail)
+    action = {
+        "result.json": lambda: runs.write_result(tmp_path, {"seed": 1}),
+        "data.json": lambda: runs.check_data(tmp_path, {"images": 4}, keep=True),
+        "config.json": lambda: runs.check_folder(tmp_path, tiny_config),
+    }[name]
+    with pytest.raises(OSError, match="Too many open files"):
+        action()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
 def test_a_package_inside_another_repository_has_not_its_commit(tmp_path):
@@ -309,6 +372,7 @@ def test_data_that_have_changed_are_refused(tmp_path):
     other = {"description": {"levels": 19}, "splits": facts["splits"]}
     assert "description.levels is 19, was 17" in refused(runs.check_data, tmp_path, other)
     content = (tmp_path / "data.json").read_text()
-    (tmp_path / "data.json").write_text(content.replace("17", "19"))
-    with pytest.warns(UserWarning, match="does not read"):
-        runs.check_data(tmp_path, facts)
+    for damaged in (content.replace("17", "19"), content.replace("checksum", "checksuM")):
+        (tmp_path / "data.json").write_text(damaged)
+        with pytest.warns(UserWarning, match="does not read"):
+            runs.check_data(tmp_path, facts)

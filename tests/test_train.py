@@ -106,6 +106,30 @@ def test_the_same_command_after_the_end(trained, tmp_path, tiny_config, capsys):
     assert {key: written[key] for key in result} == json.loads(json.dumps(result))
 
 
+def test_a_run_whose_last_step_is_no_multiple_has_its_last_row_once(trained, tmp_path, tiny_config):
+    """However often the same command is given after it."""
+    shutil.copytree(trained, tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.jsonl").read_text()
+    for _ in range(2):
+        train.train(tiny_config, tmp_path / "run")
+        assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+
+
+def test_processes_with_other_data_are_refused_before_anything_is_written(tmp_path, tiny_config, monkeypatch):
+    asked = []
+
+    def check_alike(facts):
+        asked.append(facts)
+        raise UserError("the processes differ in the data")
+
+    monkeypatch.setattr("ddpm_jax.joining.check_alike", check_alike)
+    with pytest.raises(UserError, match="differ in the data"):
+        train.train(tiny_config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (facts,) = asked
+    assert len(facts) == 1 and json.dumps(facts)
+
+
 def test_a_damaged_config_is_written_anew_by_its_own_command_alone(trained, tmp_path, tiny_config):
     """The checkpoints tell whose they are."""
     shutil.copytree(trained, tmp_path / "run")

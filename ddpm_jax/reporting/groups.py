@@ -169,9 +169,7 @@ def several(what: str, values: Iterable[str]) -> str | None:
 
 
 def _model(run: Run) -> Mapping[str, Any]:
-    return {
-        key: value for key, value in run.config.items() if not any(f"{key}.".startswith(f"{s}.") for s in SAME_MODEL)
-    }
+    return {key: value for key, value in run.config.items() if not configuration.within(key, SAME_MODEL)}
 
 
 def _identity(run: Run) -> str:

@@ -153,7 +153,7 @@ def gather(places: Sequence[Path]) -> Ledger:
         said = ""
         if not run.evaluated:
             said = " is not evaluated: only its costs and its losses are shown"
-        elif "curve" in run.result and not run.result.get("finished"):  # older versions say nothing of it
+        elif run.result.get("finished") is False or ("curve" in run.result and not run.result.get("finished")):
             said = " is not finished: shown is what it has so far"
         reasons = [f"{key} is not computed ({why})" for key, why in run.result.get("not_computed", {}).items()]
         if faults := [*run.faults, *images.faults(folder), *reasons]:
@@ -255,8 +255,7 @@ def _defaults() -> dict[str, Any]:
 
 def _may_differ(key: str) -> bool:
     """Whether a finished run may be evaluated with another value than it was trained with."""
-    same = (*configuration.SAME_RESULT, "evaluation", "sampler")
-    return any(f"{key}.".startswith(f"{one}.") for one in same)
+    return configuration.within(key, (*configuration.SAME_RESULT, *configuration.AFTER_TRAINING))
 
 
 def _record(folder: Path, name: str) -> dict[str, Any]:
@@ -272,9 +271,8 @@ def _record(folder: Path, name: str) -> dict[str, Any]:
         raise Unread(f"{name} cannot be read ({error.strerror})") from error
     except Unread:
         raise
-    except (ValueError, RecursionError) as error:
-        words = "it is nested too deeply" if isinstance(error, RecursionError) else clean(error, 100)
-        raise Unread(f"{name} is damaged ({words})") from error
+    except ValueError as error:
+        raise Unread(f"{name} is damaged ({clean(error, 100)})") from error
 
 
 def _settings(config: Any, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ddpm_jax import locks, runs
 from ddpm_jax.errors import Busy, Preempted, UserError
+from ddpm_jax.preemption import SIGNALS
 from ddpm_jax.sweeps.expansion import Member
 from ddpm_jax.sweeps.plan import duration
 from ddpm_jax.sweeps.workers import LOGS, ROOM, Share, Worker, shares, stop
@@ -22,9 +23,6 @@ PAUSE = 0.2
 
 SHOWN, WRITTEN = 1.0, 60.0
 """Seconds between two states of the bar, on a screen and in a file."""
-
-MAKE_ROOM = (signal.SIGTERM, signal.SIGUSR1)
-"""With these a cluster says that it wants the machine back."""
 
 IN_VAIN = 3
 """How often a run that is told to make room may have saved nothing new, before that counts as a failure."""
@@ -86,7 +84,7 @@ def run(
         finally:
             loop.stop(signals)
         if signals:
-            raise Preempted if signals[0] in MAKE_ROOM else KeyboardInterrupt
+            raise Preempted if signals[0] in SIGNALS else KeyboardInterrupt
     if loop.obstacle:
         raise UserError(f"{loop.obstacle}; when that is mended, the same command goes on")
     return loop.failures
@@ -125,10 +123,10 @@ class _Loop:
     def stop(self, signals: list[int]) -> None:
         """End the processes that still run, as the first of the signals that have come asks for it."""
         count = len(self._workers)
-        if signals and signals[0] in MAKE_ROOM:  # which may well be said twice, and is no hurry
+        if signals and signals[0] in SIGNALS:  # which may well be said twice, and is no hurry
             what = f"{count} run{'s save' if count != 1 else ' saves'} and end{'s' * (count == 1)}"
             self._bar.write(f"told to make room: {what}; the same command goes on")
-            stop(list(self._workers.values()), lambda: bool({*signals} - {*MAKE_ROOM}), ROOM)
+            stop(list(self._workers.values()), lambda: bool({*signals} - {*SIGNALS}), ROOM)
         elif self._workers:
             self._bar.write(f"stopping {count} (once more, and they are killed)")
             stop(list(self._workers.values()), lambda: len(signals) > 1)
@@ -262,7 +260,7 @@ def _parent(pid: int) -> int | None:
 def _stop_signals() -> Iterator[list[int]]:
     """The signals to stop that have come; they interrupt nothing."""
     came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGHUP, *MAKE_ROOM)
+    numbers = (signal.SIGINT, signal.SIGHUP, *SIGNALS)
     before = [signal.signal(number, lambda number, frame: came.append(number)) for number in numbers]
     try:
         yield came

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ddpm_jax.locks import PARENT
+from ddpm_jax.preemption import SAVING
 from ddpm_jax.sweeps.expansion import Member
 
 LOGS = "logs"
@@ -21,8 +22,8 @@ LOGS = "logs"
 GRACE = ((signal.SIGINT, 20.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """How a process is asked to end, and the seconds that it has for it. On SIGINT a run ends its logs and its saving."""
 
-ROOM = ((signal.SIGTERM, 35.0), (signal.SIGKILL, 5.0))
-"""How it is told that the machine is wanted back. On SIGTERM a run saves where it is, within 30 s."""
+ROOM = ((signal.SIGTERM, SAVING), (signal.SIGKILL, 5.0))
+"""How it is told that the machine is wanted back."""
 
 DEFAULTS = {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "30"}
 """Variables of a run whose output is a file, where the user has not set them."""

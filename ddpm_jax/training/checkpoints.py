@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
 from ddpm_jax.errors import UserError, refused_by_the_system
 from ddpm_jax.files import checkpoint_steps, set_aside
-from ddpm_jax.parallel import Plan, agree, all_agree, checksum, wait_for_all
+from ddpm_jax.parallel import Plan, agree, agree_on, all_agree, checksum, wait_for_all
 from ddpm_jax.training.facts import DamagedCheckpointError, Facts, abstract_facts, packed, unpacked
 from ddpm_jax.training.state import TrainState
 
@@ -36,6 +36,9 @@ class Restored:
 
     state: TrainState
     facts: Facts
+
+
+Value = TypeVar("Value")
 
 
 class Checkpoints:
@@ -74,7 +77,7 @@ class Checkpoints:
                 self._clean()
             wait_for_all("checkpoints are cleaned")
         if jax.process_count() > 1:  # orbax reads in all processes together: not later, when one looks alone
-            for step in self.steps:
+            for step in agree_on(self.steps):
                 self.facts(step)
 
     @cached_property
@@ -117,9 +120,13 @@ class Checkpoints:
     def facts(self, step: int) -> Facts | None:
         """What is known of a kept step; None where it does not read."""
         if step not in self._facts:
-            with contextlib.suppress(Exception):  # whatever orbax and the file system raise for a damaged one
+            try:
                 self._facts[step] = self._read_facts(step)
-        return self._facts.setdefault(step, None)
+            except Exception as error:  # whatever orbax and the file system raise for a damaged one
+                if refused_by_the_system(error, of_the_moment=True):
+                    return None  # it may read later
+                self._facts[step] = None
+        return self._facts[step]
 
     def _read_facts(self, step: int) -> Facts:
         return unpacked(self._load(step, FACTS, abstract_facts()))
@@ -185,7 +192,7 @@ class Checkpoints:
         Raises:
             UserError: there is no checkpoint, or none that can be read.
         """
-        steps = self.steps if step is None else [step]
+        steps = agree_on(self.steps) if step is None else [step]
         for name in self._emptied() if step is None else ():
             warnings.warn(f"checkpoint step {name} is empty; trying the one before", stacklevel=2)
         if not steps:
@@ -199,10 +206,9 @@ class Checkpoints:
                 if line := refused_by_the_system(error, of_the_moment=True):
                     raise UserError(f"{self._folder}: step {candidate} cannot be read now: {line}") from error
                 reason = _reason(error)
-            if all_agree(restored is not None):
-                assert restored is not None
+            if restored is not None:
                 return restored
-            problems.append(f"step {candidate}: {reason or 'another process cannot read it'}")
+            problems.append(f"step {candidate}: {reason}")
             if len(problems) < len(steps):
                 warnings.warn(f"checkpoint {problems[-1]}; trying the one before", stacklevel=2)
         raise UserError(
@@ -217,16 +223,16 @@ class Checkpoints:
         return [name for name in sorted(names) if int(name) > newest]
 
     def _read(self, abstract: TrainState, step: int) -> Restored:
-        packed_facts = self._load(step, FACTS, abstract_facts())
-        facts = unpacked(packed_facts)
-        state = self._load(step, STATE, self._with_shardings(replace(abstract, frozen={})))
+        packed_facts = _together(lambda: self._load(step, FACTS, abstract_facts()))
+        facts = _together(lambda: unpacked(packed_facts))
+        state = _together(lambda: self._load(step, STATE, self._with_shardings(replace(abstract, frozen={}))))
         frozen = {}
         if int(self._sum(state)) != int(packed_facts["sum"]):
             raise DamagedCheckpointError("its arrays are not those that were saved (checksum)")
         if int(state.step) != step:
             raise DamagedCheckpointError(f"it holds step {int(state.step)}")
         if jax.tree.leaves(abstract.frozen):
-            frozen = self._ocp.load(self._frozen, self._with_shardings(abstract.frozen))
+            frozen = _together(lambda: self._ocp.load(self._frozen, self._with_shardings(abstract.frozen)))
             if int(self._sum(frozen)) != int(packed_facts["frozen_sum"]):
                 line = f"the arrays in {self._frozen} are not those that were saved (checksum)"
                 raise DamagedCheckpointError(line)
@@ -245,7 +251,7 @@ class Checkpoints:
 
         Later checkpoints, which did not read, are set aside: the run comes to their steps again.
         """
-        if not self.steps:
+        if not agree_on(self.steps):
             return Restored(fresh(), Facts())
         restored = self.restore(abstract)
         later = [step for step in self.steps if step > int(restored.state.step)]
@@ -253,8 +259,7 @@ class Checkpoints:
             for name in self._emptied():
                 (self._folder / name).rmdir()
             for step in later:
-                aside = set_aside(self._folder / str(step))
-                warnings.warn(f"checkpoint step {step} is set aside as {aside}", stacklevel=2)
+                self._set_aside(step)
         wait_for_all("damaged checkpoints are set aside")
         return restored
 
@@ -290,7 +295,14 @@ class Checkpoints:
         for step in steps:
             if step in kept or (every and step % every == 0):
                 continue
-            self._delete(step)
+            if self.facts(step) is not None:
+                self._delete(step)
+            elif step in self._facts:  # damaged; else it could not be read just now
+                self._set_aside(step)
+
+    def _set_aside(self, step: int) -> None:
+        aside = set_aside(self._folder / str(step))
+        warnings.warn(f"checkpoint step {step} is set aside as {aside}", stacklevel=3)
 
     def _delete(self, step: int) -> None:
         going = self._folder / f"{step}{DELETED}"  # half-deleted it must not look like a checkpoint
@@ -307,6 +319,18 @@ class Checkpoints:
 
     def __exit__(self, *exception: Any) -> None:
         self.close()
+
+
+def _together(read: Callable[[], Value]) -> Value:
+    """What is read, once every process has it. Where one cannot read it all raise, and none computes on with others."""
+    try:
+        value = read()
+    except Exception:
+        all_agree(False)
+        raise
+    if not all_agree(True):
+        raise DamagedCheckpointError("another process cannot read it")
+    return value
 
 
 def _reason(error: BaseException) -> str:

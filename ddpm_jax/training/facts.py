@@ -39,6 +39,10 @@ class Facts:
         return not math.isnan(self.validation_loss)
 
 
+WHOLE = ("log_bytes", "log_checksum", "config", "validation", "steps", "skipped")
+"""The facts that are whole numbers."""
+
+
 class DamagedCheckpointError(ValueError):
     """A checkpoint does not hold what was saved."""
 
@@ -68,5 +72,4 @@ def unpacked(tree: dict[str, np.ndarray]) -> Facts:
     if _own_sum(tree) != int(tree["own_sum"]):
         raise DamagedCheckpointError("its facts are not those that were saved (checksum)")
     values = dict(zip((field.name for field in fields(Facts)), tree["values"].tolist(), strict=True))
-    whole = {field.name: int(values[field.name]) for field in fields(Facts) if isinstance(field.default, int)}
-    return Facts(**{**values, **whole})
+    return Facts(**{**values, **{name: int(values[name]) for name in WHOLE}})

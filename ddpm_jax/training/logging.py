@@ -71,8 +71,8 @@ class Log:
 
     @property
     def mark(self) -> tuple[int, int]:
-        """Of `metrics.jsonl`, as `Lines.mark`; zeros in a process that writes none."""
-        return (0, 0) if self._lines is None else self._lines.mark
+        """Of `metrics.jsonl`, as `Lines.mark`; where it is not written here, one that fits no file."""
+        return (0, -1) if self._lines is None else self._lines.mark
 
     def _open_wandb(
         self, folder: Path, config: dict[str, Any], mode: str, project: str, group: str, identity: str

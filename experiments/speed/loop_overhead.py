@@ -123,8 +123,9 @@ def _measure(job: Any, checkpoints: Any, display: Any, limits: Any, steps: int, 
         budget = dataclasses.replace(job.budget, steps=first + steps)
         validation, save = Timed(job.validation_loss), Timed(checkpoints.save)
         timed_job = dataclasses.replace(job, validation_loss=validation)
-        often = SimpleNamespace(log_every=limits.log_every, save_every=save_every, save_minutes=0.0)
-        events = loop_events(timed_job, _Saving(save), display, often)
+        often: Any = SimpleNamespace(log_every=limits.log_every, save_every=save_every, save_minutes=0.0)
+        saving: Any = _Saving(save)
+        events = loop_events(timed_job, saving, display, often)
         with job.data(first) as feed:
             began = time.perf_counter()
             state, _ = train(job.run, state, feed, budget, limits.dispatch, display.report, events)

@@ -122,3 +122,14 @@ def test_what_is_not_evaluated_or_not_finite_is_said(tmp_path, fabricate):
         f"{tmp_path / 'wild'}: result.json: quality.samples.frechet is not a finite number (nan)",
     ]
     assert "frechet" not in found.runs[1].figures and found.runs[1].figures["precision"].value == 0.5
+
+
+def test_a_run_whose_figures_are_not_all_there_is_told(tmp_path, fabricate):
+    folder = fabricate(tmp_path / "a")
+    assert ledger.gather([tmp_path]).notes == []
+    result = json.loads((folder / "result.json").read_text())
+    for missing in ([], ["curve"], ["curve", "quality", "sampling"]):  # they come one after the other
+        kept = {key: value for key, value in result.items() if key not in missing}
+        (folder / "result.json").write_text(json.dumps({**kept, "finished": False}))
+        (note,) = ledger.gather([tmp_path]).notes
+        assert note.startswith(f"{folder} is not finished")

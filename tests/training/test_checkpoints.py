@@ -108,6 +108,32 @@ def test_what_is_kept(folder):
         check_equal(checkpoints.restore(abstract()).state, make_state(7))
 
 
+@pytest.mark.parametrize("damaged", [True, False])
+def test_one_whose_facts_do_not_read_is_not_dropped_for_an_old_one(folder, monkeypatch, damaged):
+    """It may be the best. A damaged one is set aside; one that cannot be read just now stays as it is."""
+    save(folder, [1], [0.1])
+    if damaged:
+        for file in (folder / "1" / "facts").rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"")
+    real = Checkpoints._load
+
+    def load(self, step, part, asked):
+        if step == 1 and not damaged:
+            raise OSError(24, "Too many open files", "x")
+        return real(self, step, part, asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_load", load)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            save(folder, [2, 3, 4], [0.9, 0.8, 0.7], keep_latest=1)
+    assert any("step 1 is set aside" in str(one.message) for one in said) == damaged
+    assert (folder / "1.damaged").is_dir() == damaged
+    with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
+        assert checkpoints.best == (4 if damaged else 1)
+
+
 def test_what_is_saved_between_milestones_takes_no_place_of_theirs(folder):
     """Checkpoints without a validation loss are kept only while they are the newest."""
     nan = float("nan")

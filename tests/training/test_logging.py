@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ddpm_jax.training import logging
+from ddpm_jax.training.facts import Facts
 from ddpm_jax.training.lines import read_lines
 from ddpm_jax.training.logging import Log
 
@@ -264,3 +265,18 @@ def test_a_service_of_a_tracker_that_dies_costs_a_line(tmp_path):
     assert len(done.stderr.splitlines()) <= 3
     assert "Traceback" not in done.stderr
     assert len(rows(tmp_path)) == 49
+
+
+def test_a_log_that_could_not_be_opened_loses_no_row_at_the_next_start(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.mkdir()
+    with pytest.warns(UserWarning, match=r"logging to metrics.jsonl failed"):
+        log = Log(tmp_path, {})
+    facts = Facts(1.0, 0.5, *log.mark)  # of a checkpoint that is saved meanwhile
+    log.close()
+    path.rmdir()
+    rows = [{"step": 1, "loss": 2.0, "learning_rate": 0.5}, {"step": 2, "validation_loss": 0.5}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.warns(UserWarning, match="is not as it was at step 2"):
+        Log(tmp_path, {}, resume_step=2, facts=facts).close()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == rows
