@@ -300,15 +300,17 @@ def write_result(folder: Path, values: Mapping[str, Any]) -> Path:
     return path
 
 
-def begin_figures(folder: Path, step: int, config: ConfigDict) -> figures.Book:
+def begin_figures(folder: Path, step: int, config: ConfigDict, facts: Mapping[str, Any] | None = None) -> figures.Book:
     """A book whose figures go into the run's `result.json` as they come; until `end_figures` it is not finished.
 
-    Figures that are there already are kept in the list under the key `before`.
+    Figures that are there already are kept in the list under the key `before`. `facts` of the training are put beside.
     """
     result, settings = _result(folder), plain(config.to_dict())
     there = {key: result[key] for key in FIGURES if result.get(key)}
     was = result.get(FINISHED) is True or result.get(WAS_FINISHED) is True
-    new: dict[str, Any] = {"config": settings, FINISHED: False, WAS_FINISHED: was, figures.REASONS: {}}
+    new: dict[str, Any] = {**(facts or {}), "config": settings, WAS_FINISHED: was, figures.REASONS: {}}
+    if "steps" in {**result, **new}:  # else its result was lost, and whether it is finished is not known
+        new[FINISHED] = False
     if isinstance(evaluated := there.get("evaluated"), dict):
         if not _same(result, step, settings):
             words = f"the figures of step {evaluated.get('step')} are kept under {BEFORE!r}"

@@ -182,8 +182,7 @@ def train(
             "best_step": checkpoints.best,
             "skipped_steps": int(state.skipped[0]),
         }
-        book = runs.begin_figures(folder, int(state.step), config)
-        runs.write_result(folder, result)
+        book = runs.begin_figures(folder, int(state.step), config, result)
         shown = measure(config, folder, dataset, job, experiment, plan, state, checkpoints, book, log)
         for line in book.said():
             screen.say(line)

@@ -283,6 +283,7 @@ def test_figures_of_another_step_or_other_settings_are_kept(tmp_path, tiny_confi
 
 def test_an_attempt_that_is_cut_off_takes_no_figure_of_an_earlier_one(tmp_path, tiny_config):
     whole = {"likelihood": {"test": {"value": 2.0}}, "quality": {"samples": {"frechet": 1.0}}, "raw": {"step": 2}}
+    runs.write_result(tmp_path, {"steps": 2})
     keep(tmp_path, tiny_config, **whole)
     runs.end_figures(tmp_path, 2, tiny_config)
     runs.write_result(tmp_path, {"finished": True})
@@ -301,10 +302,20 @@ def test_an_attempt_that_is_cut_off_takes_no_figure_of_an_earlier_one(tmp_path, 
     assert result["before"] == []
 
 
+def test_a_run_whose_result_was_lost_is_not_called_unfinished(tmp_path, tiny_config):
+    (tmp_path / "result.json").write_text("{")
+    with pytest.warns(UserWarning, match="is set aside"):
+        keep(tmp_path, tiny_config)
+    runs.end_figures(tmp_path, 2, tiny_config)
+    assert "finished" not in read_record(tmp_path / "result.json")
+    runs.begin_figures(tmp_path, 2, tiny_config, {"steps": 2})
+    assert read_record(tmp_path / "result.json")["finished"] is False
+
+
 def test_figures_begin_in_one_write(tmp_path, tiny_config, monkeypatch):
     """A kill between two would leave a run that is finished and has no figures."""
     keep(tmp_path, tiny_config)
-    runs.write_result(tmp_path, {"finished": True})
+    runs.write_result(tmp_path, {"steps": 2, "finished": True})
     written = []
     monkeypatch.setattr(runs, "write_record", lambda path, values: written.append(values))
     tiny_config.sampler.steps += 1
