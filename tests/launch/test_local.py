@@ -61,7 +61,7 @@ def launcher():
     """Starts a launcher of two processes, and gives their ids."""
     folder = Path(__file__).parents[2] / "launch"
     program = (
-        "import sys, local\nfrom ddpm_jax import command\nlocal.GRACE = local.ROOM = 1\n"
+        "import sys, local\nfrom ddpm_jax import command\nlocal.GRACE = local.SAVING = 1\n"
         f"command.run(lambda _: print(local.together([sys.executable, '-c', {SLEEPER!r}], [{{}}, {{}}])))"
     )
     started = []
