@@ -44,6 +44,11 @@ class Preempted(BaseException):  # as Ctrl-C: nothing that `except Exception` ma
     code = 85
 
 
+def one_line(message: object) -> str:
+    """The words of a message in one line."""
+    return " ".join(str(message).split())
+
+
 def fail(key: str, message: str) -> NoReturn:
     """Raise the UserError about a key of the config."""
     raise UserError(f"config.{key}: {message}")

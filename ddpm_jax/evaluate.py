@@ -10,24 +10,25 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddpm_jax import command, locks
+from ddpm_jax import commands
 from ddpm_jax.errors import UserError
+from ddpm_jax.runs import locks
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = command.Parser(prog="python -m ddpm_jax.evaluate", description=__doc__)
-    command.run_options(parser)
-    others, overrides = command.split(arguments)
-    options = command.parse(parser, others)
+    parser = commands.Parser(prog="python -m ddpm_jax.evaluate", description=__doc__)
+    commands.run_options(parser)
+    others, overrides = commands.split(arguments)
+    options = commands.parse(parser, others)
 
     from ddpm_jax import runs
 
     folder = Path(options.workdir)
-    config = command.start_on_run(options, overrides)
+    config = commands.start_on_run(options, overrides)
 
     from ddpm_jax import curves, evaluation, screen
-    from ddpm_jax.restored import restore
+    from ddpm_jax.runs.restored import restore
 
     for key in ("raw", "history", "at_end", "pictures"):
         if any(word.startswith(f"--config.evaluation.{key}") for word in overrides):
@@ -46,4 +47,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

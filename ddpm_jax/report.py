@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddpm_jax import command
+from ddpm_jax import commands
 from ddpm_jax.errors import UserError
 from ddpm_jax.reporting.markup import clean
 
@@ -21,7 +21,7 @@ REPORT, PAGE, TABLE, LINES = "report.md", "report.html", "table.csv", "lines.csv
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = command.Parser(prog="python -m ddpm_jax.report", description=__doc__)
+    parser = commands.Parser(prog="python -m ddpm_jax.report", description=__doc__)
     parser.add_argument("runs", metavar="RUNS", nargs="+", help="run folders, or folders that hold run folders")
     parser.add_argument(
         "--output", metavar="DIR", help="where to write (default: report/ in the first folder, or beside several runs)"
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
         help="figures of others to show beside ours, in a table of their own; may be a pattern, and be repeated",
     )
     parser.add_argument("--title", metavar="TEXT", help="the report's title")
-    options = command.parse(parser, arguments)
+    options = commands.parse(parser, arguments)
 
     from ddpm_jax import files
     from ddpm_jax.reporting import ledger, published
@@ -104,4 +104,4 @@ def write(places: Sequence[Path], output: Path, others: Sequence[dict] = (), tit
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

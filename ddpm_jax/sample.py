@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command
+from ddpm_jax import commands
 from ddpm_jax.errors import UserError
 
 CHANGES = (
@@ -56,8 +56,8 @@ def options_named() -> Iterator[None]:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = command.Parser(prog="python -m ddpm_jax.sample", description=__doc__)
-    command.run_options(parser)
+    parser = commands.Parser(prog="python -m ddpm_jax.sample", description=__doc__)
+    commands.run_options(parser)
     parser.add_argument("--count", type=int, default=64, help="how many images (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
     parser.add_argument("--sampler", metavar="NAME", help="such as first_order, heun or dpm_2m (default: the config's)")
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--output", metavar="PATH", help="where to write, without ending (default: in the run's folder)"
     )
-    options = command.parse(parser, arguments)
+    options = commands.parse(parser, arguments)
     for name, least, bits in (("count", 1, 31), ("seed", 0, 32), ("steps", 0, 31)):
         value = getattr(options, name)
         if value is not None and value < least:
@@ -91,17 +91,18 @@ def main(arguments: Sequence[str]) -> None:
         if value is not None and value >= 2**bits:
             raise UserError(f"--{name}: {value} is not below 2^{bits}")
 
-    from ddpm_jax import configuration, files
+    from ddpm_jax import files
+    from ddpm_jax.config import checks
 
     folder = Path(options.workdir)
-    config = command.start_on_run(options)
+    config = commands.start_on_run(options)
     for name in CHANGES:
         if name != "label" and (value := getattr(options, name)) is not None:
             config.sampler["name" if name == "sampler" else name] = value
     if options.sampler:
         forget_options(config)
     with options_named():
-        configuration.check(config)
+        checks.check(config)
     changed = [f"{name}{getattr(options, name)}" for name in CHANGES if getattr(options, name) is not None]
     name = "_".join([f"seed{options.seed}", *changed, *(["best"] if options.best else [])])
     output = Path(options.output or folder / "samples" / name)
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str]) -> None:
     import numpy as np
 
     from ddpm_jax import evaluation, pictures, screen
-    from ddpm_jax.restored import restore
+    from ddpm_jax.runs.restored import restore
 
     with options_named():
         run = restore(config, folder, options.best)
@@ -148,4 +149,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

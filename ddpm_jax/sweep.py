@@ -18,7 +18,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddpm_jax import command, preemption
+from ddpm_jax import commands
+from ddpm_jax.commands import preemption
 from ddpm_jax.errors import UserError, nearest
 
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _main(arguments: Sequence[str]) -> None:
-    parser = command.Parser(prog="python -m ddpm_jax.sweep", description=__doc__)
+    parser = commands.Parser(prog="python -m ddpm_jax.sweep", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE is for every member")
     parser.add_argument("--workdir", metavar="ROOT", help="where the run folders go (default: runs/, its name, _sweep)")
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="how many run at once (default 1)")
@@ -39,8 +40,8 @@ def _main(arguments: Sequence[str]) -> None:
     parser.add_argument("--trials", metavar="N", type=int, help="of a search: how many members in all")
     parser.add_argument("--metric", metavar="KEY", help="of a search: a key of result.json, as likelihood.test.value")
     parser.add_argument("--maximise", action="store_true", help="of a search: more is better")
-    others, overrides = command.split(arguments)
-    options = command.parse(parser, others)
+    others, overrides = commands.split(arguments)
+    options = commands.parse(parser, others)
     if not options.config:
         raise UserError("--config is missing, for example --config=configs/digits/sweep_learning_rate.py")
     if options.jobs < 1:
@@ -132,4 +133,4 @@ def report(failures: Sequence, count: int, root: Path, again: str = "the same co
 
 
 if __name__ == "__main__":
-    command.run(main, "stopped; the same command goes on with what is left")
+    commands.run(main, "stopped; the same command goes on with what is left")

@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddpm_jax import command, joining, profiling, starting
+from ddpm_jax import commands, profiling
+from ddpm_jax.commands import joining, starting
+from ddpm_jax.commands.preemption import Notice, listening
 from ddpm_jax.errors import Preempted, UserError
 from ddpm_jax.files import sha256
-from ddpm_jax.preemption import Notice, listening
 
 if TYPE_CHECKING:  # heavy to import
     from ml_collections import ConfigDict
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _main(arguments: Sequence[str], notice: Notice) -> None:
-    parser = command.Parser(prog="python -m ddpm_jax.train", description=__doc__)
+    parser = commands.Parser(prog="python -m ddpm_jax.train", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE changes one value")
     parser.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/ and the config's name)")
     parser.add_argument(
@@ -52,14 +53,15 @@ def _main(arguments: Sequence[str], notice: Notice) -> None:
     )
     parser.add_argument("--once", action="store_true", help="do nothing if the run is finished already")
     parser.add_argument("--print_config", action="store_true", help="print the resolved config as JSON and stop")
-    options, config, overrides = command.parse_with_config(parser, arguments)
+    options, config, overrides = commands.parse_with_config(parser, arguments)
     profile = profiling.steps_to_record(options.profile)
     if options.print_config:
-        from ddpm_jax.configuration import to_json
+        from ddpm_jax.config.identity import to_json
 
         print(to_json(config))
         return
-    from ddpm_jax import configuration, runs
+    from ddpm_jax import runs
+    from ddpm_jax.config import checks
 
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
@@ -69,7 +71,7 @@ def _main(arguments: Sequence[str], notice: Notice) -> None:
         return
     # before the first array: processes must be joined by then
     starting.start_jax(config.parallel.distributed, joining.facts(config, options), preemptible=True)
-    configuration.check(config)
+    checks.check(config)
     notice.several = several_processes()
     train(config, folder, profile, options.once, notice)
 
@@ -95,10 +97,13 @@ def train(
         Busy: another process trains in the folder, or, with `once`, has just finished the run.
         Preempted: `notice` tells that the machine is wanted back; a checkpoint is saved.
     """
-    from ddpm_jax import configuration, data, devices, locks, runs, screen
+    from ddpm_jax import data, devices, runs, screen
+    from ddpm_jax.config import checks
+    from ddpm_jax.config.identity import splits, training_mark, validation_mark
     from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
+    from ddpm_jax.runs import locks
     from ddpm_jax.training.checkpoints import Checkpoints
     from ddpm_jax.training.logging import Log
     from ddpm_jax.training.loop import Every
@@ -108,10 +113,10 @@ def train(
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     plan.check_parts(config.data.batch, limits.accumulate)
     there = runs.check_folder(folder, config)
-    dataset = data.load(config.data.name, config.data.dir or None, configuration.splits(config))
+    dataset = data.load(config.data.name, config.data.dir or None, splits(config))
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
-    configuration.check_data(config, dataset.description, dataset.sizes)
+    checks.check_data(config, dataset.description, dataset.sizes)
     if config.evaluation.at_end:  # damage that would end the evaluation is met before anything is spent
         for split in ("train", "test"):
             dataset.split(split).arrays()
@@ -126,7 +131,7 @@ def train(
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):
-        marks = {"config": configuration.training_mark(config), "validation": configuration.validation_mark(config)}
+        marks = {"config": training_mark(config), "validation": validation_mark(config)}
         known_already = runs.trained(folder) or runs.config_reads(folder)  # then that file was compared
         fixed = ("config",) if known_already else tuple(marks)
         saved = [known for step in checkpoints.steps if (known := checkpoints.facts(step))]
@@ -260,4 +265,4 @@ def loop_events(
 
 
 if __name__ == "__main__":
-    command.run(main, "stopped; the same command goes on from the last checkpoint")
+    commands.run(main, "stopped; the same command goes on from the last checkpoint")

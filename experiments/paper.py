@@ -22,7 +22,7 @@ from typing import Any
 
 from families import table as families
 
-from ddpm_jax import command
+from ddpm_jax import commands
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_bytes, write_json
 from ddpm_jax.reporting import published
@@ -255,7 +255,7 @@ def report(name: str, tier: str, experiment: Mapping[str, Any], members: Mapping
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = command.Parser(prog="python experiments/paper.py", description=__doc__)
+    parser = commands.Parser(prog="python experiments/paper.py", description=__doc__)
     parser.add_argument("experiment", metavar="EXPERIMENT", help=f"one of {', '.join(names())}")
     parser.add_argument("--tier", metavar="NAME", default="digits", help="digits (anywhere) or cifar10 (GPUs)")
     parser.add_argument("--runs", metavar="DIR", default="runs", help="where the runs are (runs)")
@@ -264,7 +264,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--keep", action="store_true", help="keep figures, and the report of all that are kept, in its folder"
     )
-    options = command.parse(parser, arguments)
+    options = commands.parse(parser, arguments)
     if options.seeds < 1:
         raise UserError(f"--seeds: {options.seeds} is less than 1")
     experiment, tier = load(options.experiment, options.tier)
@@ -287,4 +287,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

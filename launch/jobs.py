@@ -54,7 +54,7 @@ class Job:
         """
         variables = dict(os.environ)
         if self.address:
-            from ddpm_jax import joining
+            from ddpm_jax.commands import joining
 
             task = submitit.JobEnvironment()
             variables |= joining.environment(self.address, task.num_tasks, task.global_rank)

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from members import DISTRIBUTED, at_least, make_parser, read, shown, unfinished
 
-from ddpm_jax import command, joining
+from ddpm_jax import commands
+from ddpm_jax.commands import joining
+from ddpm_jax.commands.preemption import SAVING, SIGNALS
 from ddpm_jax.errors import Preempted, UserError
-from ddpm_jax.preemption import SAVING, SIGNALS
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
 
@@ -147,4 +148,4 @@ def passing_on(tell: Callable[[], None]) -> Iterator[list[int]]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

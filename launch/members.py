@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddpm_jax import command, runs, sweep
+from ddpm_jax import commands, runs, sweep
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
@@ -21,9 +21,9 @@ DISTRIBUTED = "--config.parallel.distributed=True"
 """For a member that runs as several processes; it does not change what the run computes."""
 
 
-def make_parser(name: str, description: str | None) -> command.Parser:
+def make_parser(name: str, description: str | None) -> commands.Parser:
     """A parser with the options that every launcher has."""
-    parser = command.Parser(prog=f"python launch/{name}.py", description=description)
+    parser = commands.Parser(prog=f"python launch/{name}.py", description=description)
     parser.add_argument("--config", metavar="FILE.py", help="the config file: all members of its sweep(), or one run")
     parser.add_argument("--workdir", metavar="ROOT", help="where the run folders go (default: runs/, its name, _sweep)")
     parser.add_argument("--dry_run", action="store_true", help="print what would be submitted; write and start nothing")
@@ -31,7 +31,7 @@ def make_parser(name: str, description: str | None) -> command.Parser:
 
 
 def read(
-    parser: command.Parser, arguments: Sequence[str], here: bool = True
+    parser: commands.Parser, arguments: Sequence[str], here: bool = True
 ) -> tuple[argparse.Namespace, list[Member], Path]:
     """The options, the members, which `expansion.check` is to see yet, and the folder of their run folders.
 
@@ -43,8 +43,8 @@ def read(
     Raises:
         UserError: an option, the config file or a member is wrong, or the folder cannot be written.
     """
-    others, overrides = command.split(arguments)
-    options = command.parse(parser, others)
+    others, overrides = commands.split(arguments)
+    options = commands.parse(parser, others)
     if not options.config:
         raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
     root = sweep.root_folder(options.workdir, options.config) if here or not options.workdir else Path(options.workdir)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
 
-from ddpm_jax import command, files
+from ddpm_jax import commands, files
 from ddpm_jax.errors import Preempted, UserError
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
@@ -128,4 +128,4 @@ def task_of(member: Member, root: Path, options: Any, tpu: bool) -> dict[str, An
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

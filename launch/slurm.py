@@ -18,7 +18,7 @@ from typing import Any
 
 from members import DISTRIBUTED, at_least, make_parser, read, shown, tool, unfinished
 
-from ddpm_jax import command
+from ddpm_jax import commands
 from ddpm_jax.errors import Preempted, UserError
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
@@ -208,4 +208,4 @@ def tell(pid: int) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

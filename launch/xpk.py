@@ -14,7 +14,7 @@ from typing import Any
 
 from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
 
-from ddpm_jax import command
+from ddpm_jax import commands
 from ddpm_jax.errors import Preempted, UserError
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
@@ -71,4 +71,4 @@ def workload(member: Member, options: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

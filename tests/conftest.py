@@ -37,7 +37,7 @@ def _same_signal_handlers():
 
 
 def _tiny_config():
-    from ddpm_jax.base import base
+    from ddpm_jax.config.base import base
 
     config = base()
     config.data.batch = 8
@@ -97,7 +97,7 @@ def _fabricate(
 ):
     import json
 
-    from ddpm_jax.base import digits
+    from ddpm_jax.config.base import digits
 
     config = digits()
     config.seed, config.name = seed, name

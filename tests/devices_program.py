@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ddpm_jax import data, evaluation
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 from ddpm_jax.experiment import make
 from ddpm_jax.job import make_job
 from ddpm_jax.parallel import Plan

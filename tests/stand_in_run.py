@@ -12,16 +12,18 @@ import signal
 import time
 from pathlib import Path
 
-from ddpm_jax import command, files, locks, preemption, runs
+from ddpm_jax import commands, files, runs
+from ddpm_jax.commands import preemption
 from ddpm_jax.errors import Busy, Preempted, UserError
+from ddpm_jax.runs import locks
 
 
 def main(arguments):
-    parser = command.Parser()
+    parser = commands.Parser()
     parser.add_argument("--config")
     parser.add_argument("--workdir")
     parser.add_argument("--once", action="store_true")
-    options, config, _ = command.parse_with_config(parser, arguments)
+    options, config, _ = commands.parse_with_config(parser, arguments)
     folder, rate = Path(options.workdir), config.optimizer.learning_rate
     with locks.hold(folder):
         if options.once and runs.finished(folder):
@@ -52,4 +54,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    command.run(main, "stopped")
+    commands.run(main, "stopped")

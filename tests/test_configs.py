@@ -7,11 +7,12 @@ from pathlib import Path
 import jax
 import pytest
 
-from ddpm_jax import command, configuration
-from ddpm_jax.configuration import check, check_data
+from ddpm_jax.config.checks import check, check_data
+from ddpm_jax.config.families import ORDERED
+from ddpm_jax.config.identity import digest
+from ddpm_jax.config.loading import load_config
 from ddpm_jax.data import Description
 from ddpm_jax.experiment import make
-from ddpm_jax.families import ORDERED
 from ddpm_jax.models import parameter_count
 from ddpm_jax.sweeps import expansion
 
@@ -46,7 +47,7 @@ def test_every_config_is_here():
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameters_are_those_of_the_docstring(name):
     path = FOLDER / f"{name}.py"
-    assert count(command._load(str(path))) == COUNTS[name]
+    assert count(load_config(str(path)), []) == COUNTS[name]
     doc = ast.get_docstring(ast.parse(path.read_text()))
     assert doc
     assert re.findall(r"([\d.]+)\s+M\s+parameters", doc) == [f"{COUNTS[name] / 1e6:.1f}"]
@@ -54,7 +55,7 @@ def test_parameters_are_those_of_the_docstring(name):
 
 @pytest.mark.parametrize(("name", "features"), [("edm_vp", 128), ("edm_ve", 256)])
 def test_labels_add_a_row_each_and_a_bias(name, features):
-    config = command._load(str(FOLDER / f"{name}.py"))
+    config = load_config(str(FOLDER / f"{name}.py"), [])
     config.model.conditional = True
     assert count(config) == COUNTS[name] + (CIFAR10.labels + 1) * features
 
@@ -79,7 +80,7 @@ def test_every_config_fits_its_data(folder, size, description):
     paths = sorted((FOLDER.parent / folder).glob("*.py"))
     assert paths
     for path in paths:
-        config = command._load(f"{path}{size}")
+        config = load_config(f"{path}{size}", [])
         assert config.data.name == description.name, path
         check(config)
         check_data(config, description)
@@ -95,8 +96,8 @@ def test_the_sweep_to_copy():
         "rate_0.0005_seed1",
         "rate_0.002_seed0",
     ]
-    plain = command._load(str(FOLDER.parent / "digits" / "ddpm.py"))
-    assert configuration.digest(members[2].config) == configuration.digest(plain)  # what it varies is that run
+    plain = load_config(str(FOLDER.parent / "digits" / "ddpm.py"), [])
+    assert digest(members[2].config) == digest(plain)  # what it varies is that run
 
 
 def test_the_ordered_members_are_there_for_each_small_data_set():
@@ -119,7 +120,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_small_members_are_of_their_network_and_small(name):
     for folder, size, description in (("digits", "", DIGITS), ("binarised_mnist", ":small", BINARISED)):
-        config = command._load(f"{FOLDER.parent / folder / name}.py{size}")
+        config = load_config(f"{FOLDER.parent / folder / name}.py{size}", [])
         assert config.model.name == NETWORKS[name]
         experiment = make(config, description)
         assert parameter_count(jax.eval_shape(experiment.network.init, jax.random.key(0))) < 800_000

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax import configuration, data, families
+from ddpm_jax import data
+from ddpm_jax.config import checks, families
 from ddpm_jax.curves import flops_per_sample
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import make
@@ -37,9 +38,9 @@ def known_config(tiny_config):
 
 
 def experiment_of(config):
-    configuration.check(config)
+    checks.check(config)
     description = data.load(config.data.name).description
-    configuration.check_data(config, description)
+    checks.check_data(config, description)
     return make(config, description)
 
 
@@ -86,17 +87,17 @@ def test_the_order_of_sampling_has_its_limits(known_config):
         experiment_of(known_config)
     known_config.sampler.order = "rastr"
     with pytest.raises(UserError, match=r"config.sampler.order: unknown name 'rastr'.*raster"):
-        configuration.check(known_config)
+        checks.check(known_config)
     known_config.sampler.order, known_config.sampler.name = "raster", "confidence"
     with pytest.raises(UserError, match=r"config.sampler.order: confidence chooses the order itself"):
-        configuration.check(known_config)
+        checks.check(known_config)
     families.autoregressive(known_config)
     known_config.process.order = "raster"
     with pytest.raises(UserError, match=r"config.sampler.order: a network of the order raster"):
-        configuration.check(known_config)
+        checks.check(known_config)
     known_config.evaluation.curve = (0,)
     with pytest.raises(UserError, match=r"config.evaluation.curve: 0 is not a number of steps"):
-        configuration.check(known_config)
+        checks.check(known_config)
 
 
 def test_an_adaptive_sampler_has_no_count_of_flops(known_config):

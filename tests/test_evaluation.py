@@ -6,13 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from ddpm_jax import data, evaluate, evaluation, locks, runs, train
+from ddpm_jax import data, evaluate, evaluation, runs, train
 from ddpm_jax.data import Dataset, Source
 from ddpm_jax.errors import Busy, Incomplete, UserError
 from ddpm_jax.figures import Book
 from ddpm_jax.files import read_record
 from ddpm_jax.metrics.features import load_features
 from ddpm_jax.metrics.quality import reference_lines
+from ddpm_jax.runs import locks
 
 FEW = [
     f"--config.evaluation.{words}"

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddpm_jax import joining
+from ddpm_jax.commands import joining
 from ddpm_jax.training.lines import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 
 def get_config():
     config = base()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ddpm_jax import evaluate, sample
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 from ddpm_jax.errors import UserError
 from ddpm_jax.sample import forget_options
 

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import locks, runs, sweep
+from ddpm_jax import runs, sweep
 from ddpm_jax.errors import Preempted, UserError
+from ddpm_jax.runs import locks
 from ddpm_jax.sweeps import expansion, loop, workers
 
 ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = ROOT / "tests" / "stand_in_run.py"
 
 FILE = """
-from ddpm_jax.base import base
-from ddpm_jax.families import autoregressive
+from ddpm_jax.config.base import base
+from ddpm_jax.config.families import autoregressive
 
 def get_config():
     config = base()

@@ -122,7 +122,7 @@ def test_processes_with_other_data_are_refused_before_anything_is_written(tmp_pa
         asked.append(facts)
         raise UserError("the processes differ in the data")
 
-    monkeypatch.setattr("ddpm_jax.joining.check_alike", check_alike)
+    monkeypatch.setattr("ddpm_jax.commands.joining.check_alike", check_alike)
     with pytest.raises(UserError, match="differ in the data"):
         train.train(tiny_config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -183,14 +183,14 @@ def test_once(trained, tmp_path, capsys, monkeypatch):
     """A finished run is left as it is; one that is not is gone on with."""
     shutil.copytree(trained, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    monkeypatch.setattr(runs, "same_figures", lambda *_: True)  # the command's config is another
+    monkeypatch.setattr("ddpm_jax.runs.results.same_figures", lambda *_: True)  # the command's config is another
     train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
     assert capsys.readouterr().out == f"{tmp_path / 'run'} is finished\n"
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
     (tmp_path / "run" / "result.json").unlink()
     going_on = []
     monkeypatch.setattr(train, "train", lambda *words: going_on.append(words))
-    monkeypatch.setattr("ddpm_jax.starting.start_jax", lambda *words, **more: None)
+    monkeypatch.setattr("ddpm_jax.commands.starting.start_jax", lambda *words, **more: None)
     train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
     assert going_on[0][1:4] == (tmp_path / "run", 0, True)
 
@@ -225,8 +225,8 @@ def test_a_checkpoint_after_some_minutes(tmp_path, tiny_config, monkeypatch):
 
 def test_a_signal_in_the_last_dispatch_is_heard(tmp_path, tiny_config, monkeypatch):
     """What is trained is saved; the evaluation, which may be long, is for the next start."""
+    from ddpm_jax.commands.preemption import Notice
     from ddpm_jax.errors import Preempted
-    from ddpm_jax.preemption import Notice
 
     notice = Notice()
     monkeypatch.setattr(screen.Screen, "milestone", lambda self, progress, loss: notice(15, None))
@@ -238,8 +238,8 @@ def test_a_signal_in_the_last_dispatch_is_heard(tmp_path, tiny_config, monkeypat
 
 def test_a_run_that_is_asked_to_make_room_saves_and_goes_on_as_if_it_had_not_been(tmp_path, tiny_config):
     """Equal rows of the log too: what was not logged yet is kept with the checkpoint."""
+    from ddpm_jax.commands.preemption import Notice
     from ddpm_jax.errors import Preempted
-    from ddpm_jax.preemption import Notice
     from ddpm_jax.training.lines import read_lines
 
     class After(Notice):

@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import binarised_mnist, transformer
-from ddpm_jax.families import autoregressive
+from ddpm_jax.config.base import binarised_mnist, transformer
+from ddpm_jax.config.families import autoregressive
 
 
 def get_config(size: str = "full") -> ConfigDict:

@@ -9,8 +9,8 @@ are 360,000 steps; all 50,000 training images, where they keep 2,000 for validat
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
-from ddpm_jax.families import autoregressive
+from ddpm_jax.config.base import cifar10
+from ddpm_jax.config.families import autoregressive
 
 
 def get_config() -> ConfigDict:

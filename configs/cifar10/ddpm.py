@@ -8,7 +8,7 @@ with replacement, and the average forgets its start sooner, which matters in the
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
+from ddpm_jax.config.base import cifar10
 
 
 def get_config() -> ConfigDict:

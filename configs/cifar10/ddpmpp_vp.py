@@ -17,7 +17,7 @@ forgets its start sooner, which matters in the first 90,000 steps only. Their FI
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
+from ddpm_jax.config.base import cifar10
 
 
 def get_config() -> ConfigDict:

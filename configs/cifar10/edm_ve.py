@@ -23,7 +23,7 @@ second order, and on 18 steps they are not the same numbers.
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
+from ddpm_jax.config.base import cifar10
 
 
 def get_config() -> ConfigDict:

@@ -21,7 +21,7 @@ image, theirs the two slopes in sigma: both are of second order, and on 18 steps
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
+from ddpm_jax.config.base import cifar10
 
 
 def get_config() -> ConfigDict:

@@ -18,7 +18,7 @@ are an example's own, theirs a batch's. Batches are drawn with replacement.
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
+from ddpm_jax.config.base import cifar10
 
 
 def get_config() -> ConfigDict:

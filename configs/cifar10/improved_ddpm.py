@@ -16,7 +16,7 @@ drawn ten times, and keeps the last ten losses of each; ours has a hundred bins 
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
+from ddpm_jax.config.base import cifar10
 
 
 def get_config() -> ConfigDict:

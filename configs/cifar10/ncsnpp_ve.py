@@ -21,7 +21,7 @@ best over checkpoints of each 50,000 steps; ours is the last.
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
+from ddpm_jax.config.base import cifar10
 
 
 def get_config() -> ConfigDict:

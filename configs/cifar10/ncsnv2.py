@@ -17,7 +17,7 @@ the best in an FID of 1,000 samples; ours is the last.
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
+from ddpm_jax.config.base import cifar10
 
 
 def get_config() -> ConfigDict:

@@ -9,8 +9,8 @@ ours along a cosine; draws are levels, where theirs are not rounded; the number 
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
-from ddpm_jax.families import pixelcnn
+from ddpm_jax.config.base import cifar10
+from ddpm_jax.config.families import pixelcnn
 
 
 def get_config() -> ConfigDict:

@@ -19,7 +19,7 @@ are drawn with replacement, and the average forgets its start sooner, which matt
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import cifar10
+from ddpm_jax.config.base import cifar10
 
 
 def get_config() -> ConfigDict:

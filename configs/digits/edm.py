@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import digits
-from ddpm_jax.families import edm
+from ddpm_jax.config.base import digits
+from ddpm_jax.config.families import edm
 
 
 def get_config() -> ConfigDict:

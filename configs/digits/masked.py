@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import digits
-from ddpm_jax.families import masked
+from ddpm_jax.config.base import digits
+from ddpm_jax.config.families import masked
 
 
 def get_config() -> ConfigDict:

@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import digits, digits_transformer
-from ddpm_jax.families import spread
+from ddpm_jax.config.base import digits, digits_transformer
+from ddpm_jax.config.families import spread
 
 
 def get_config() -> ConfigDict:

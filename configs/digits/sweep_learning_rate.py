@@ -8,8 +8,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import digits
-from ddpm_jax.families import ddpm
+from ddpm_jax.config.base import digits
+from ddpm_jax.config.families import ddpm
 
 
 def get_config() -> ConfigDict:

@@ -6,8 +6,8 @@ starts at -log SNR = -9, for these images have 17 levels and not 256.
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import digits
-from ddpm_jax.families import vdm
+from ddpm_jax.config.base import digits
+from ddpm_jax.config.families import vdm
 
 
 def get_config() -> ConfigDict:

@@ -6,8 +6,8 @@ is a discrete model like an autoregressor's. All else is `vdm`: two CPU cores, a
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import digits
-from ddpm_jax.families import vdm
+from ddpm_jax.config.base import digits
+from ddpm_jax.config.families import vdm
 
 
 def get_config() -> ConfigDict:

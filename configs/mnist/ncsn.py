@@ -5,8 +5,8 @@ Levels and step size by their techniques 1, 2 and 4, for 784 values whose images
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import mnist
-from ddpm_jax.families import ncsn
+from ddpm_jax.config.base import mnist
+from ddpm_jax.config.families import ncsn
 
 
 def get_config(size: str = "full") -> ConfigDict:

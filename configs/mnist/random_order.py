@@ -5,8 +5,8 @@
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.base import mnist, transformer
-from ddpm_jax.families import random_order
+from ddpm_jax.config.base import mnist, transformer
+from ddpm_jax.config.families import random_order
 
 
 def get_config(size: str = "full") -> ConfigDict:

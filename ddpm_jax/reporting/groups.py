@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ddpm_jax import configuration
+from ddpm_jax.config.identity import SAME_RESULT, within
 from ddpm_jax.reporting.ledger import Figure, Run
 from ddpm_jax.reporting.markup import NAME, clean
 
 SAME_MODEL = (
-    *configuration.SAME_RESULT,
+    *SAME_RESULT,
     "seed",
     "training.keep_latest",
     "training.keep_every",
@@ -169,7 +169,7 @@ def several(what: str, values: Iterable[str]) -> str | None:
 
 
 def _model(run: Run) -> Mapping[str, Any]:
-    return {key: value for key, value in run.config.items() if not configuration.within(key, SAME_MODEL)}
+    return {key: value for key, value in run.config.items() if not within(key, SAME_MODEL)}
 
 
 def _identity(run: Run) -> str:

@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import configuration, files
-from ddpm_jax.base import base
+from ddpm_jax import files
+from ddpm_jax.config.base import base
+from ddpm_jax.config.identity import AFTER_TRAINING, SAME_RESULT, flatten, within
 from ddpm_jax.errors import UserError
 from ddpm_jax.reporting import checks, images
 from ddpm_jax.reporting.checks import LAW, QUALITY
@@ -250,12 +251,12 @@ def kept(result: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _defaults() -> dict[str, Any]:
-    return files.from_json(files.to_json(configuration.flatten(base())))  # tuples become lists, as in a result
+    return files.from_json(files.to_json(flatten(base())))  # tuples become lists, as in a result
 
 
 def _may_differ(key: str) -> bool:
     """Whether a finished run may be evaluated with another value than it was trained with."""
-    return configuration.within(key, (*configuration.SAME_RESULT, *configuration.AFTER_TRAINING))
+    return within(key, (*SAME_RESULT, *AFTER_TRAINING))
 
 
 def _record(folder: Path, name: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Checked:
 
 
 def check(configs: Sequence[ConfigDict], data: bool = False) -> list[Checked]:
-    """`configuration.check` of each, in another process; with `data` also what the data set decides.
+    """`config.checks.check` of each, in another process; with `data` also what the data set decides.
 
     Raises:
         UserError: the other process ended without an answer.
@@ -51,10 +51,10 @@ def check(configs: Sequence[ConfigDict], data: bool = False) -> list[Checked]:
 
 
 def _check_one(config: ConfigDict, data: bool) -> Checked:
-    from ddpm_jax import configuration
+    from ddpm_jax.config import checks
 
     try:
-        configuration.check(config)
+        checks.check(config)
         return Checked(steps=_look_at_data(config)) if data else Checked()
     except UserError as error:
         return Checked(str(error))
@@ -62,12 +62,13 @@ def _check_one(config: ConfigDict, data: bool) -> Checked:
 
 def _look_at_data(config: ConfigDict) -> int | None:
     """The steps of the budget. Raises UserError for what does not fit the data."""
-    from ddpm_jax import configuration
+    from ddpm_jax.config import checks
+    from ddpm_jax.config.identity import splits
     from ddpm_jax.training.optimizer import Budget
 
-    place = config.data.name, config.data.dir or None, *(configuration.splits(config) or {}).items()
+    place = config.data.name, config.data.dir or None, *(splits(config) or {}).items()
     dataset = _load(*place)
-    configuration.check_data(config, dataset.description, dataset.sizes)
+    checks.check_data(config, dataset.description, dataset.sizes)
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
     limits = config.training
@@ -84,25 +85,26 @@ def _load(name: str, folder: str | None, *splits: tuple[str, str]) -> Any:
 
 def _shape(config: ConfigDict) -> str:
     """The config as JSON, without what its FLOPs cannot depend on, so that members share one count."""
-    from ddpm_jax import base, configuration
+    from ddpm_jax.config import base
+    from ddpm_jax.config.identity import from_dict, to_json
 
-    plain = configuration.from_dict(config.to_dict())
+    plain = from_dict(config.to_dict())
     plain.seed, plain.name = 0, ""
     plain.optimizer.learning_rate = base.base().optimizer.learning_rate
     plain.training = base.base().training
     plain.training.steps = 1
-    return configuration.to_json(plain)
+    return to_json(plain)
 
 
 @cache
 def _flops_per_step(values: str, *place: Any) -> float:
     """Of one training step of the config, which is JSON; one device counts them all."""
-    from ddpm_jax import configuration
+    from ddpm_jax.config.identity import from_dict
     from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
 
-    config, dataset = configuration.from_dict(json.loads(values)), _load(*place)
+    config, dataset = from_dict(json.loads(values)), _load(*place)
     plan = make_plan("jit", "replicated", "auto", config.data.batch)
     return make_job(make(config, dataset.description), plan, dataset).count_flops()
 
@@ -112,10 +114,10 @@ def main() -> None:
     asked = json.load(sys.stdin)
     from tqdm import tqdm
 
-    from ddpm_jax import configuration
+    from ddpm_jax.config.identity import from_dict
 
     bar = tqdm(asked["configs"], desc="checking", leave=False, dynamic_ncols=True, delay=1)
-    answers = [_check_one(configuration.from_dict(values), asked["data"]) for values in bar]
+    answers = [_check_one(from_dict(values), asked["data"]) for values in bar]
     print(json.dumps([asdict(answer) for answer in answers]))
 
 

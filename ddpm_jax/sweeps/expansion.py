@@ -19,7 +19,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import command, configuration, runs
+from ddpm_jax import runs
+from ddpm_jax.config.base import base
+from ddpm_jax.config.identity import digest, flatten
+from ddpm_jax.config.loading import checked, load_config, read_file, users_code
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeps import checks
 
@@ -57,7 +60,7 @@ class Member:
 
 def default_root(config_file: str) -> Path:
     """Where a sweep's runs go by default: `runs/<config's name>_sweep`."""
-    folder = runs.default_folder(config_file, (), configuration.base())
+    folder = runs.default_folder(config_file, (), base())
     return folder.with_name(f"{folder.name}_sweep")
 
 
@@ -95,32 +98,32 @@ def check(members: Sequence[Member], data: bool = False) -> list[int | None]:
     Raises:
         UserError: names the member and the key that is wrong.
     """
-    checked = checks.check([member.config for member in members], data)
-    for member, problem in zip(members, checked, strict=True):
+    found = checks.check([member.config for member in members], data)
+    for member, problem in zip(members, found, strict=True):
         if problem.error:
             raise UserError(f"member {member.name}: {problem.error}")
-    return [each.steps for each in checked]
+    return [each.steps for each in found]
 
 
 def make_member(
     config_file: str, root: Path, changes: Mapping[str, Any], overrides: Sequence[str] = (), where: str = ""
 ) -> Member:
-    """The run that `changes` ask for. `configuration.check_values` has passed it, `check` has not seen it.
+    """The run that `changes` ask for. `config.checks.check_values` has passed it, `check` has not seen it.
 
     Raises:
         UserError: what is wrong with it, after `where` and the changes.
     """
     file, _, argument = config_file.partition(":")
     try:
-        known = configuration.flatten(configuration.base())
+        known = flatten(base())
         argument = str(changes.get(ARGUMENT, argument))
-        common = [command.checked(word, known) for word in overrides]
+        common = [checked(word, known) for word in overrides]
         own = [_override(key, value, known) for key, value in changes.items() if key != ARGUMENT]
         if twice := {_key(word) for word in common} & {_key(word) for word in own}:
             raise UserError(f"config.{min(twice)}: the command line sets it for all members; leave it out there")
         config_file = f"{file}:{argument}" if argument else file
         words = [*common, *own]
-        config = command.load_config(config_file, words)
+        config = load_config(config_file, words)
         if not config.logging.group:
             words.append(f"--config.{GROUP}={root.absolute().name}")
             config.logging.group = root.absolute().name
@@ -135,7 +138,7 @@ def _refuse_twins(members: Sequence[Member]) -> None:
     """Raise UserError if two members are the same run."""
     seen: dict[str, Member] = {}
     for member in members:
-        twin = seen.setdefault(configuration.digest(member.config), member)
+        twin = seen.setdefault(digest(member.config), member)
         if twin is not member:
             raise UserError(
                 f"members {twin.name} and {member.name} are the same run: nothing that changes the result differs; "
@@ -151,7 +154,7 @@ def _override(key: Any, value: Any, known: Mapping[str, Any]) -> str:
     """A member's change as the command line has it, so that both are read alike."""
     value = value.item() if hasattr(value, "item") else value  # a number of NumPy's
     value = tuple(value) if isinstance(value, list) else value
-    word = command.checked(f"--config.{key}={value}", dict(known))
+    word = checked(f"--config.{key}={value}", dict(known))
     wanted = type(known[key])
     if not (isinstance(value, wanted | str) or (wanted is float and isinstance(value, int))):
         raise UserError(f"config.{key}: {value!r} is not of type {wanted.__name__}")
@@ -160,7 +163,7 @@ def _override(key: Any, value: Any, known: Mapping[str, Any]) -> str:
 
 def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What the file's `sweep()` yields, each with a word for where it is."""
-    sweep: Any = command.read_file(config_file).get("sweep")
+    sweep: Any = read_file(config_file).get("sweep")
     argument = config_file.partition(":")[2]
     if sweep is None:
         yield "", {}
@@ -168,7 +171,7 @@ def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not callable(sweep):
         raise UserError(f"--config={config_file}: sweep is not a function; see ddpm_jax.sweeps.expansion")
     takes = bool(inspect.signature(sweep).parameters)
-    with command.users_code(config_file):
+    with users_code(config_file):
         asked: Any = sweep(*([argument] if takes and argument else []))
         all_changes: list[Any] = list(itertools.islice(asked or (), MOST + 1))
     if not 0 < len(all_changes) <= MOST:
@@ -199,4 +202,4 @@ def _name(config_file: str, config: ConfigDict, changes: Mapping[str, Any]) -> s
         words.append((leaf if leaves.count(leaf) == 1 else key) + shown)
     words = [word for word in words if word] or [runs.default_folder(config_file, (), config).name]
     plain = re.sub("[^A-Za-z0-9_.+-]+", "-", "_".join(words)).strip("-.")
-    return f"{plain[:80]}-{configuration.digest(config)[:8]}"
+    return f"{plain[:80]}-{digest(config)[:8]}"

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import locks, runs
+from ddpm_jax import runs
+from ddpm_jax.commands.preemption import SIGNALS
 from ddpm_jax.errors import Busy, Preempted, UserError
-from ddpm_jax.preemption import SIGNALS
+from ddpm_jax.runs import locks
 from ddpm_jax.sweeps.expansion import Member
 from ddpm_jax.sweeps.plan import duration
 from ddpm_jax.sweeps.workers import LOGS, ROOM, Share, Worker, shares, stop

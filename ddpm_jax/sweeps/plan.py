@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from ddpm_jax import runs
-from ddpm_jax.locks import holder
+from ddpm_jax.runs.locks import holder
 from ddpm_jax.sweeps.expansion import Member
 
 LARGEST = 1e100

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command, configuration, files, runs
+from ddpm_jax import files, runs
+from ddpm_jax.config.identity import flatten
+from ddpm_jax.config.loading import read_file, users_code
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.sweeps import expansion, loop
 from ddpm_jax.sweeps.expansion import Member
@@ -58,7 +60,7 @@ class Search:
     ):
         self._file, self._root, self._overrides = config_file, root, overrides
         self._trials, self._metric, self._maximise = trials, metric, maximise
-        self._function: Any = command.read_file(config_file).get("search")
+        self._function: Any = read_file(config_file).get("search")
         if not callable(self._function):
             raise UserError(f"--config={config_file}: there is no function search(trial); see ddpm_jax.sweeps.search")
         self._numbers: dict[str, list[int]] = {}
@@ -128,7 +130,7 @@ class Search:
     def _ask(self, trial: Any) -> Mapping[str, Any]:
         import optuna
 
-        with command.users_code(self._file, optuna.TrialPruned):
+        with users_code(self._file, optuna.TrialPruned):
             changes = self._function(trial)
         if not isinstance(changes, Mapping):
             raise UserError(f"--config={self._file}: search(trial) must return a mapping of dotted keys to values")
@@ -176,7 +178,7 @@ def figure(folder: Path, key: str) -> float:
         UserError: there is none.
     """
     try:
-        values = configuration.flatten(files.read_record(folder / runs.RESULT))
+        values = flatten(files.read_record(folder / runs.RESULT))
     except (OSError, ValueError, RecursionError) as error:
         raise loop.UnreadableError(f"{folder / runs.RESULT} cannot be read: {error}") from error
     values = {name: value for name, value in values.items() if type(value) in (int, float)}

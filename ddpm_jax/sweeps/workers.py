@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from ddpm_jax.locks import PARENT
-from ddpm_jax.preemption import SAVING
+from ddpm_jax.commands.preemption import SAVING
+from ddpm_jax.runs.locks import PARENT
 from ddpm_jax.sweeps.expansion import Member
 
 LOGS = "logs"

@@ -16,8 +16,8 @@ class Facts:
         validation_loss: of its state; NaN where it was saved between two milestones.
         log_bytes: of `metrics.jsonl` at the time.
         log_checksum: CRC-32 of those bytes.
-        config: `configuration.training_mark` of the config that it was trained with.
-        validation: `configuration.validation_mark` of it.
+        config: `config.identity.training_mark` of the config that it was trained with.
+        validation: `config.identity.validation_mark` of it.
         losses, norms, seconds, steps, skipped: sums over the steps that are not in a row of the log yet.
     """
 

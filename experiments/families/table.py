@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ddpm_jax import command, pictures
+from ddpm_jax import commands, pictures
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_bytes, write_json
 from ddpm_jax.reporting.ledger import QUALITY, kept
@@ -70,7 +70,7 @@ def train(members: Mapping[str, tuple[Path, Sequence[str]]]) -> list[str]:
             continue
         print(f"[{number}/{len(members)}] {name}", flush=True)
         line = [sys.executable, "-m", "ddpm_jax.train", *options, f"--workdir={folder}"]
-        if command.to_its_end(line):
+        if commands.to_its_end(line):
             failed.append(name)
     return failed
 
@@ -143,13 +143,13 @@ def picture(path: Path, runs: Sequence[Path]) -> list[Path]:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = command.Parser(prog="python experiments/families/table.py", description=__doc__)
+    parser = commands.Parser(prog="python experiments/families/table.py", description=__doc__)
     parser.add_argument("--configs", metavar="DIR", default="configs/digits", help="the members (configs/digits)")
     parser.add_argument("--only", metavar="A,B", default="", help="these members only")
     parser.add_argument("--runs", metavar="DIR", default="runs", help="where the runs are (runs)")
     parser.add_argument("--train", action="store_true", help="train and evaluate the members that are not, first")
     parser.add_argument("--keep", action="store_true", help="write the table and a picture beside this file")
-    options = command.parse(parser, arguments)
+    options = commands.parse(parser, arguments)
     folder, runs = Path(options.configs), Path(options.runs)
     configs = members(folder, options.only)
     folders = {name: runs / f"{folder.name}_{name}" for name in configs}
@@ -176,4 +176,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -24,7 +24,7 @@ class Case:
         name: of the row.
         title: what is measured, in words.
         task: of `TASKS`.
-        family: of `ddpm_jax.families`, whose choices our config takes.
+        family: of `ddpm_jax.config.families`, whose choices our config takes.
         model: the network and its options, by the keys of `config.model`; all but `name` are its own.
         shape: of an image, `(*space, channels)`.
         levels: values that a dimension can take.

@@ -34,7 +34,7 @@ import cases
 from cases import Case
 from worker import Worker, WorkerError
 
-from ddpm_jax import command
+from ddpm_jax import commands
 from ddpm_jax.errors import UserError, nearest
 
 HERE = Path(__file__).parent
@@ -197,7 +197,7 @@ def line(case: Case, row: dict[str, Any], names: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line, measure, print, and write what was measured."""
-    parser = command.Parser(prog="python experiments/speed/compare.py", description=__doc__)
+    parser = commands.Parser(prog="python experiments/speed/compare.py", description=__doc__)
     parser.add_argument("--rows", metavar="A,B,...", help=f"of {','.join(cases.cases('cpu'))}; default: all")
     parser.add_argument("--size", choices=cases.SIZES, default="cpu", help="of the networks (default: cpu)")
     parser.add_argument("--pairs", type=int, default=5, help="that count (default: 5)")
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--compile_seconds", type=int, default=300, help="how long a row may compile (default: 300)")
     parser.add_argument("--peer_python", metavar="FILE", help="the Python that has PyTorch (default: this one)")
     parser.add_argument("--output", metavar="FILE.json", help="also write the figures there")
-    options = command.parse(parser, arguments)
+    options = commands.parse(parser, arguments)
     rows = chosen(options)
     from tqdm import tqdm
 
@@ -297,4 +297,4 @@ def chosen(options: Any) -> list[Case]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

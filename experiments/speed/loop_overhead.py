@@ -23,7 +23,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ddpm_jax import command, starting
+from ddpm_jax import commands
+from ddpm_jax.commands import starting
 from ddpm_jax.errors import UserError
 
 TARGET = 1.03
@@ -70,7 +71,8 @@ def measure(config: Any, steps: int, pairs: int, tell: Callable[[str], None]) ->
     Raises:
         UserError: as `ddpm_jax.train.train`.
     """
-    from ddpm_jax import configuration, data
+    from ddpm_jax import data
+    from ddpm_jax.config import checks
     from ddpm_jax.experiment import make
     from ddpm_jax.job import make_job
     from ddpm_jax.parallel import make_plan
@@ -83,7 +85,7 @@ def measure(config: Any, steps: int, pairs: int, tell: Callable[[str], None]) ->
     config.training.update(steps=total, images=0, seconds=0.0, flops=0.0)
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     dataset = data.load(config.data.name, config.data.dir or None)
-    configuration.check_data(config, dataset.description, dataset.sizes)
+    checks.check_data(config, dataset.description, dataset.sizes)
     job = make_job(make(config, dataset.description), plan, dataset)
     limits, logging = config.training, config.logging
     with tempfile.TemporaryDirectory() as name:
@@ -168,16 +170,17 @@ def line(pair: Pair) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line, measure, print, and write what was measured."""
-    parser = command.Parser(prog="python experiments/speed/loop_overhead.py", description=__doc__)
+    parser = commands.Parser(prog="python experiments/speed/loop_overhead.py", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", default=str(CONFIG), help="default: configs/digits/ddpm.py")
     parser.add_argument("--steps", type=int, default=1000, help="of each side of a pair (default: 1000)")
     parser.add_argument("--pairs", type=int, default=3, help="that count (default: 3)")
     parser.add_argument("--output", metavar="FILE.json", help="also write the figures there")
-    options, config, _ = command.parse_with_config(parser, arguments)
-    from ddpm_jax import configuration, runs
+    options, config, _ = commands.parse_with_config(parser, arguments)
+    from ddpm_jax import runs
+    from ddpm_jax.config import checks
     from ddpm_jax.files import obstacle, write_json
 
-    configuration.check(config)
+    checks.check(config)
     for name in ("steps", "pairs"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name}: {getattr(options, name)} is less than 1")
@@ -201,4 +204,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

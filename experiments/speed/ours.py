@@ -10,7 +10,8 @@ from typing import Any
 import worker
 from cases import Case, product_flops
 
-from ddpm_jax import command, flops, starting
+from ddpm_jax import commands, flops
+from ddpm_jax.commands import starting
 
 IMAGES = 1024
 """Random images to train on, which live on the device."""
@@ -18,8 +19,8 @@ IMAGES = 1024
 
 def config_of(case: Case) -> Any:
     """The config that a user would write for this case, checked."""
-    from ddpm_jax import configuration, families
-    from ddpm_jax.base import base
+    from ddpm_jax.config import checks, families
+    from ddpm_jax.config.base import base
 
     config = base()
     getattr(families, case.family)(config)
@@ -33,7 +34,7 @@ def config_of(case: Case) -> Any:
         config.sampler.eta = 1.0 if case.sampler == "ddpm" else 0.0
     if case.task == "likelihood":
         config.evaluation.likelihood_groups = case.work
-    configuration.check(config)
+    checks.check(config)
     return config
 
 
@@ -169,13 +170,13 @@ class Ours(worker.Measured):
 
 def main(arguments: Sequence[str]) -> None:
     """Read the options, start JAX, answer."""
-    parser = command.Parser(description=__doc__)
+    parser = commands.Parser(description=__doc__)
     parser.add_argument("--threads", type=int, required=True)
-    worker.use_threads(command.parse(parser, arguments).threads)
+    worker.use_threads(commands.parse(parser, arguments).threads)
     starting.start_jax()
     ours = Ours()
     worker.serve({"hello": ours.hello, "prepare": ours.prepare, "measure": ours.measure, "memory": ours.memory})
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -31,7 +31,8 @@ from typing import Any
 
 import numpy as np
 
-from ddpm_jax import command, starting
+from ddpm_jax import commands
+from ddpm_jax.commands import starting
 from ddpm_jax.errors import UserError
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -192,13 +193,13 @@ def line(cost: Cost) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line, measure, print, and write what was measured."""
-    parser = command.Parser(prog="python experiments/speed/sampling_cost.py", description=__doc__)
+    parser = commands.Parser(prog="python experiments/speed/sampling_cost.py", description=__doc__)
     parser.add_argument("--sides", metavar="A,B,...", default="4,8,12,16,24", help="of the images (4,8,12,16,24)")
     parser.add_argument("--networks", metavar="A,B", default=",".join(NETWORKS), help="default: both")
     parser.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs, of which the best counts (default: 3)")
     parser.add_argument("--output", metavar="FILE.json", help="also write the figures there")
-    options = command.parse(parser, arguments)
+    options = commands.parse(parser, arguments)
     sides = _sides(options.sides)
     networks = options.networks.split(",")
     for network in networks:
@@ -244,4 +245,4 @@ def _sides(text: str) -> list[int]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -34,7 +34,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command
+from ddpm_jax import commands
 from ddpm_jax.errors import UserError
 
 HELP_TARGET, IMPORTS_TARGET, WARM_TARGET = 1.0, 2.5, 2.0
@@ -65,11 +65,11 @@ FIRST_STEP = """
 import sys
 sys.path.insert(0, {here!r})
 import start_up
-start_up.command.run(start_up.first_step)
+start_up.commands.run(start_up.first_step)
 """
 
 PARTS = {
-    "config": ("ddpm_jax.configuration", "check"),
+    "config": ("ddpm_jax.config.checks", "check"),
     "data": ("ddpm_jax.data", "load"),
     "job": ("ddpm_jax.job", "make_job"),
     "checkpoints": ("ddpm_jax.training.checkpoints", "Checkpoints.__init__"),
@@ -314,11 +314,11 @@ def lines(table: Sequence[Row]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line, measure, print, and write what was measured."""
-    parser = command.Parser(prog="python experiments/speed/start_up.py", description=__doc__)
+    parser = commands.Parser(prog="python experiments/speed/start_up.py", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", default=str(CONFIG), help="default: configs/digits/ddpm.py")
     parser.add_argument("--repeats", type=int, default=5, help="turns that count (default: 5)")
     parser.add_argument("--output", metavar="FILE.json", help="also write the figures there")
-    options, config, overrides = command.parse_with_config(parser, arguments)
+    options, config, overrides = commands.parse_with_config(parser, arguments)
     from ddpm_jax import runs
     from ddpm_jax.files import obstacle, write_json
 
@@ -343,4 +343,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

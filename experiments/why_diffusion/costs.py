@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command, starting
+from ddpm_jax import commands
+from ddpm_jax.commands import starting
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import write_json
 
@@ -42,7 +43,7 @@ def first_of_each(tier: str, runs: Path) -> dict[str, Path]:
 def cost(folder: Path) -> dict[str, Any]:
     """Of one sample of this run."""
     from ddpm_jax import curves, evaluation, runs
-    from ddpm_jax.restored import restore
+    from ddpm_jax.runs.restored import restore
 
     run = restore(runs.read_config(folder), folder)
     steps = len(run.experiment.grid()) - 1
@@ -63,11 +64,11 @@ def cost(folder: Path) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = command.Parser(prog="python experiments/why_diffusion/costs.py", description=__doc__)
+    parser = commands.Parser(prog="python experiments/why_diffusion/costs.py", description=__doc__)
     parser.add_argument("--tier", metavar="NAME", required=True, help="of the study, such as digits")
     parser.add_argument("--runs", metavar="DIR", required=True, help="run folders of all arms")
     parser.add_argument("--output", metavar="FILE.json", required=True, help="where to keep the figures")
-    options = command.parse(parser, arguments)
+    options = commands.parse(parser, arguments)
     starting.start_jax()
     from tqdm import tqdm
 
@@ -86,4 +87,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

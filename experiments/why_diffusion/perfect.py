@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from ddpm_jax import command, starting
+from ddpm_jax import commands
+from ddpm_jax.commands import starting
 from ddpm_jax.data import known
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_json
@@ -170,10 +171,10 @@ def measure(name: str) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = command.Parser(prog="python experiments/why_diffusion/perfect.py", description=__doc__)
+    parser = commands.Parser(prog="python experiments/why_diffusion/perfect.py", description=__doc__)
     parser.add_argument("--law", metavar="NAME", default="ising", help="the data set (ising)")
     parser.add_argument("--output", metavar="FILE.json", help="where to keep the figures")
-    options = command.parse(parser, arguments)
+    options = commands.parse(parser, arguments)
     if options.law not in known.LAWS:
         raise UserError(f"--law: {options.law!r} is not known; {nearest(options.law, known.LAWS)}")
     starting.start_jax()
@@ -191,4 +192,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import command
+from ddpm_jax import commands
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import obstacle, write_json
 from ddpm_jax.sweeps import expansion
@@ -32,7 +32,7 @@ SMALL = ("known", "digits")
 
 def python(*words: str) -> int:
     """Run Python on these words; its exit code."""
-    return command.to_its_end([sys.executable, *words])
+    return commands.to_its_end([sys.executable, *words])
 
 
 def sweep(name: str, runs: Path, jobs: int) -> bool:
@@ -59,7 +59,7 @@ def choose_rates(tier: str, runs: Path) -> dict[str, float]:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = command.Parser(prog="python experiments/why_diffusion/run.py", description=__doc__)
+    parser = commands.Parser(prog="python experiments/why_diffusion/run.py", description=__doc__)
     parser.add_argument(
         "--tiers", metavar="A,B", default=",".join(SMALL), help=f"of {', '.join(TIERS)} ({','.join(SMALL)})"
     )
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", metavar="DIR", help="of the report (default: report/ among the runs)")
     parser.add_argument("--trials", action="store_true", help="try learning rates first")
     parser.add_argument("--report", action="store_true", help="only report what there is")
-    options = command.parse(parser, arguments)
+    options = commands.parse(parser, arguments)
     tiers = [tier for tier in options.tiers.split(",") if tier]
     if not tiers:
         raise UserError(f"--tiers: name some of {', '.join(TIERS)}")
@@ -117,4 +117,4 @@ def train(tier: str, runs: Path, options: Any) -> bool:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

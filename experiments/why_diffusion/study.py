@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import base, families
+from ddpm_jax.config import base, families
 from ddpm_jax.errors import UserError, nearest
 
 RATES = Path(__file__).with_name("learning_rates.json")

@@ -77,8 +77,8 @@ def value(rng: random.Random) -> Any:
 
 def keys() -> dict[str, Any]:
     """Every key of the base config and its value."""
-    from ddpm_jax.base import base
-    from ddpm_jax.configuration import flatten
+    from ddpm_jax.config.base import base
+    from ddpm_jax.config.identity import flatten
 
     return flatten(base())
 

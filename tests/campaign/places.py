@@ -17,7 +17,7 @@ PROGRAMS = str(CHECKOUT / "tests" / "campaign" / "programs.py")
 
 TINY = '''"""A run that trains in a moment."""
 
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 
 
 def get_config():

@@ -40,14 +40,15 @@ def digest(run: Path, described: Path) -> None:
     """Read every checkpoint of `run`, whose config is in `described`."""
     import jax
 
-    from ddpm_jax import configuration, data, runs
+    from ddpm_jax import data, runs
+    from ddpm_jax.config.identity import splits
     from ddpm_jax.experiment import make
     from ddpm_jax.job import abstract_state
     from ddpm_jax.parallel import make_plan
     from ddpm_jax.training.checkpoints import Checkpoints
 
     config = runs.read_config(described)
-    dataset = data.load(config.data.name, config.data.dir or None, configuration.splits(config))
+    dataset = data.load(config.data.name, config.data.dir or None, splits(config))
     abstract = abstract_state(make(config, dataset.description))
     found = {}
     with Checkpoints(run / runs.CHECKPOINTS, make_plan("jit", "replicated", "auto"), read_only=True) as checkpoints:
@@ -143,7 +144,7 @@ def read_caches(folder: Path) -> None:
 
 def sweep(arguments: list[str]) -> None:
     """The command, with `stand_in_run.py` in place of training."""
-    from ddpm_jax import command, sweep
+    from ddpm_jax import commands, sweep
     from ddpm_jax.sweeps import expansion, loop
 
     real = expansion.Member.command
@@ -155,7 +156,7 @@ def sweep(arguments: list[str]) -> None:
     expansion.check = lambda members, data=False: [400] * len(members)  # type: ignore[assignment]
     loop.PAUSE = 0.02
     sys.argv = ["sweep", *arguments]
-    command.run(sweep.main, "stopped; the same command goes on with what is left")
+    commands.run(sweep.main, "stopped; the same command goes on with what is left")
 
 
 def main(name: str, *words: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 from ddpm_jax.data import Description
 from ddpm_jax.experiment import make, purpose_key
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import command
-from ddpm_jax.base import base
-from ddpm_jax.configuration import check
+from ddpm_jax.config.base import base
+from ddpm_jax.config.checks import check
+from ddpm_jax.config.families import FAMILIES
+from ddpm_jax.config.loading import load_config
 from ddpm_jax.errors import UserError
-from ddpm_jax.families import FAMILIES
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.py"))
 
@@ -23,7 +23,7 @@ def of(family, **changes):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}_{path.stem}")
 def test_every_config_of_the_project_is_possible(path):
-    check(command._load(str(path)))
+    check(load_config(str(path)), [])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 from ddpm_jax.experiment import gaussian_grids as grids
 
 

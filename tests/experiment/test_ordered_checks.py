@@ -2,11 +2,11 @@
 
 import pytest
 
-from ddpm_jax.base import base, digits
-from ddpm_jax.configuration import check, check_data
+from ddpm_jax.config.base import base, digits
+from ddpm_jax.config.checks import check, check_data
+from ddpm_jax.config.families import FAMILIES, ORDERED
 from ddpm_jax.data import Description
 from ddpm_jax.errors import UserError
-from ddpm_jax.families import FAMILIES, ORDERED
 
 DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
 COLOUR = Description("colour", "1.0.0", (8, 8, 3), 256, 0)

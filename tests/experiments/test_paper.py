@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ddpm_jax import command, configuration
+from ddpm_jax import commands
+from ddpm_jax.config import checks
 from ddpm_jax.errors import UserError
 from ddpm_jax.reporting.ledger import Figure
 
@@ -36,10 +37,10 @@ def test_members_are_good_configs_and_claims_name_members(paper, name, monkeypat
     assert set(experiment["tiers"]) == {"digits", "cifar10"}
     for tier, content in experiment["tiers"].items():
         for _, options in paper.jobs(tier, content["members"], Path("runs"), 2).values():
-            parser = command.Parser()
+            parser = commands.Parser()
             parser.add_argument("--config")
-            _, config, _ = command.parse_with_config(parser, options)
-            configuration.check(config)
+            _, config, _ = commands.parse_with_config(parser, options)
+            checks.check(config)
             assert config.data.name == tier
     for claim in experiment["claims"]:
         for member, figure in (claim["lower"], claim["higher"]):

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddpm_jax import configuration, data
+from ddpm_jax import data
+from ddpm_jax.config import checks
+from ddpm_jax.config.identity import flatten
 from ddpm_jax.data import known
 from ddpm_jax.errors import UserError
 from ddpm_jax.exact import JointTable
@@ -51,13 +53,13 @@ OF_A_UNET = ("model.channels", "model.heads", "training.save_every", "training.k
 @pytest.mark.parametrize(("tier", "arm"), ARMS)
 def test_arms_are_possible_and_alike_in_all_else(tier, arm):
     config = study.get_config(f"{tier}/{arm}")
-    configuration.check(config)
-    configuration.check_data(config, DESCRIPTIONS[tier])
+    checks.check(config)
+    checks.check_data(config, DESCRIPTIONS[tier])
     own = (*OF_AN_ARM, *(OF_A_UNET if arm.endswith("unet") else ()))
-    first = configuration.flatten(study.get_config(f"{tier}/raster"))
+    first = flatten(study.get_config(f"{tier}/raster"))
     different = [
         key
-        for key, value in configuration.flatten(config).items()
+        for key, value in flatten(config).items()
         if value != first[key] and not any(f"{key}.".startswith(f"{same}.") for same in own)
     ]
     assert different == []

@@ -65,7 +65,7 @@ def launch(tmp_path, monkeypatch):
 
 
 TWO = """
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 
 def get_config():
     config = base()

@@ -61,8 +61,8 @@ def launcher():
     """Starts a launcher of two processes, and gives their ids."""
     folder = Path(__file__).parents[2] / "launch"
     program = (
-        "import sys, local\nfrom ddpm_jax import command\nlocal.GRACE = local.SAVING = 1\n"
-        f"command.run(lambda _: print(local.together([sys.executable, '-c', {SLEEPER!r}], [{{}}, {{}}])))"
+        "import sys, local\nfrom ddpm_jax import commands\nlocal.GRACE = local.SAVING = 1\n"
+        f"commands.run(lambda _: print(local.together([sys.executable, '-c', {SLEEPER!r}], [{{}}, {{}}])))"
     )
     started = []
 

@@ -136,11 +136,11 @@ import sys
 from types import SimpleNamespace
 from pathlib import Path
 import submitit
-from ddpm_jax import command
+from ddpm_jax import commands
 import slurm
 options = SimpleNamespace(dry_run=False, requeues=0, time=5, gpus_per_node=None, signal_delay=90, setup=SETUP)
 members, lines = [SimpleNamespace(name="a"), SimpleNamespace(name="b")], [[sys.executable, "-c", PROGRAM]] * 2
-command.run(lambda _: slurm.run_here(submitit, Path("jobs").absolute(), options, 2, members, lines))
+commands.run(lambda _: slurm.run_here(submitit, Path("jobs").absolute(), options, 2, members, lines))
 """
 
 

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(cluster.missing()), rea
 
 CONFIG = """
 import os
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 
 def get_config():
     os.nice({nice})

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import command, configuration
+from ddpm_jax import commands
+from ddpm_jax.config.identity import digest
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeps import checks, expansion
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("nothing_prepared")
 
 FILE = """
 import numpy as np
-from ddpm_jax.base import digits
+from ddpm_jax.config.base import digits
 
 def get_config(arm=""):
     config = digits()
@@ -63,11 +64,11 @@ def test_the_training_command_makes_the_members_config():
     ):
         words = member.command("python3")
         assert words[:3] == ["python3", "-m", "ddpm_jax.train"]
-        parser = command.Parser()
+        parser = commands.Parser()
         parser.add_argument("--config")
         parser.add_argument("--workdir")
         parser.add_argument("--once", action="store_true")
-        options, config, _ = command.parse_with_config(parser, words[3:])
+        options, config, _ = commands.parse_with_config(parser, words[3:])
         assert config.to_dict() == member.config.to_dict()
         assert Path(options.workdir) == member.folder == Path("root") / member.name
         assert (config.name, config.model.channels) == (arm, {"plain": 16, "wide": 32}[arm])
@@ -78,7 +79,7 @@ def test_the_training_command_makes_the_members_config():
 
 def test_names_are_readable_and_end_in_the_hash():
     for member in expand(GRID):
-        assert member.name.endswith("-" + configuration.digest(member.config)[:8])
+        assert member.name.endswith("-" + digest(member.config)[:8])
     assert expand(GRID)[1].name.startswith("plain_learning_rate0.5_seed3_clipFalse_multipliers-1-2-_dir")
 
     def names(changes):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import locks
+from ddpm_jax.runs import locks
 from ddpm_jax.sweeps import expansion, plan
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import locks, runs, sweep
+from ddpm_jax import runs, sweep
 from ddpm_jax.errors import Preempted, UserError
+from ddpm_jax.runs import locks
 from ddpm_jax.sweeps import expansion, search
 
 STAND_IN = Path(__file__).parents[1] / "stand_in_run.py"
@@ -20,7 +21,7 @@ optuna = pytest.importorskip("optuna")
 pytestmark = pytest.mark.usefixtures("stand_ins")
 
 FILE = """
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 
 def get_config():
     return base()

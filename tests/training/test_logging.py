@@ -231,7 +231,7 @@ def test_wandb_offline_needs_no_account(tmp_path, monkeypatch):
 SERVICE_DIES = """
 import os, signal, sys
 from pathlib import Path
-from ddpm_jax import command
+from ddpm_jax import commands
 from ddpm_jax.training.logging import Log
 
 def main(arguments):
@@ -251,7 +251,7 @@ def main(arguments):
     log.close()
     print("done")
 
-command.run(main)
+commands.run(main)
 """
 
 

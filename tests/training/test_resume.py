@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import runs, screen
-from ddpm_jax.base import base
+from ddpm_jax.config.base import base
 from ddpm_jax.experiment import make
 from ddpm_jax.job import abstract_state
 from ddpm_jax.parallel import Plan

@@ -10,13 +10,14 @@ import sys
 
 import pytest
 
-from ddpm_jax import locks, runs, train
+from ddpm_jax import runs, train
 from ddpm_jax.errors import Busy, UserError
+from ddpm_jax.runs import locks
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from ddpm_jax import locks
+from ddpm_jax.runs import locks
 with locks.hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -3,11 +3,6 @@
 import errno
 import json
 import os
-import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -135,29 +130,6 @@ def test_no_run(tmp_path):
     assert "cannot be read" in refused(runs.read_config, tmp_path / ("x" * 300))
 
 
-def test_results_are_put_beside_one_another(tmp_path):
-    path = runs.write_result(tmp_path, {"a": 1, "b": 1})
-    assert runs.write_result(tmp_path, {"b": 2}) == path
-    assert read_record(path) == {"a": 1, "b": 2}
-
-
-@pytest.mark.parametrize("content", ["{", "[1]", ""])
-def test_damaged_result_is_written_anew(tmp_path, content):
-    (tmp_path / "result.json").write_text(content)
-    with pytest.warns(UserWarning, match="is set aside as result.json.damaged and written anew"):
-        path = runs.write_result(tmp_path, {"b": 2})
-    assert read_record(path) == {"b": 2}
-    assert (tmp_path / "result.json.damaged").read_text() == content
-
-
-def test_provenance():
-    known = runs.provenance()
-    json.dumps(known)
-    assert re.fullmatch(r"\d+\.\d+\..+", known["versions"]["jax"])
-    assert known["device"]["count"] >= 1
-    assert known["git_commit"] is None or len(known["git_commit"].removesuffix("+changes")) == 40
-
-
 def test_a_claim_makes_the_folder_and_says_when_the_run_is_finished(tmp_path, tiny_config):
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt), runs.claim(folder, tiny_config):
@@ -175,13 +147,6 @@ def test_a_claim_makes_the_folder_and_says_when_the_run_is_finished(tmp_path, ti
     tiny_config.data.batch = 16
     with pytest.raises(UserError, match="holds a run of another config"), runs.claim(folder, tiny_config):
         pass
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"finished": "no"}'])
-def test_what_is_not_finished(tmp_path, content):
-    assert not runs.finished(tmp_path)
-    (tmp_path / "result.json").write_text(content)
-    assert not runs.finished(tmp_path)
 
 
 def test_where_a_run_is(tmp_path, trained):
@@ -251,81 +216,6 @@ def test_what_only_figures_depend_on_may_change_and_is_kept(tmp_path, tiny_confi
     assert runs.check_folder(folder, tiny_config)  # trained: the rows of its log are done
 
 
-def keep(folder, config, step=2, **figures):
-    """An evaluation of a run that is cut off after these figures."""
-    book = runs.begin_figures(folder, step, config)
-    book.put("evaluated", {"step": step})
-    for key, value in figures.items():
-        book.put(key, value)
-
-
-def test_figures_of_another_step_or_other_settings_are_kept(tmp_path, tiny_config):
-    keep(tmp_path, tiny_config, quality={"samples": {"frechet": 1.0}})
-    runs.end_figures(tmp_path, 2, tiny_config)
-    assert read_record(tmp_path / "result.json")["quality"] == {"samples": {"frechet": 1.0}}
-    tiny_config.sampler.steps += 1
-    with pytest.warns(UserWarning, match="figures of step 2 are kept under 'before'"):
-        keep(tmp_path, tiny_config)
-    result = read_record(tmp_path / "result.json")
-    assert result["quality"] is None
-    (before,) = result["before"]
-    assert before["quality"] == {"samples": {"frechet": 1.0}}
-    assert before["config"]["sampler"]["steps"] + 1 == result["config"]["sampler"]["steps"]
-    with pytest.warns(UserWarning, match="are kept under 'before'"):
-        keep(tmp_path, tiny_config, step=3)
-    runs.end_figures(tmp_path, 3, tiny_config)
-    assert len(read_record(tmp_path / "result.json")["before"]) == 2
-    tiny_config.evaluation.pictures = not tiny_config.evaluation.pictures  # no figure depends on them
-    keep(tmp_path, tiny_config, step=3)
-    runs.end_figures(tmp_path, 3, tiny_config)
-    assert len(read_record(tmp_path / "result.json")["before"]) == 2
-
-
-def test_an_attempt_that_is_cut_off_takes_no_figure_of_an_earlier_one(tmp_path, tiny_config):
-    whole = {"likelihood": {"test": {"value": 2.0}}, "quality": {"samples": {"frechet": 1.0}}, "raw": {"step": 2}}
-    runs.write_result(tmp_path, {"steps": 2})
-    keep(tmp_path, tiny_config, **whole)
-    runs.end_figures(tmp_path, 2, tiny_config)
-    runs.write_result(tmp_path, {"finished": True})
-    for _ in range(3):  # the same question again, cut off early each time
-        keep(tmp_path, tiny_config, likelihood={"unit": "bits per dimension"})
-        result = read_record(tmp_path / "result.json")
-        (before,) = result["before"]
-        assert {key: before[key] for key in whole} == whole
-        assert result["finished"] is False
-    again = {"likelihood": {"test": {"value": 2.5}}, "quality": {"samples": {"frechet": 1.5}}}
-    keep(tmp_path, tiny_config, **again)
-    runs.end_figures(tmp_path, 2, tiny_config)
-    result = read_record(tmp_path / "result.json")
-    assert {key: result[key] for key in whole} == {**again, "raw": {"step": 2}}  # which this one does not make
-    assert result["finished"] is True
-    assert result["before"] == []
-
-
-def test_a_run_whose_result_was_lost_is_not_called_unfinished(tmp_path, tiny_config):
-    (tmp_path / "result.json").write_text("{")
-    with pytest.warns(UserWarning, match="is set aside"):
-        keep(tmp_path, tiny_config)
-    runs.end_figures(tmp_path, 2, tiny_config)
-    assert "finished" not in read_record(tmp_path / "result.json")
-    runs.begin_figures(tmp_path, 2, tiny_config, {"steps": 2})
-    assert read_record(tmp_path / "result.json")["finished"] is False
-
-
-def test_figures_begin_in_one_write(tmp_path, tiny_config, monkeypatch):
-    """A kill between two would leave a run that is finished and has no figures."""
-    keep(tmp_path, tiny_config)
-    runs.write_result(tmp_path, {"steps": 2, "finished": True})
-    written = []
-    monkeypatch.setattr(runs, "write_record", lambda path, values: written.append(values))
-    tiny_config.sampler.steps += 1
-    with pytest.warns(UserWarning):
-        runs.begin_figures(tmp_path, 2, tiny_config)
-    (values,) = written
-    assert values["finished"] is False
-    assert values["evaluated"] is None
-
-
 @pytest.mark.parametrize("name", ["result.json", "data.json", "config.json"])
 def test_a_record_that_cannot_be_read_just_now_is_not_taken_for_damaged(tmp_path, tiny_config, monkeypatch, name):
     runs.make_folder(tmp_path, tiny_config)
@@ -336,7 +226,8 @@ def test_a_record_that_cannot_be_read_just_now_is_not_taken_for_damaged(tmp_path
     def fail(*_, **__):
         raise OSError(errno.EMFILE, "Too many open files", name)
 
-    monkeypatch.setattr(runs, "read_record", fail)
+    for module in ("folder", "results"):
+        monkeypatch.setattr(f"ddpm_jax.runs.{module}.read_record", fail)
     action = {
         "result.json": lambda: runs.write_result(tmp_path, {"seed": 1}),
         "data.json": lambda: runs.check_data(tmp_path, {"images": 4}, keep=True),
@@ -345,35 +236,6 @@ def test_a_record_that_cannot_be_read_just_now_is_not_taken_for_damaged(tmp_path
     with pytest.raises(OSError, match="Too many open files"):
         action()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
-
-
-def test_a_package_inside_another_repository_has_not_its_commit(tmp_path):
-    """A wheel's files in the ignored `.venv` of somebody's repository."""
-
-    def git(*words):
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
-
-    git("init", "-q")
-    (tmp_path / ".gitignore").write_text(".venv/\n")
-    git("add", ".")
-    git("commit", "-q", "-m", "theirs")
-    site = tmp_path / ".venv" / "site"
-    source = Path(runs.__file__).parent
-    shutil.copytree(source, site / "ddpm_jax", ignore=shutil.ignore_patterns("__pycache__"))
-    words = "from ddpm_jax import runs; print(runs.__file__, runs._git_commit())"
-
-    def told():
-        environment = {**os.environ, "PYTHONPATH": str(site)}
-        line = [sys.executable, "-c", words]
-        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-
-    done = told()
-    assert done.stdout.split() == [str(site / "ddpm_jax" / "runs.py"), "None"]
-    git("add", "-f", ".venv")
-    git("commit", "-q", "-m", "now it is theirs")
-    done = told()
-    assert re.fullmatch("[0-9a-f]{40}", done.stdout.split()[1])
 
 
 def test_data_that_have_changed_are_refused(tmp_path):

@@ -11,9 +11,9 @@ import pytest
 def test_a_command_of_its_own_begins_again_with_huge_pages_once(tmp_path):
     script = tmp_path / "show.py"
     script.write_text(
-        "import os\nfrom ddpm_jax import command\n"
+        "import os\nfrom ddpm_jax import commands\n"
         "def main(words):\n    print(words, os.environ.get('GLIBC_TUNABLES'))\n"
-        "print('start')\ncommand.run(main)\n"
+        "print('start')\ncommands.run(main)\n"
     )
 
     def said(**more):
@@ -30,7 +30,8 @@ def test_a_command_of_its_own_begins_again_with_huge_pages_once(tmp_path):
 @pytest.mark.parametrize("flags", ["", "--xla_cpu_enable_fast_math=false", "--xla_cpu_experimental_ynn_fusion_type=X"])
 def test_flags_of_the_users_stay_and_jax_takes_what_is_added(flags):
     code = (
-        "import os\nfrom ddpm_jax import starting\nstarting.start_jax()\nprint(os.environ.get('XLA_FLAGS', ''))\n"
+        "import os\n"
+        "from ddpm_jax.commands import starting\nstarting.start_jax()\nprint(os.environ.get('XLA_FLAGS', ''))\n"
         "import jax\nif 'fusion_type=X' not in os.environ.get('XLA_FLAGS', ''): jax.numpy.ones(2) + 1"
     )
     done = subprocess.run(

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import configuration, data, runs
+from ddpm_jax import data, runs
+from ddpm_jax.config import checks
+from ddpm_jax.config.identity import splits
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import Experiment, make
 from ddpm_jax.parallel import Plan, make_plan
@@ -40,8 +42,8 @@ def restore(config: Any, folder: Path, best: bool = False) -> Restored:
     if runs.latest_checkpoint(folder) is None:
         raise UserError(f"{folder}: no checkpoint here; train first, or put a copy of {runs.CHECKPOINTS}/ back")
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
-    dataset = data.load(config.data.name, config.data.dir or None, configuration.splits(config))
-    configuration.check_data(config, dataset.description)
+    dataset = data.load(config.data.name, config.data.dir or None, splits(config))
+    checks.check_data(config, dataset.description)
     runs.check_data(folder, data.fingerprint(dataset))
     experiment = make(config, dataset.description)
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:

@@ -79,10 +79,10 @@ def _whole(variables: Mapping[str, str], name: str) -> int:
 
 def facts(config: Any, options: argparse.Namespace) -> dict[str, Any]:
     """What the processes of one run must agree on: the config's values and the command's options, by name."""
-    from ddpm_jax import configuration
+    from ddpm_jax.config.identity import flatten, within
 
-    flat = configuration.flatten(config)
-    shared = {key: flat[key] for key in flat if not configuration.within(key, EACH_ITS_OWN)}
+    flat = flatten(config)
+    shared = {key: flat[key] for key in flat if not within(key, EACH_ITS_OWN)}
     chosen = {name: value for name, value in vars(options).items() if name not in ("config", "data_dir")}
     return {
         **{f"config.{key}": value for key, value in shared.items()},
@@ -175,7 +175,7 @@ def code() -> dict[str, str]:
     """What is run: a digest of this package's source files, and the versions of what it stands on."""
     from ddpm_jax.files import sha256
 
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     sources = sorted(root.rglob("*.py"))
     parts = [part for path in sources for part in (path.relative_to(root).as_posix(), path.read_text())]
     facts = {"source": sha256(parts)[:12], "python": ".".join(map(str, sys.version_info[:2]))}

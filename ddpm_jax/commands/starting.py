@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import joining
+from ddpm_jax.commands import joining
 
 
 def ask_for_huge_pages() -> None:

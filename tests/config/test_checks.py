@@ -1,12 +1,16 @@
 """What a config may hold: every impossible value has one line that starts with its key."""
 
-import json
 from dataclasses import replace
 
 import pytest
 from ml_collections import ConfigDict
 
-from ddpm_jax import configuration as c
+from ddpm_jax.config import checks as c
+from ddpm_jax.config.base import base
+from ddpm_jax.config.identity import (
+    SAME_RESULT,
+    flatten,
+)
 from ddpm_jax.data import Description
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment.options import model_options
@@ -15,7 +19,7 @@ DIGITS = Description(name="digits", shape=(8, 8, 1), levels=17, labels=10, versi
 
 
 def small():
-    config = c.base()
+    config = base()
     config.model.multipliers = (1, 2)
     config.model.attention_resolutions = ()
     return config
@@ -35,9 +39,9 @@ def refused(check, *arguments):
 
 
 def test_base_is_good_and_new_each_time():
-    c.check(c.base())
-    c.base().data.batch = 7
-    assert c.base().data.batch == 128
+    c.check(base())
+    base().data.batch = 7
+    assert base().data.batch == 128
 
 
 @pytest.mark.parametrize(
@@ -117,9 +121,9 @@ def test_values_that_contradict_one_another():
 
 
 def test_every_limited_key_exists():
-    known = c.flatten(c.base())
+    known = flatten(base())
     assert {*c.AT_LEAST, *c.FRACTIONS, *c.ABOVE_ZERO, *c.choices(), *c.BITS} <= set(known)
-    for same in c.SAME_RESULT:
+    for same in SAME_RESULT:
         assert any(f"{key}.".startswith(f"{same}.") for key in known)
 
 
@@ -158,35 +162,8 @@ def test_keys_and_sections():
     config.data.bach = 3
     assert refused(c.check, config) == "config.data.bach: no such key; did you mean 'data.batch'?"
     del config.data
-    assert "is missing; start from ddpm_jax.base.base()" in refused(c.check, config)
+    assert "is missing; start from ddpm_jax.config.base.base()" in refused(c.check, config)
     assert "is missing" in refused(c.check, ConfigDict({"a": 1}))
-
-
-def test_json_round_trip():
-    config = changed(optimizer__ema=(0.9999, 0.99), model__attention_resolutions=(), sampler__eta=0.0, seed=2**32 - 1)
-    again = c.from_dict(json.loads(c.to_json(config)))
-    assert c.flatten(again) == c.flatten(config)
-    c.check(again)
-    assert c.differences(config, again) == []
-
-
-@pytest.mark.parametrize(
-    ("values", "line"),
-    [
-        ([], "this is not a config: a config is an object of sections"),
-        (None, "this is not a config: a config is an object of sections"),
-        ({"data": 3}, "config.data: no such key"),
-        ({"data": {"bach": 3}}, "config.data.bach: no such key; did you mean 'data.batch'?"),
-        ({"data": {"batch": "x"}}, "config.data.batch: 'x' is not of type int"),
-        ({"data": {"batch": 1.5}}, "config.data.batch: 1.5 is not of type int"),
-        ({"data": {"batch": [1]}}, "config.data.batch: [1] is not of type int"),
-        ({"data": {"flip": 1}}, "config.data.flip: 1 is not of type bool"),
-        ({"model": {"multipliers": 3}}, "config.model.multipliers: 3 is not of type tuple"),
-        ({"seed": {"a": 1}}, "config.seed.a: no such key"),
-    ],
-)
-def test_from_dict_refuses(values, line):
-    assert refused(c.from_dict, values).startswith(line)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +188,7 @@ def test_too_few_images_are_refused_before_training(sizes, options, key):
 
 
 def keys_of(kind):
-    return [key for key, value in c.flatten(small()).items() if type(value) is kind]
+    return [key for key, value in flatten(small()).items() if type(value) is kind]
 
 
 @pytest.mark.parametrize("value", [1e-46, 5e-324, -1e-40, 1e39])
@@ -221,41 +198,6 @@ def test_no_float_that_float32_takes_for_another(value):
         config = small()
         config.update_from_flattened_dict({key: value})
         assert refused(c.check_types, config).startswith(f"config.{key}: ")
-
-
-def test_differences_are_those_of_the_training():
-    ours, theirs = small(), changed(data__batch=64, model__multipliers=(1, 2, 4))
-    assert c.differences(ours, theirs) == [
-        "data.batch is 128, there 64",
-        "model.multipliers is (1, 2), there (1, 2, 4)",
-    ]
-    same = changed(logging__wandb="off", parallel__map="pmap", data__dir="x", training__log_every=3)
-    assert c.differences(ours, same) == []
-    figures = changed(evaluation__samples=7, sampler__steps=3, sampler__name="heun", training__skip_bad=2)
-    assert c.differences(ours, figures) == []
-    assert c.digest(ours) != c.digest(figures)  # another run of a sweep all the same
-    other = changed(sampler__ema=0.0, evaluation__validation_images=3)
-    assert len(c.differences(ours, other)) == 2  # what the validation losses in its log depend on
-    assert c.differences(ours, other, trained=True) == []
-
-
-def test_the_mark_of_training_changes_with_what_a_run_cannot_go_on_otherwise_with():
-    mark = c.training_mark(small())
-    assert 0 <= mark < 2**48
-    assert float(mark) == mark
-    assert c.training_mark(changed(sampler__steps=3, logging__wandb="off", evaluation__samples=5)) == mark
-    others = {
-        c.training_mark(changed(**{key: value})) for key, value in (("seed", 1), ("optimizer__learning_rate", 1.0))
-    }
-    assert len(others | {mark}) == 3
-    marks = {c.validation_mark(config) for config in (small(), changed(sampler__steps=3), changed(sampler__ema=0.0))}
-    assert len(marks) == 2
-
-
-def test_a_key_that_only_begins_like_a_free_one_is_not_free(monkeypatch):
-    monkeypatch.setattr(c, "CHANGEABLE", ("training.save", "data"))
-    line = c.differences(small(), changed(training__save_every=7, data__batch=3))
-    assert line == ["training.save_every is 5000, there 7"]
 
 
 def test_what_depends_on_data():

@@ -7,7 +7,8 @@ import json
 import os
 import time
 
-from ddpm_jax import command, joining, starting
+from ddpm_jax import commands
+from ddpm_jax.commands import joining, starting
 from ddpm_jax.errors import UserError
 
 joining.FAREWELL = 1
@@ -29,4 +30,4 @@ def main(words):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    commands.run(main)

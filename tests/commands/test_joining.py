@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import joining
+from ddpm_jax.commands import joining
 from ddpm_jax.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("joining_program.py")
 THREE = {joining.ADDRESS: "node0:1234", joining.COUNT: "2", joining.INDEX: "1"}
 

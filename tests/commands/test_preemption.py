@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
+from ddpm_jax.commands.preemption import listening
 from ddpm_jax.errors import Preempted
-from ddpm_jax.preemption import listening
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])

@@ -1,0 +1,103 @@
+"""A config as dotted keys: how it is kept, what makes it another run, and what a run may go on with."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from ddpm_jax.config.base import base
+from ddpm_jax.errors import UserError, fail, nearest
+
+SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every", "training.save_minutes")
+"""Keys and sections that do not change what a run computes: a run may be resumed with others."""
+
+AFTER_TRAINING = ("evaluation", "sampler")
+"""Sections that only figures and samples depend on: a run may go on with others, and be evaluated with others."""
+
+CHANGEABLE = (*SAME_RESULT, *AFTER_TRAINING, "training.skip_bad", "training.keep_latest", "training.keep_every")
+"""What a run in a folder may go on with otherwise: it does not change the steps that are done."""
+
+VALIDATION = ("sampler.ema", "evaluation.validation_images")
+"""Of these, what the validation losses of a run depend on, which must be alike until it is trained."""
+
+
+def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and their values."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict | Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def to_json(config: ConfigDict) -> str:
+    """The resolved config as indented JSON."""
+    return json.dumps(config.to_dict(), indent=2)
+
+
+def from_dict(values: Any) -> ConfigDict:
+    """A config from the object that `to_json` wrote: the base with its values put in.
+
+    Raises:
+        UserError: a key that this version does not have, or a value of another type.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError("this is not a config: a config is an object of sections")
+    config = base()
+    known = flatten(config)
+    for key, value in flatten(values).items():
+        if key not in known:
+            fail(key, f"no such key; {nearest(key, known)}")
+        try:
+            config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list | tuple) else value})
+        except (TypeError, ValueError):
+            fail(key, f"{value!r} is not of type {type(known[key]).__name__}")
+    return config
+
+
+def result_keys(config: ConfigDict) -> dict[str, Any]:
+    """The dotted keys and values that change what a run computes."""
+    return {key: value for key, value in flatten(config).items() if not within(key, SAME_RESULT)}
+
+
+def within(key: str, places: Iterable[str]) -> bool:
+    """Whether a dotted key is one of the places, or in a section that is."""
+    return any(f"{key}.".startswith(f"{place}.") for place in places)
+
+
+def digest(config: ConfigDict) -> str:
+    """The hexadecimal SHA-256 of all that changes what a run computes: runs that share it are the same run."""
+    return hashlib.sha256(json.dumps(result_keys(config), sort_keys=True).encode()).hexdigest()
+
+
+def training_mark(config: ConfigDict) -> int:
+    """A number of 48 bits for all that a run cannot go on otherwise with, as far as it is not the base's."""
+    own, known = flatten(config), flatten(base())
+    return _mark({key: own[key] for key in sorted(own) if not within(key, CHANGEABLE) and own[key] != known[key]})
+
+
+def validation_mark(config: ConfigDict) -> int:
+    """A number of 48 bits for what the validation losses of a run depend on besides."""
+    own = flatten(config)
+    return _mark({key: own[key] for key in VALIDATION})
+
+
+def _mark(values: Mapping[str, Any]) -> int:
+    return int(hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12], 16)
+
+
+def differences(ours: ConfigDict, theirs: ConfigDict, trained: bool = False) -> list[str]:
+    """The keys, with both values, that a run in a folder cannot go on with; `trained`: its training is done."""
+    a, b = flatten(ours), flatten(theirs)
+    fixed = [key for key in a if not within(key, CHANGEABLE) or (key in VALIDATION and not trained)]
+    return [f"{key} is {a[key]!r}, there {b.get(key)!r}" for key in fixed if a[key] != b.get(key)]
+
+
+def splits(config: ConfigDict) -> dict[str, str] | None:
+    """The data set's splits in TFDS's words; None for its own."""
+    named = {name: words for name, words in config.data.splits.items() if words}
+    return named or None

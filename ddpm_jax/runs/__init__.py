@@ -1,0 +1,68 @@
+"""Run folders: what is in one, whose it is, and how it is read back.
+
+`folder.py` has the folder and its config, `results.py` its `result.json`, `locks.py` who works in it, `origin.py`
+what else a figure depends on, `restored.py` a run read back with its weights (heavy: imported by its own name). The
+commands, sweeps, reports and `evaluation.py` import it.
+"""
+
+from ddpm_jax.runs.folder import (
+    CHECKPOINTS,
+    CONFIG,
+    DATA,
+    METRICS,
+    check_config,
+    check_data,
+    check_folder,
+    claim,
+    config_reads,
+    default_folder,
+    identity,
+    last_row,
+    latest_checkpoint,
+    make_folder,
+    mend_config,
+    read_config,
+    read_unchecked,
+)
+from ddpm_jax.runs.origin import provenance
+from ddpm_jax.runs.results import (
+    BEFORE,
+    FINISHED,
+    RESULT,
+    begin_figures,
+    end_figures,
+    finished,
+    same_figures,
+    trained,
+    write_result,
+)
+
+__all__ = [
+    "BEFORE",
+    "CHECKPOINTS",
+    "CONFIG",
+    "DATA",
+    "FINISHED",
+    "METRICS",
+    "RESULT",
+    "begin_figures",
+    "check_config",
+    "check_data",
+    "check_folder",
+    "claim",
+    "config_reads",
+    "default_folder",
+    "end_figures",
+    "finished",
+    "identity",
+    "last_row",
+    "latest_checkpoint",
+    "make_folder",
+    "mend_config",
+    "provenance",
+    "read_config",
+    "read_unchecked",
+    "same_figures",
+    "trained",
+    "write_result",
+]

@@ -1,0 +1,98 @@
+"""What makes two configs the same run, and how a config is kept."""
+
+import json
+
+import pytest
+
+from ddpm_jax.config import checks as c
+from ddpm_jax.config.base import base
+from ddpm_jax.config.identity import (
+    differences,
+    digest,
+    flatten,
+    from_dict,
+    to_json,
+    training_mark,
+    validation_mark,
+)
+from ddpm_jax.errors import UserError
+
+
+def small():
+    config = base()
+    config.model.multipliers = (1, 2)
+    config.model.attention_resolutions = ()
+    return config
+
+
+def changed(**values):
+    config = small()
+    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in values.items()})
+    return config
+
+
+def refused(check, *arguments):
+    with pytest.raises(UserError) as caught:
+        check(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_json_round_trip():
+    config = changed(optimizer__ema=(0.9999, 0.99), model__attention_resolutions=(), sampler__eta=0.0, seed=2**32 - 1)
+    again = from_dict(json.loads(to_json(config)))
+    assert flatten(again) == flatten(config)
+    c.check(again)
+    assert differences(config, again) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([], "this is not a config: a config is an object of sections"),
+        (None, "this is not a config: a config is an object of sections"),
+        ({"data": 3}, "config.data: no such key"),
+        ({"data": {"bach": 3}}, "config.data.bach: no such key; did you mean 'data.batch'?"),
+        ({"data": {"batch": "x"}}, "config.data.batch: 'x' is not of type int"),
+        ({"data": {"batch": 1.5}}, "config.data.batch: 1.5 is not of type int"),
+        ({"data": {"batch": [1]}}, "config.data.batch: [1] is not of type int"),
+        ({"data": {"flip": 1}}, "config.data.flip: 1 is not of type bool"),
+        ({"model": {"multipliers": 3}}, "config.model.multipliers: 3 is not of type tuple"),
+        ({"seed": {"a": 1}}, "config.seed.a: no such key"),
+    ],
+)
+def test_from_dict_refuses(values, line):
+    assert refused(from_dict, values).startswith(line)
+
+
+def test_differences_are_those_of_the_training():
+    ours, theirs = small(), changed(data__batch=64, model__multipliers=(1, 2, 4))
+    assert differences(ours, theirs) == [
+        "data.batch is 128, there 64",
+        "model.multipliers is (1, 2), there (1, 2, 4)",
+    ]
+    same = changed(logging__wandb="off", parallel__map="pmap", data__dir="x", training__log_every=3)
+    assert differences(ours, same) == []
+    figures = changed(evaluation__samples=7, sampler__steps=3, sampler__name="heun", training__skip_bad=2)
+    assert differences(ours, figures) == []
+    assert digest(ours) != digest(figures)  # another run of a sweep all the same
+    other = changed(sampler__ema=0.0, evaluation__validation_images=3)
+    assert len(differences(ours, other)) == 2  # what the validation losses in its log depend on
+    assert differences(ours, other, trained=True) == []
+
+
+def test_the_mark_of_training_changes_with_what_a_run_cannot_go_on_otherwise_with():
+    mark = training_mark(small())
+    assert 0 <= mark < 2**48
+    assert float(mark) == mark
+    assert training_mark(changed(sampler__steps=3, logging__wandb="off", evaluation__samples=5)) == mark
+    others = {training_mark(changed(**{key: value})) for key, value in (("seed", 1), ("optimizer__learning_rate", 1.0))}
+    assert len(others | {mark}) == 3
+    marks = {validation_mark(config) for config in (small(), changed(sampler__steps=3), changed(sampler__ema=0.0))}
+    assert len(marks) == 2
+
+
+def test_a_key_that_only_begins_like_a_free_one_is_not_free(monkeypatch):
+    monkeypatch.setattr("ddpm_jax.config.identity.CHANGEABLE", ("training.save", "data"))
+    line = differences(small(), changed(training__save_every=7, data__batch=3))
+    assert line == ["training.save_every is 5000, there 7"]
