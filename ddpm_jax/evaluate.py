@@ -27,7 +27,8 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(options.workdir)
     config = commands.start_on_run(options, overrides)
 
-    from ddpm_jax import curves, evaluation, screen
+    from ddpm_jax.evaluation import curves, figures
+    from ddpm_jax.pipeline import screen
     from ddpm_jax.runs.restored import restore
 
     for key in ("raw", "history", "at_end", "pictures"):
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         run = restore(config, folder, options.best)
         place = run.experiment, run.plan, run.params, run.dataset
         book = runs.begin_figures(folder, run.step, config)
-        evaluation.evaluate(*place, run.step, screen.bar, book)
+        figures.evaluate(*place, run.step, screen.bar, book)
         curves.curve(*place, screen.bar, book)
         for line in book.said():
             screen.say(line)

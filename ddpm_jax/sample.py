@@ -119,7 +119,9 @@ def main(arguments: Sequence[str]) -> None:
 
     import numpy as np
 
-    from ddpm_jax import evaluation, pictures, screen
+    from ddpm_jax.evaluation import figures
+    from ddpm_jax.pipeline import screen
+    from ddpm_jax.runs import pictures
     from ddpm_jax.runs.restored import restore
 
     with options_named():
@@ -127,12 +129,12 @@ def main(arguments: Sequence[str]) -> None:
     description = run.experiment.description
     if options.label is not None and not 0 <= options.label < description.labels:
         raise UserError(f"--label: {options.label} is not one of 0 ... {description.labels - 1}")
-    draw = evaluation.sampler(run.experiment, run.plan)
+    draw = figures.sampler(run.experiment, run.plan)
     images, _, evaluations = draw(run.params, options.seed, options.count, options.label, screen.bar("samples"))
     content = io.BytesIO()
     arrays: dict[str, Any] = {"images": images}
     if config.model.conditional:
-        arrays["labels"] = evaluation.labels_for(description, options.count, options.label)
+        arrays["labels"] = figures.labels_for(description, options.count, options.label)
     np.savez_compressed(content, **arrays)
     if not screen.speaks():
         return

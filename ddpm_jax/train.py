@@ -6,32 +6,15 @@ Any value of the config can be changed: --config.optimizer.learning_rate=3e-4. T
 metrics.jsonl, pictures and result.json. The same command started again goes on where it stopped.
 """
 
-import contextlib
-import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ddpm_jax import commands, profiling
+from ddpm_jax import commands
 from ddpm_jax.commands import joining, starting
 from ddpm_jax.commands.preemption import Notice, listening
-from ddpm_jax.errors import Preempted, UserError
-from ddpm_jax.files import sha256
-
-if TYPE_CHECKING:  # heavy to import
-    from ml_collections import ConfigDict
-
-    from ddpm_jax.data import Dataset
-    from ddpm_jax.experiment import Experiment
-    from ddpm_jax.figures import Book
-    from ddpm_jax.job import Job
-    from ddpm_jax.parallel import Plan
-    from ddpm_jax.screen import Screen
-    from ddpm_jax.training.checkpoints import Checkpoints
-    from ddpm_jax.training.logging import Log
-    from ddpm_jax.training.loop import Every, Progress
-    from ddpm_jax.training.state import TrainState
+from ddpm_jax.devices import profiling
+from ddpm_jax.errors import UserError
+from ddpm_jax.pipeline.train import train
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -81,187 +64,6 @@ def several_processes() -> bool:
     import jax
 
     return jax.process_count() > 1
-
-
-def train(
-    config: Any, folder: Path, profile: int = 0, once: bool = False, notice: Notice | None = None
-) -> dict[str, Any]:
-    """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
-
-    With `profile`, so many steps are recorded into `folder/profile`; the run's numbers do not depend on it.
-
-    Raises:
-        UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
-            that is not finite.
-        Incomplete: a figure could not be computed. The others are kept.
-        Busy: another process trains in the folder, or, with `once`, has just finished the run.
-        Preempted: `notice` tells that the machine is wanted back; a checkpoint is saved.
-    """
-    from ddpm_jax import data, devices, runs, screen
-    from ddpm_jax.config import checks
-    from ddpm_jax.config.identity import splits, training_mark, validation_mark
-    from ddpm_jax.experiment import make
-    from ddpm_jax.job import make_job
-    from ddpm_jax.parallel import make_plan
-    from ddpm_jax.runs import locks
-    from ddpm_jax.training.checkpoints import Checkpoints
-    from ddpm_jax.training.logging import Log
-    from ddpm_jax.training.loop import Every
-    from ddpm_jax.training.loop import train as run_loop
-
-    notice, limits, logging = notice or Notice(), config.training, config.logging
-    plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
-    plan.check_parts(config.data.batch, limits.accumulate)
-    there = runs.check_folder(folder, config)
-    dataset = data.load(config.data.name, config.data.dir or None, splits(config))
-    for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
-        dataset.split(split)
-    checks.check_data(config, dataset.description, dataset.sizes)
-    if config.evaluation.at_end:  # damage that would end the evaluation is met before anything is spent
-        for split in ("train", "test"):
-            dataset.split(split).arrays()
-    if screen.speaks():
-        locks.check_free(folder)
-    fingerprint = data.fingerprint(dataset)
-    joining.check_alike({f"the data ({config.data.name})": sha256([fingerprint])[:12]})
-    experiment = make(config, dataset.description)
-    job = make_job(experiment, plan, dataset)
-    with (
-        runs.claim(folder, config, once, fingerprint),
-        Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
-        contextlib.ExitStack() as stack,
-    ):
-        marks = {"config": training_mark(config), "validation": validation_mark(config)}
-        known_already = runs.trained(folder) or runs.config_reads(folder)  # then that file was compared
-        fixed = ("config",) if known_already else tuple(marks)
-        saved = [known for step in checkpoints.steps if (known := checkpoints.facts(step))]
-        if any(getattr(known, name) != marks[name] for known in saved for name in fixed):
-            raise UserError(f"{folder}: its checkpoints were saved with another config; choose another --workdir")
-        runs.mend_config(folder, config)
-        restored = checkpoints.resume(job.fresh, job.abstract)
-        state, start = restored.state, int(restored.state.step)
-        facts = restored.facts if start else None
-        screen.say(
-            f"{'going on with' if there and start else 'training in'} {folder} from step {start}: "
-            f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
-        )
-        trackers = logging.wandb, logging.project, logging.group, logging.tensorboard
-        log = Log(folder, config.to_dict(), *trackers, start, runs.identity(folder, config), facts)
-        stack.callback(log.close)
-        peak = devices.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
-        display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak, facts, marks)
-        logged = start if facts and facts.milestone else None
-        events = loop_events(job, checkpoints, display, limits, logged)
-        run, recorder = job.run, None
-        if profile:
-            run = recorder = profiling.Recorder(job.run, folder / "profile", profile, display.write)
-            events.insert(0, Every(limits.save_every, lambda *_: recorder.finish()))  # a milestone is no training step
-        try:
-            feed = stack.enter_context(job.data(start))
-            elapsed = restored.facts.elapsed
-            with notice.only_noted():
-                state, progress = run_loop(
-                    run, state, feed, job.budget, limits.dispatch, display.report, events, elapsed, notice.wanted
-                )
-                if not progress.finished:
-                    checkpoints.save(state, display.facts(progress))
-                checkpoints.wait()
-        finally:
-            display.close()
-            if recorder:
-                recorder.close()
-        if not progress.finished or notice.wanted():
-            screen.say(f"stopped at step {progress.step}, which is saved; the same command goes on from there")
-            raise Preempted
-        if recorder and (words := recorder.missing()):
-            screen.say(words)
-        result = {
-            "config": config.to_dict(),
-            "seed": config.seed,
-            **runs.provenance(),
-            "steps": int(state.step),
-            "images_seen": int(state.step) * config.data.batch,
-            "global_batch": config.data.batch,
-            "parameters": job.parameters,
-            "training_flops": job.count_flops() * int(state.step),
-            "best_step": checkpoints.best,
-            "skipped_steps": int(state.skipped[0]),
-        }
-        book = runs.begin_figures(folder, int(state.step), config, result)
-        shown = measure(config, folder, dataset, job, experiment, plan, state, checkpoints, book, log)
-        for line in book.said():
-            screen.say(line)
-        book.check("the same command tries again")
-        runs.end_figures(folder, int(state.step), config)
-    result.update({**book.values, runs.FINISHED: True})
-    screen.say(screen.summary(result, [*shown, folder / runs.RESULT, folder / "metrics.jsonl"]))
-    return result
-
-
-def measure(
-    config: "ConfigDict",
-    folder: Path,
-    dataset: "Dataset",
-    job: "Job",
-    experiment: "Experiment",
-    plan: "Plan",
-    state: "TrainState",
-    checkpoints: "Checkpoints",
-    book: "Book",
-    log: "Log",
-) -> list[Path]:
-    """What comes after training: pictures, which are given back, and figures, which go into the book as they come."""
-    from ddpm_jax import curves, evaluation, screen
-    from ddpm_jax.training.state import weights
-
-    step, params, place = int(state.step), weights(state, config.sampler.ema), (experiment, plan)
-    pictures: dict[str, Path] = {}
-    if config.evaluation.pictures:
-        draw = partial(evaluation.draw_pictures, *place, params, folder, screen.bar)
-        pictures = book.attempt("pictures", draw) or {}
-    for name, path in pictures.items():
-        log.picture(step, name, path)
-    if config.evaluation.at_end:
-        evaluation.evaluate(*place, params, dataset, step, screen.bar, book)
-        curves.curve(*place, params, dataset, screen.bar, book)
-        if config.evaluation.history:
-
-            def params_at(step: int) -> Any:
-                return weights(checkpoints.restore(job.abstract, step).state, config.sampler.ema)
-
-            flops, steps = job.count_flops(), checkpoints.milestones
-            curves.history(*place, params_at, steps, flops, dataset, screen.bar, book)
-        if config.evaluation.raw and config.sampler.ema:
-            raw = curves.measured(*place, weights(state, 0.0), dataset, screen.bar, book, "raw")
-            book.put("raw", {"step": step, **raw})
-        log.scalars(step, evaluation.headline(book.values))
-    return list(pictures.values())
-
-
-def loop_events(
-    job: "Job", checkpoints: "Checkpoints", display: "Screen", limits: "ConfigDict", logged: int | None = None
-) -> "list[Every]":
-    """What the loop stops for: a row of the log, a milestone (validation loss, checkpoint, a line to read), and a
-    checkpoint after some minutes. `logged` is a step that was a milestone already."""
-    from ddpm_jax.training.loop import Every
-
-    def milestone(state: "TrainState", progress: "Progress") -> None:
-        if progress.step == logged:
-            return
-        loss = job.validation_loss(state)
-        if not math.isfinite(loss):
-            raise UserError(
-                f"step {progress.step}: the validation loss is not finite; lower config.optimizer.learning_rate, with "
-                "another --workdir (the last good checkpoint is kept)"
-            )
-        checkpoints.save(state, display.facts(progress, loss))
-        display.milestone(progress, loss)
-
-    def save(state: "TrainState", progress: "Progress") -> None:
-        checkpoints.save(state, display.facts(progress))
-
-    by_time = Every(0, save, last=False, seconds=60 * limits.save_minutes)
-    return [Every(limits.log_every, display.flush), Every(limits.save_every, milestone), by_time]
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_jax import pictures, report
+from ddpm_jax import report
 from ddpm_jax.errors import UserError
+from ddpm_jax.runs import pictures
 
 ROOT = Path(__file__).parents[1]
 

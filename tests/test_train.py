@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import data, runs, screen, train
+from ddpm_jax import data, runs, train
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import read_record
+from ddpm_jax.pipeline import screen
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = f"--config={ROOT}/configs/digits/ddpm.py"
@@ -71,7 +72,7 @@ class TestRefused:
         def fail(*_):
             raise UserError("no such job")
 
-        monkeypatch.setattr("ddpm_jax.job.make_job", fail)
+        monkeypatch.setattr("ddpm_jax.pipeline.job.make_job", fail)
         assert refused("--workdir=run") == "no such job"
 
     @pytest.mark.parametrize("split", ["validation", "test"])

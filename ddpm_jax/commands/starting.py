@@ -43,7 +43,7 @@ def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None,
         os.environ.setdefault("NPROC", "16")  # emulated devices wait for one another for ever on too few threads
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong comes as an exception too
     _choose_convolutions()
-    from ddpm_jax import programs
+    from ddpm_jax.devices import programs
 
     programs.keep(_host())
     if distributed:

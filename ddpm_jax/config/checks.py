@@ -163,16 +163,18 @@ FRACTIONS = (
 
 def choices() -> dict[str, tuple[str, ...]]:
     """The names that a key can take, from each room's table."""
-    from ddpm_jax import denoisers, losses, parallel
+    from ddpm_jax import denoisers
+    from ddpm_jax.devices import plan
     from ddpm_jax.likelihood import DIVERGENCES
     from ddpm_jax.models import NETWORKS
+    from ddpm_jax.objectives import losses
+    from ddpm_jax.objectives.times import TIMES
     from ddpm_jax.processes import PROCESSES
     from ddpm_jax.processes.orders import ORDERS, RANDOM
     from ddpm_jax.samplers import SAMPLERS
     from ddpm_jax.schedules import SCHEDULES
     from ddpm_jax.schedules.grids import SPACINGS
     from ddpm_jax.schedules.keeping import KEEPS
-    from ddpm_jax.schedules.times import TIMES
     from ddpm_jax.training import logging, optimizer
 
     tables = {
@@ -194,9 +196,9 @@ def choices() -> dict[str, tuple[str, ...]]:
         "optimizer.schedule": optimizer.SCHEDULES,
         "evaluation.ode_divergence": DIVERGENCES,
         "evaluation.order": [name for name in ORDERS if name not in RANDOM],
-        "parallel.map": parallel.MAPS,
-        "parallel.shard": parallel.SHARDS,
-        "parallel.loop": parallel.LOOPS,
+        "parallel.map": plan.MAPS,
+        "parallel.shard": plan.SHARDS,
+        "parallel.loop": plan.LOOPS,
         "logging.wandb": logging.WANDB_MODES,
     }
     return {key: tuple(table) for key, table in tables.items()}

@@ -20,7 +20,7 @@ from jaxtyping import Int32, UInt8
 
 from ddpm_jax.cache import cache_folder
 from ddpm_jax.data.description import Description
-from ddpm_jax.data.stored import quiet
+from ddpm_jax.data.tfds import quiet
 from ddpm_jax.files import read_record, write_record
 
 NAME = "digits"

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from ddpm_jax import cache
-from ddpm_jax.data import binarised, digits, known, stored
+from ddpm_jax.data import binarised, digits, ising, tfds
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
 
@@ -119,7 +119,7 @@ class Source:
 class Dataset:
     """A data set: the description of its images, and a source a split.
 
-    `law` is the table of all probabilities, `(levels,) * D`, where it is known (`data/known.py`), else None.
+    `law` is the table of all probabilities, `(levels,) * D`, where it is known (`data/ising.py`), else None.
     `files` are the names and sizes of the files it is read from.
     """
 
@@ -157,7 +157,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
     """
     if name.startswith(binarised.PREFIX):
         return _binarised(load(name.removeprefix(binarised.PREFIX), data_dir, splits))
-    if name in known.LAWS:
+    if name in ising.LAWS:
         return _known(name, splits)
     if name == digits.NAME:
         try:
@@ -167,23 +167,23 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
                 cache.tell(str(error))
             return _plain_digits(splits, error)
     else:
-        name, folder = stored.find(name, data_dir)
-    facts = stored.facts(name, folder, splits)
+        name, folder = tfds.find(name, data_dir)
+    facts = tfds.facts(name, folder, splits)
     sources = {}
     for split, (words, size) in facts.splits.items():
-        read = stored.reader(name, folder, words, size, facts.description)
-        made_from = stored.made_from(name, folder, f"images of {words}")
+        read = tfds.reader(name, folder, words, size, facts.description)
+        made_from = tfds.made_from(name, folder, f"images of {words}")
         sources[split] = Source(facts.description, size, read, made_from, words)
-    files = {name: size for name, size, _ in stored.files(folder)}
+    files = {name: size for name, size, _ in tfds.files(folder)}
     return Dataset(facts.description, sources, files=files)
 
 
 def _known(name: str, splits: Mapping[str, str] | None) -> Dataset:
-    description, sources = known.describe(name), {}
-    for split, images in known.split_images(name, splits).items():
+    description, sources = ising.describe(name), {}
+    for split, images in ising.split_images(name, splits).items():
         read = functools.partial(_take, images, np.zeros(len(images), np.int32))
         sources[split] = Source(description, len(images), read)
-    return Dataset(description, sources, known.LAWS[name][0]())
+    return Dataset(description, sources, ising.LAWS[name][0]())
 
 
 def _binarised(grey: Dataset) -> Dataset:

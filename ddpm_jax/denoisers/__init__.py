@@ -1,15 +1,13 @@
 """Denoisers: from a network's raw output to a distribution over the clean image.
 
-`parameterisation.py` (Gaussian processes) and `ordered.py` say what the output means and what the network is told.
+`gaussian.py` and `ordered.py` (of the processes of these names) say what the output means and what the network is told.
 `posteriors.py`, `categorical.py`, `logistics.py` and `chained.py` hold the distributions, `wrappers.py` changes a
 denoiser (clipping, guidance, temperature). Imports `processes` and `schedules`; losses, samplers and likelihoods take
 what it makes as an argument.
 """
 
 from ddpm_jax.denoisers.categorical import Categorical
-from ddpm_jax.denoisers.logistics import LogisticMixture
-from ddpm_jax.denoisers.ordered import HEADS, LIKELY, OrderedDenoiser, ordered_denoiser, ordered_outputs
-from ddpm_jax.denoisers.parameterisation import (
+from ddpm_jax.denoisers.gaussian import (
     BLIND_AT_ZERO_ALPHA,
     C_IN,
     C_NOISE,
@@ -21,6 +19,8 @@ from ddpm_jax.denoisers.parameterisation import (
     outputs,
     point,
 )
+from ddpm_jax.denoisers.logistics import LogisticMixture
+from ddpm_jax.denoisers.ordered import HEADS, LIKELY, OrderedDenoiser, ordered_denoiser, ordered_outputs
 from ddpm_jax.denoisers.posteriors import Normal
 from ddpm_jax.denoisers.wrappers import as_point, clip, guide, temper, threshold
 

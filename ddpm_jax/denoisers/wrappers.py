@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from ddpm_jax.denoisers.categorical import check_tempering
-from ddpm_jax.denoisers.parameterisation import Denoise
+from ddpm_jax.denoisers.gaussian import Denoise
 from ddpm_jax.denoisers.posteriors import Normal
 from ddpm_jax.processes.process import Images, Times
 

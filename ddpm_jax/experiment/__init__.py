@@ -3,7 +3,7 @@
 `base.py` holds what every experiment does (loss, samples); `gaussian.py` and `ordered.py` say what a process of that
 name is made of, what its network is told and puts out, its time grids and its likelihoods; `*_checks.py` refuse what
 cannot work together; `options.py` turns sections of a config into arguments. Imports every room below; the commands,
-`evaluation.py` and `job.py` import it.
+`evaluation` and `pipeline` import it.
 """
 
 from typing import Any

@@ -13,16 +13,17 @@ from jaxtyping import Array, Float, Int, Key
 from ml_collections import ConfigDict
 
 from ddpm_jax import keys as random
-from ddpm_jax import losses, samplers
+from ddpm_jax import samplers
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import Denoise, guide
 from ddpm_jax.experiment.options import sampler_options
 from ddpm_jax.likelihood import Kind, Terms
 from ddpm_jax.models import Network
+from ddpm_jax.objectives import losses
+from ddpm_jax.objectives.times import TimeDistribution
 from ddpm_jax.processes import Process
 from ddpm_jax.samplers import Film
 from ddpm_jax.schedules import Parametrised
-from ddpm_jax.schedules.times import TimeDistribution
 
 PARAMETERS, TRAINING, SAMPLES, VALIDATION, LIKELIHOOD = range(5)
 

@@ -7,16 +7,17 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax import keys as random
-from ddpm_jax import likelihood, losses, models, schedules
+from ddpm_jax import likelihood, models, schedules
 from ddpm_jax.denoisers import CATEGORICAL, Denoise, as_point, clip, gaussian_denoiser, outputs, threshold
 from ddpm_jax.experiment import gaussian_grids as grids
 from ddpm_jax.experiment.base import LIKELIHOOD, Experiment, Measure, purpose_key
 from ddpm_jax.experiment.options import model_options, objective_options, times_options
 from ddpm_jax.likelihood import Kind, interval_groups
 from ddpm_jax.models import Network
+from ddpm_jax.objectives import losses
+from ddpm_jax.objectives.times import TimeDistribution, make_times
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.schedules import Parametrised
-from ddpm_jax.schedules.times import TimeDistribution, make_times
 
 
 class GaussianExperiment(Experiment):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ddpm_jax import denoisers, losses, models, samplers, schedules
+from ddpm_jax import denoisers, models, samplers, schedules
 from ddpm_jax.data import Description
 from ddpm_jax.errors import fail
 from ddpm_jax.experiment import gaussian_grids as grids
@@ -17,6 +17,7 @@ from ddpm_jax.experiment.options import (
     sampler_options,
     schedule_options,
 )
+from ddpm_jax.objectives import losses
 
 
 def check(config: ConfigDict) -> None:

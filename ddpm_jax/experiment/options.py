@@ -5,7 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import losses, models, samplers
+from ddpm_jax import models, samplers
+from ddpm_jax.objectives import losses
 
 SCHEDULE_OPTIONS = ("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max")
 

@@ -10,19 +10,20 @@ from jaxtyping import Array, Float, Int, Key
 from ml_collections import ConfigDict
 
 from ddpm_jax import keys as random
-from ddpm_jax import likelihood, losses, models
+from ddpm_jax import likelihood, models
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import LIKELY, Denoise, ordered_denoiser, ordered_outputs, temper
 from ddpm_jax.experiment.base import LIKELIHOOD, Experiment, Measure, purpose_key
 from ddpm_jax.experiment.options import model_options, objective_options
 from ddpm_jax.likelihood import Kind, Terms, interval_groups
 from ddpm_jax.models import Network, Sites
+from ddpm_jax.objectives import losses
+from ddpm_jax.objectives.times import TimeDistribution, make_times
 from ddpm_jax.processes import Ordered
 from ddpm_jax.processes.orders import Order, make_order
 from ddpm_jax.samplers import Film
 from ddpm_jax.schedules import Parametrised
 from ddpm_jax.schedules.keeping import KEEPS
-from ddpm_jax.schedules.times import TimeDistribution, make_times
 
 T_MIN = 1e-3
 """In continuous time, the least time that training looks at."""

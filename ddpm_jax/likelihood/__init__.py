@@ -1,12 +1,12 @@
 """Likelihood in bits per dimension of the discrete pixels, typed: value, standard error, kind, count.
 
 `figures.py` holds the typed figure, `bound.py` the variational bound, `ode.py` the density by the
-probability-flow ODE, `floors.py` what simple exact models score. Imports `files`, `processes` and `denoisers`.
+probability-flow ODE, `baselines.py` what simple exact models score. Imports `files`, `processes` and `denoisers`.
 """
 
+from ddpm_jax.likelihood.baselines import floor_lines
 from ddpm_jax.likelihood.bound import Terms, bound, interval_groups
 from ddpm_jax.likelihood.figures import Kind, Likelihood, bits_per_dimension
-from ddpm_jax.likelihood.floors import floor_lines
 from ddpm_jax.likelihood.ode import DIVERGENCES, ode
 
 __all__ = [

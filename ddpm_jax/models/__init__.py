@@ -18,8 +18,8 @@ __all__ = ["CAUSAL", "NETWORKS", "SEQUENTIAL", "Network", "Sites", "check", "mak
 NETWORKS = {
     "unet": "ddpm_jax.models.unet",
     "dit": "ddpm_jax.models.dit",
-    "ddpmpp": "ddpm_jax.models.song_unet:DDPMPP",
-    "ncsnpp": "ddpm_jax.models.song_unet:NCSNPP",
+    "ddpmpp": "ddpm_jax.models.ncsnpp:DDPMPP",
+    "ncsnpp": "ddpm_jax.models.ncsnpp:NCSNPP",
     "transformer": "ddpm_jax.models.transformer:BIDIRECTIONAL",
     "causal_transformer": "ddpm_jax.models.transformer:CAUSAL",
     "pixelcnn": "ddpm_jax.models.pixelcnn",

@@ -15,10 +15,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.errors import UserError
 from ddpm_jax.models import checks
+from ddpm_jax.models.causal_convolution import Doubled, GatedBlock, Place, ShiftedConvolution, empty_memory
 from ddpm_jax.models.layers import dense
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.remat import rematerialised
-from ddpm_jax.models.shifted import Doubled, GatedBlock, Place, ShiftedConvolution, empty_memory
 from ddpm_jax.models.sites import Sites
 
 ABOVE = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ddpm_jax import pictures
+from ddpm_jax.runs import pictures
 
 SAMPLES, FILM, ARRAYS = "samples.png", "film.png", "samples/seed0.npz"
 SHOWN, GRID_ROWS, FILM_ROWS = 16, 8, 12

@@ -1,8 +1,9 @@
 """Run folders: what is in one, whose it is, and how it is read back.
 
-`folder.py` has the folder and its config, `results.py` its `result.json`, `locks.py` who works in it, `origin.py`
+`folder.py` has the folder and its config, `results.py` its `result.json`, `book.py` its
+figures as they come, `pictures.py` its PNGs, `locks.py` who works in it, `origin.py`
 what else a figure depends on, `restored.py` a run read back with its weights (heavy: imported by its own name). The
-commands, sweeps, reports and `evaluation.py` import it.
+commands, sweeps, reports and `evaluation` import it.
 """
 
 from ddpm_jax.runs.folder import (

@@ -8,9 +8,9 @@ from typing import Any
 from ddpm_jax import data, runs
 from ddpm_jax.config import checks
 from ddpm_jax.config.identity import splits
+from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import Experiment, make
-from ddpm_jax.parallel import Plan, make_plan
 from ddpm_jax.training.state import weights
 
 
@@ -36,7 +36,7 @@ def restore(config: Any, folder: Path, best: bool = False) -> Restored:
     Raises:
         UserError: no checkpoint, or none that reads back.
     """
-    from ddpm_jax.job import abstract_state
+    from ddpm_jax.pipeline.job import abstract_state
     from ddpm_jax.training.checkpoints import Checkpoints
 
     if runs.latest_checkpoint(folder) is None:

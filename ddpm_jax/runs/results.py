@@ -7,9 +7,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import figures
 from ddpm_jax.config.identity import AFTER_TRAINING, flatten, within
 from ddpm_jax.files import DAMAGED, plain, read_record, set_aside, write_record
+from ddpm_jax.runs import book
 
 RESULT = "result.json"
 
@@ -18,7 +18,7 @@ FINISHED, WAS_FINISHED, BEFORE = "finished", "was_finished", "before"
 DRAWN = ("evaluation.at_end", "evaluation.pictures")
 """Keys that no figure depends on, only whether there is one."""
 
-FIGURES = ("evaluated", "likelihood", "quality", "sampling", "curve", "history", "raw", figures.REASONS)
+FIGURES = ("evaluated", "likelihood", "quality", "sampling", "curve", "history", "raw", book.REASONS)
 """The keys of `result.json` that an evaluation writes."""
 
 
@@ -59,7 +59,7 @@ def write_result(folder: Path, values: Mapping[str, Any]) -> Path:
     return path
 
 
-def begin_figures(folder: Path, step: int, config: ConfigDict, facts: Mapping[str, Any] | None = None) -> figures.Book:
+def begin_figures(folder: Path, step: int, config: ConfigDict, facts: Mapping[str, Any] | None = None) -> book.Book:
     """A book whose figures go into the run's `result.json` as they come; until `end_figures` it is not finished.
 
     Figures that are there already are kept in the list under the key `before`. `facts` of the training are put beside.
@@ -67,7 +67,7 @@ def begin_figures(folder: Path, step: int, config: ConfigDict, facts: Mapping[st
     result, settings = read_result(folder), plain(config.to_dict())
     there = {key: result[key] for key in FIGURES if result.get(key)}
     was = result.get(FINISHED) is True or result.get(WAS_FINISHED) is True
-    new: dict[str, Any] = {**(facts or {}), "config": settings, WAS_FINISHED: was, figures.REASONS: {}}
+    new: dict[str, Any] = {**(facts or {}), "config": settings, WAS_FINISHED: was, book.REASONS: {}}
     if "steps" in {**result, **new}:  # else its result was lost, and whether it is finished is not known
         new[FINISHED] = False
     if isinstance(evaluated := there.get("evaluated"), dict):
@@ -77,7 +77,7 @@ def begin_figures(folder: Path, step: int, config: ConfigDict, facts: Mapping[st
         entry = {**there, "config": result.get("config")}
         new = {**dict.fromkeys(FIGURES), **new, BEFORE: _joined(_before(result), entry)}
     write_result(folder, new)
-    return figures.Book(lambda values: write_result(folder, values))
+    return book.Book(lambda values: write_result(folder, values))
 
 
 def end_figures(folder: Path, step: int, config: ConfigDict) -> None:
@@ -88,7 +88,7 @@ def end_figures(folder: Path, step: int, config: ConfigDict) -> None:
     result, settings = read_result(folder), plain(config.to_dict())
     same = [entry for entry in _before(result) if _same(entry, step, settings)]
     others = [entry for entry in _before(result) if entry not in same]
-    known = {key: entry[key] for entry in same for key in FIGURES if entry.get(key) and key != figures.REASONS}
+    known = {key: entry[key] for entry in same for key in FIGURES if entry.get(key) and key != book.REASONS}
     kept = {key: value for key, value in known.items() if not result.get(key)}
     finished = {FINISHED: True} if result.get(WAS_FINISHED) else {}
     write_result(folder, {**kept, **finished, BEFORE: others, WAS_FINISHED: None})

@@ -100,9 +100,9 @@ def _shape(config: ConfigDict) -> str:
 def _flops_per_step(values: str, *place: Any) -> float:
     """Of one training step of the config, which is JSON; one device counts them all."""
     from ddpm_jax.config.identity import from_dict
+    from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.experiment import make
-    from ddpm_jax.job import make_job
-    from ddpm_jax.parallel import make_plan
+    from ddpm_jax.pipeline.job import make_job
 
     config, dataset = from_dict(json.loads(values)), _load(*place)
     plan = make_plan("jit", "replicated", "auto", config.data.batch)

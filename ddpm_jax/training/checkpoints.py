@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import jax
 
+from ddpm_jax.devices.plan import Plan, agree, agree_on, all_agree, checksum, wait_for_all
 from ddpm_jax.errors import UserError, refused_by_the_system
 from ddpm_jax.files import checkpoint_steps, set_aside
-from ddpm_jax.parallel import Plan, agree, agree_on, all_agree, checksum, wait_for_all
 from ddpm_jax.training.facts import DamagedCheckpointError, Facts, abstract_facts, packed, unpacked
 from ddpm_jax.training.state import TrainState
 

@@ -12,8 +12,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax import keys as random
-from ddpm_jax.parallel import mean_over
-from ddpm_jax.schedules.times import TimeDistribution
+from ddpm_jax.devices.plan import mean_over
+from ddpm_jax.objectives.times import TimeDistribution
 from ddpm_jax.training.state import TrainState
 
 

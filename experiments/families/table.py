@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ddpm_jax import commands, pictures
+from ddpm_jax import commands
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_bytes, write_json
 from ddpm_jax.reporting.ledger import QUALITY, kept
 from ddpm_jax.reporting.tables import Table, markdown
+from ddpm_jax.runs import pictures
 
 HERE, SHOWN = Path(__file__).parent, 20
 COLUMNS = (

@@ -73,10 +73,10 @@ def measure(config: Any, steps: int, pairs: int, tell: Callable[[str], None]) ->
     """
     from ddpm_jax import data
     from ddpm_jax.config import checks
+    from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.experiment import make
-    from ddpm_jax.job import make_job
-    from ddpm_jax.parallel import make_plan
-    from ddpm_jax.screen import Screen
+    from ddpm_jax.pipeline.job import make_job
+    from ddpm_jax.pipeline.screen import Screen
     from ddpm_jax.training.checkpoints import Checkpoints
     from ddpm_jax.training.logging import Log
 
@@ -104,7 +104,7 @@ def _measure(job: Any, checkpoints: Any, display: Any, limits: Any, steps: int, 
     import jax
     import jax.numpy as jnp
 
-    from ddpm_jax.train import loop_events
+    from ddpm_jax.pipeline.train import loop_events
     from ddpm_jax.training.loop import train
 
     save_every = min(limits.save_every, max(steps // 2, 1))

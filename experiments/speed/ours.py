@@ -10,8 +10,9 @@ from typing import Any
 import worker
 from cases import Case, product_flops
 
-from ddpm_jax import commands, flops
+from ddpm_jax import commands
 from ddpm_jax.commands import starting
+from ddpm_jax.devices import flops
 
 IMAGES = 1024
 """Random images to train on, which live on the device."""
@@ -133,8 +134,8 @@ class Ours(worker.Measured):
         import jax
         import jax.numpy as jnp
 
-        from ddpm_jax.job import make_job
-        from ddpm_jax.parallel import make_plan
+        from ddpm_jax.devices.plan import make_plan
+        from ddpm_jax.pipeline.job import make_job
 
         job = make_job(experiment, make_plan(batch=case.batch), dataset)
         kept = {"state": job.fresh()}

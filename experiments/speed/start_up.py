@@ -71,7 +71,7 @@ start_up.commands.run(start_up.first_step)
 PARTS = {
     "config": ("ddpm_jax.config.checks", "check"),
     "data": ("ddpm_jax.data", "load"),
-    "job": ("ddpm_jax.job", "make_job"),
+    "job": ("ddpm_jax.pipeline.job", "make_job"),
     "checkpoints": ("ddpm_jax.training.checkpoints", "Checkpoints.__init__"),
     "first state": ("ddpm_jax.training.checkpoints", "Checkpoints.resume"),
     "trackers": ("ddpm_jax.training.logging", "Log.__init__"),

@@ -42,24 +42,25 @@ def first_of_each(tier: str, runs: Path) -> dict[str, Path]:
 
 def cost(folder: Path) -> dict[str, Any]:
     """Of one sample of this run."""
-    from ddpm_jax import curves, evaluation, runs
+    from ddpm_jax import runs
+    from ddpm_jax.evaluation import curves, figures
     from ddpm_jax.runs.restored import restore
 
     run = restore(runs.read_config(folder), folder)
     steps = len(run.experiment.grid()) - 1
-    figures: dict[str, Any] = {"run": folder.name, "flops": curves.flops_per_sample(run.experiment, steps)}
+    told: dict[str, Any] = {"run": folder.name, "flops": curves.flops_per_sample(run.experiment, steps)}
     for name, batch in (("seconds_at_batch_1", 1), ("seconds_at_large_batch", BATCH)):
         config = run.experiment.config.copy_and_resolve_references()
         config.sampler.batch = batch
-        draw = evaluation.sampler(type(run.experiment)(config, run.experiment.description), run.plan)
+        draw = figures.sampler(type(run.experiment)(config, run.experiment.description), run.plan)
         _, _, evaluations = draw(run.params, 0, batch)
         seconds = []
         for seed in range(1, REPEATS + 1):
             started = time.perf_counter()
             draw(run.params, seed, batch)
             seconds.append((time.perf_counter() - started) / batch)
-        figures |= {name: statistics.median(seconds), "network_evaluations": float(evaluations.mean())}
-    return figures
+        told |= {name: statistics.median(seconds), "network_evaluations": float(evaluations.mean())}
+    return told
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = commands.Parser(prog="python experiments/why_diffusion/costs.py", description=__doc__)
     parser.add_argument("--tier", metavar="NAME", required=True, help="of the study, such as digits")
     parser.add_argument("--runs", metavar="DIR", required=True, help="run folders of all arms")
-    parser.add_argument("--output", metavar="FILE.json", required=True, help="where to keep the figures")
+    parser.add_argument("--output", metavar="FILE.json", required=True, help="where to keep the told")
     options = commands.parse(parser, arguments)
     starting.start_jax()
     from tqdm import tqdm

@@ -20,7 +20,7 @@ from jaxtyping import Float64, UInt8
 
 from ddpm_jax import commands
 from ddpm_jax.commands import starting
-from ddpm_jax.data import known
+from ddpm_jax.data import ising
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import write_json
 
@@ -85,7 +85,7 @@ def hidden_arms(name: str) -> dict[str, dict[int, Law]]:
     """The law of the samples of each arm that hides sites, by the number of steps."""
     from ddpm_jax.processes.orders import raster_sequence, spread_sequence
 
-    table, shape = known.LAWS[name]
+    table, shape = ising.LAWS[name]
     law, space, count = table(), shape[:-1], math.prod(shape)
     return {
         "raster blocks": {n: law_of_groups(law, in_turn(list(raster_sequence(space, 1, 0)), n)) for n in STEPS},
@@ -114,8 +114,8 @@ def noise_samples(name: str, arm: str, steps: int) -> UInt8[np.ndarray, "n *site
     from ddpm_jax.processes import Gaussian
     from ddpm_jax.schedules.grids import make_grid
 
-    table, shape = known.LAWS[name]
-    law, description = table(), known.describe(name)
+    table, shape = ising.LAWS[name]
+    law, description = table(), ising.describe(name)
     states = np.indices(law.shape).reshape(law.ndim, -1).T.reshape(-1, *shape)
     images, log_weights = description.encode(states).reshape(law.size, -1), jnp.log(law.reshape(-1))
     schedule_name, sampler, eta = NOISE[arm]
@@ -150,7 +150,7 @@ def measure(name: str) -> dict[str, Any]:
 
     from ddpm_jax.metrics.law import between, law_distance, law_references
 
-    law = known.LAWS[name][0]()
+    law = ising.LAWS[name][0]()
     arms: dict[str, dict[str, Any]] = {
         arm: {str(n): asdict(between(q, law, 0)) for n, q in laws.items()} for arm, laws in hidden_arms(name).items()
     }
@@ -161,7 +161,7 @@ def measure(name: str) -> dict[str, Any]:
     references = {line: asdict(distance) for line, distance in law_references(law, SAMPLES).items()}
     return {
         "law": name,
-        "entropy": known.entropy(law),
+        "entropy": ising.entropy(law),
         "samples": SAMPLES,
         "orders": ORDERS,
         "arms": arms,
@@ -175,8 +175,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--law", metavar="NAME", default="ising", help="the data set (ising)")
     parser.add_argument("--output", metavar="FILE.json", help="where to keep the figures")
     options = commands.parse(parser, arguments)
-    if options.law not in known.LAWS:
-        raise UserError(f"--law: {options.law!r} is not known; {nearest(options.law, known.LAWS)}")
+    if options.law not in ising.LAWS:
+        raise UserError(f"--law: {options.law!r} is not known; {nearest(options.law, ising.LAWS)}")
     starting.start_jax()
     figures = measure(options.law)
     print(f"KL divergence from {options.law} in nats, by network evaluations (no network: perfect predictions)")

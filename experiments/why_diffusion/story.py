@@ -240,12 +240,12 @@ def _costs(path: Path) -> Iterator[Block]:
 
 def _data(groups: Sequence[Group], fewer: Sequence[Group]) -> Iterator[Block]:
     """Fewer draws of the law, seen more often, at the same training FLOPs."""
-    from ddpm_jax.data import known
+    from ddpm_jax.data import ising
 
     draws = sorted({int(one.label.rpartition(" ")[2]) for one in fewer})
     if not draws:
         return
-    images = known.draws(groups[0].runs[0].config["data.name"], "train")
+    images = ising.draws(groups[0].runs[0].config["data.name"], "train")
     different = [len(np.unique(images[:count].reshape(count, -1), axis=0)) for count in draws]
     by_label = {one.label: one for one in [*groups, *fewer]}
     rows = []

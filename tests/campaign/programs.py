@@ -42,9 +42,9 @@ def digest(run: Path, described: Path) -> None:
 
     from ddpm_jax import data, runs
     from ddpm_jax.config.identity import splits
+    from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.experiment import make
-    from ddpm_jax.job import abstract_state
-    from ddpm_jax.parallel import make_plan
+    from ddpm_jax.pipeline.job import abstract_state
     from ddpm_jax.training.checkpoints import Checkpoints
 
     config = runs.read_config(described)
@@ -65,7 +65,7 @@ def _checkpoints(folder: Path, read_only: bool = False) -> tuple[Any, Any]:
     import jax.numpy as jnp
     import optax
 
-    from ddpm_jax.parallel import make_plan
+    from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.training.checkpoints import Checkpoints
     from ddpm_jax.training.state import new_state
 

@@ -44,7 +44,7 @@ def tfds_dir():
 def write_set(tmp_path):
     """A function that writes a small TFDS set as array_record and returns its folder; the root is tmp_path / "sets"."""
     tfds = pytest.importorskip("tensorflow_datasets")
-    from ddpm_jax.data.stored import quiet
+    from ddpm_jax.data.tfds import quiet
 
     def write(name, features, splits, metadata=None):
         def info(self):

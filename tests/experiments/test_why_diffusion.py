@@ -12,10 +12,10 @@ import pytest
 from ddpm_jax import data
 from ddpm_jax.config import checks
 from ddpm_jax.config.identity import flatten
-from ddpm_jax.data import known
+from ddpm_jax.data import ising
 from ddpm_jax.errors import UserError
-from ddpm_jax.exact import JointTable
 from ddpm_jax.experiment import make
+from ddpm_jax.oracles import JointTable
 from ddpm_jax.processes import Ordered, make_order
 from ddpm_jax.schedules.keeping import KEEPS
 from ddpm_jax.sweeps import expansion
@@ -35,7 +35,7 @@ study, perfect, run = load("study"), load("perfect"), load("run")
 ARMS = [(name, arm) for name, tier in study.TIERS.items() for arm in tier.arms]
 
 DESCRIPTIONS = {
-    "known": known.describe("ising"),
+    "known": ising.describe("ising"),
     "digits": data.load("digits").description,
     "mnist": data.Description("mnist", "3.0.1", (28, 28, 1), 256, 10),
     "cifar10": data.Description("cifar10", "3.0.2", (32, 32, 3), 256, 10),
@@ -168,7 +168,7 @@ def test_perfect_predictions_from_noise(arm, monkeypatch):
     """In many steps the samples are true draws, in two they are not."""
     law = np.full((2, 2, 2, 2), 0.2 / 14)
     law[0, 0, 0, 0] = law[1, 1, 1, 1] = 0.4
-    monkeypatch.setitem(known.LAWS, "tiny", (lambda: law, (2, 2, 1)))
+    monkeypatch.setitem(ising.LAWS, "tiny", (lambda: law, (2, 2, 1)))
     monkeypatch.setattr(perfect, "SAMPLES", 2**14)
 
     def distance(samples):

@@ -12,8 +12,8 @@ import pytest
 from ddpm_jax import keys as random
 from ddpm_jax import schedules
 from ddpm_jax.denoisers import Normal, as_point
-from ddpm_jax.exact import FiniteData
 from ddpm_jax.likelihood import bound, interval_groups
+from ddpm_jax.oracles import FiniteData
 from ddpm_jax.processes import Gaussian
 
 LEVELS = np.linspace(-1, 1, 5)

@@ -11,8 +11,8 @@ from scipy import stats
 from ddpm_jax import keys as random
 from ddpm_jax import schedules
 from ddpm_jax.denoisers import Normal
-from ddpm_jax.exact import GaussianMixture
 from ddpm_jax.likelihood import bits_per_dimension, ode
+from ddpm_jax.oracles import GaussianMixture
 from ddpm_jax.processes import Gaussian
 
 OPTIONS = {

@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_jax import files, pictures
+from ddpm_jax import files
 from ddpm_jax.errors import UserError
 from ddpm_jax.report import write
 from ddpm_jax.reporting import document, images, ledger, lines, plots, tables
 from ddpm_jax.reporting.blocks import as_markdown
 from ddpm_jax.reporting.groups import group
+from ddpm_jax.runs import pictures
 
 RECORDS, ROWS, PICTURES, ARRAYS = (
     ("result.json", "config.json"),

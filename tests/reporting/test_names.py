@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_jax import pictures, report
+from ddpm_jax import report
 from ddpm_jax.reporting import document, fonts, plots, published
 from ddpm_jax.reporting.groups import Estimate, Point
 from ddpm_jax.reporting.markup import clean
+from ddpm_jax.runs import pictures
 
 PIECES = [
     *string.punctuation,

@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image
 
-from ddpm_jax import pictures
 from ddpm_jax.reporting import strips
 from ddpm_jax.reporting.groups import group
 from ddpm_jax.reporting.ledger import read
+from ddpm_jax.runs import pictures
 
 
 def made(tmp_path, fabricate, names):

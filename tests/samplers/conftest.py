@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax.denoisers import Normal
-from ddpm_jax.exact import GaussianMixture
+from ddpm_jax.oracles import GaussianMixture
 
 
 @dataclass(frozen=True)

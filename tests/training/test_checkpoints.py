@@ -11,8 +11,8 @@ import numpy as np
 import optax
 import pytest
 
+from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import UserError
-from ddpm_jax.parallel import Plan
 from ddpm_jax.training.checkpoints import Checkpoints
 from ddpm_jax.training.facts import Facts
 from ddpm_jax.training.state import new_state

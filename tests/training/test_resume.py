@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from ddpm_jax import runs, screen
+from ddpm_jax import runs
 from ddpm_jax.config.base import base
+from ddpm_jax.devices.plan import Plan
 from ddpm_jax.experiment import make
-from ddpm_jax.job import abstract_state
-from ddpm_jax.parallel import Plan
+from ddpm_jax.pipeline import screen
+from ddpm_jax.pipeline.job import abstract_state
 from ddpm_jax.train import train
 from ddpm_jax.training.checkpoints import Checkpoints
 

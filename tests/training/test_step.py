@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
+from ddpm_jax.objectives.times import make_times
 from ddpm_jax.schedules import VP
-from ddpm_jax.schedules.times import make_times
 from ddpm_jax.training.optimizer import Budget, learning_rate, make_optimizer
 from ddpm_jax.training.state import new_state, weights
 from ddpm_jax.training.step import Recipe, flops_of_step, make_advance, no_metrics, train_step

@@ -1,0 +1,125 @@
+"""Figures along an axis: what more network evaluations, other orders, longer training and averaged weights bring."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddpm_jax.data import Dataset
+from ddpm_jax.devices import flops
+from ddpm_jax.devices.plan import Plan
+from ddpm_jax.evaluation.figures import Bar, likelihood_of, quality, sampler, samples_to_measure
+from ddpm_jax.experiment import Experiment
+from ddpm_jax.runs.book import Book
+
+
+def curve(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar, book: Book) -> None:
+    """Quality against the cost of a sample: a point for each order and number of steps that the config asks for.
+
+    The first is the config's own, whose figures the book has already from `evaluation.evaluate`. FLOPs of a sample are
+    those of products, at batch 1. The points go into the book as they come.
+    """
+    config, count = experiment.config, samples_to_measure(experiment.config, dataset)
+    if not config.evaluation.samples:
+        return
+    own = config.sampler.order, len(experiment.grid()) - 1
+    known = {
+        "network_evaluations_per_sample": (book.values["sampling"] or {}).get("network_evaluations_per_sample"),
+        "quality": (book.values["quality"] or {}).get("samples"),
+    }
+    orders = [order or config.sampler.order for order in config.evaluation.curve_orders]
+    points: dict[tuple[str, int], dict[str, Any]] = {}
+    for order, steps in [own, *((order, steps) for order in orders for steps in config.evaluation.curve)]:
+        other = _in_order(experiment, order)
+        taken = len(other.grid(steps)) - 1  # an order may have fewer groups than steps were asked for
+        if (order, taken) in points:
+            continue
+        title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
+        measure = partial(_point, other, plan, params, steps, count, dataset, bar(title))
+        measured = known if (order, taken) == own else book.attempt(f"curve.{order or 'own'}.{taken}", measure)
+        if measured is not None:
+            cost = {"steps": taken, "order": order, "flops_per_sample": flops_per_sample(other, steps)}
+            points[order, taken] = {**cost, **measured}
+            book.put("curve", list(points.values()))
+
+
+def _point(
+    experiment: Experiment, plan: Plan, params: Any, steps: int, count: int, dataset: Dataset, progress: Any
+) -> dict[str, Any]:
+    images, _, evaluations = sampler(experiment, plan, steps)(params, experiment.config.seed, count, progress=progress)
+    return {
+        "network_evaluations_per_sample": float(np.mean(evaluations)),
+        "quality": quality(experiment, images, dataset),
+    }
+
+
+def _in_order(experiment: Experiment, order: str) -> Experiment:
+    """The experiment with samples revealed in this order."""
+    config = experiment.config.copy_and_resolve_references()
+    config.sampler.order = order
+    return type(experiment)(config, experiment.description)
+
+
+def flops_per_sample(experiment: Experiment, steps: int) -> float | None:
+    """FLOPs of one sample at batch 1, those of matrix products and convolutions; None for an adaptive sampler.
+
+    Heun's last step counts as the others do, though it needs one evaluation only.
+    """
+    params = jax.eval_shape(experiment.init, jax.random.key(0))
+    keys, labels = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), jax.ShapeDtypeStruct((1,), jnp.int32)
+    count = flops.of_function(lambda *inputs: experiment.sample(*inputs, steps=steps)[0], params, keys, labels)
+    return count if math.isfinite(count) else None
+
+
+def measured(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar, book: Book, key: str
+) -> dict[str, Any]:
+    """The likelihood of the test split and the quality of samples, with these parameters; null what the config leaves
+    out, or what fails, whose reason the book has under the key.
+    """
+    config, count = experiment.config, samples_to_measure(experiment.config, dataset)
+
+    def drawn() -> dict[str, Any]:
+        images, _, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+        return quality(experiment, images, dataset)
+
+    likelihood = partial(likelihood_of, experiment, plan, params, dataset, "test", bar)
+    return {
+        "likelihood": book.attempt(f"{key}.likelihood", likelihood) if config.evaluation.likelihood_images else None,
+        "quality": book.attempt(f"{key}.quality", drawn) if config.evaluation.samples else None,
+    }
+
+
+def history(
+    experiment: Experiment,
+    plan: Plan,
+    params_at: Callable[[int], Any],
+    steps: Sequence[int],
+    flops_per_step: float,
+    dataset: Dataset,
+    bar: Bar,
+    book: Book,
+) -> None:
+    """Likelihood and quality at each of these kept steps: what a training budget buys, from one run.
+
+    The book has the figures of one of them already, from `evaluation.evaluate`. The points go into it as they come.
+    """
+    points, batch, known = [], experiment.config.data.batch, book.values
+    for step in steps:
+        if step == known["evaluated"]["step"]:
+            figures: Any = {
+                "likelihood": (known.get("likelihood") or {}).get("test"),
+                "quality": (known.get("quality") or {}).get("samples"),
+            }
+        else:
+            figures = None
+            if (params := book.attempt(f"history.{step}", partial(params_at, step))) is not None:
+                figures = measured(experiment, plan, params, dataset, bar, book, f"history.{step}")
+        if figures is not None:
+            point = {"step": step, "images_seen": step * batch, "training_flops": step * flops_per_step}
+            points.append({**point, **figures})
+            book.put("history", points)

@@ -1,0 +1,260 @@
+"""The figures of a run: bits per dimension, sample quality beside reference lines, and what they cost."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddpm_jax import keys as random
+from ddpm_jax.data import Dataset, Description, Source
+from ddpm_jax.devices.plan import Plan
+from ddpm_jax.errors import Unavailable
+from ddpm_jax.experiment import SAMPLES, Experiment, Measure, purpose_key
+from ddpm_jax.likelihood import Likelihood, bits_per_dimension, floor_lines
+from ddpm_jax.metrics.law import law_distance, law_references
+from ddpm_jax.runs import pictures, provenance
+from ddpm_jax.runs.book import Book
+
+Bar = Callable[[str], Callable[[Any], Any]]
+
+
+def labels_for(description: Description, count: int, label: int | None = None) -> np.ndarray:
+    """`[count]` int32: the label, or all of them in turn."""
+    return (
+        np.arange(count, dtype=np.int32) % max(1, description.labels)
+        if label is None
+        else np.full(count, label, np.int32)
+    )
+
+
+def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames: tuple[int, ...] = ()) -> Callable:
+    """`(params, seed, count, label=None, progress=None) -> images, film, evaluations`, over all devices.
+
+    Image i depends on the seed and i alone. Labels go round the classes unless one is given. The film's two arrays are
+    `[count, frames, *site]`; `evaluations` counts the network's for each image.
+    """
+
+    def some(shared: tuple, rows: dict[str, Any]) -> tuple:
+        params, root = shared
+        keys = random.per_example(root, rows["row"])
+        images, film, evaluations = experiment.sample(params, keys, rows["label"], steps, frames)
+        return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
+
+    each = plan.each(some, experiment.config.sampler.batch)
+
+    def sample(params: Any, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
+        rows = np.arange(count, dtype=np.int32)
+        labels = labels_for(experiment.description, count, label)
+        return each((params, purpose_key(seed, SAMPLES)), {"row": rows, "label": labels}, progress)
+
+    return sample
+
+
+def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
+    """The first `count` images of a split, or all, as the rows that per-example functions take."""
+    if count >= len(source):
+        source.arrays()  # a decoded copy is kept, which later processes read without TFDS
+    number = np.arange(min(count, len(source)))
+    return {**source.rows(number), "row": number.astype(np.int32)}
+
+
+def likelihoods(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar, book: Book | None = None
+) -> dict[str, Any]:
+    """Bits per dimension on the training and the test split, of the model's kind, with its parts; exact floor lines.
+
+    A model that gives images no probability has floor lines only. Each goes into the book as it comes.
+    """
+    book = Book() if book is None else book
+    evaluation, kind = experiment.config.evaluation, experiment.likelihood_kind
+    book.put("likelihood.unit", "bits per dimension")
+    if kind:
+        for name, fact in experiment.likelihood_facts().items():
+            book.put(f"likelihood.{name}", fact)
+        for split in ("train", "test"):
+            book.compute(f"likelihood.{split}", partial(likelihood_of, experiment, plan, params, dataset, split, bar))
+    for name, measure in experiment.measures().items():
+        book.compute(f"likelihood.{name}", partial(_measured, experiment, plan, params, dataset, measure, bar))
+
+    def floors() -> dict[str, Any]:
+        train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+        levels, test = len(dataset.description.values), test[: evaluation.likelihood_images]
+        found = floor_lines(train, test, levels, progress=jax.process_index() == 0)
+        if dataset.law is not None:
+            nats = -np.log(dataset.law[tuple(test.reshape(len(test), -1).T)])
+            found = {"the law itself": bits_per_dimension(nats, dataset.description.dimensions, "exact"), **found}
+        return {name: _kept(line) for name, line in found.items()}
+
+    book.compute("likelihood.floors", floors)
+    return book.values["likelihood"]
+
+
+def likelihood_of(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, split: str, bar: Bar
+) -> dict[str, Any] | None:
+    """Bits per dimension of a split with their parts; None for a model that gives images no probability."""
+    kind, dimensions = experiment.likelihood_kind, experiment.description.dimensions
+    if not kind:
+        return None
+    each = plan.each(experiment.likelihood, experiment.config.sampler.batch)
+    rows = rows_of(dataset.split(split), experiment.config.evaluation.likelihood_images)
+    if not len(rows["row"]):
+        raise Unavailable(f"the split {split} has no images")
+    terms = each(params, rows, bar(f"bits per dimension, {split}"))
+    parts = {
+        part.name: bits_per_dimension(getattr(terms, part.name), dimensions, kind).value
+        for part in dataclasses.fields(terms)
+    }
+    return {**_kept(bits_per_dimension(terms.total, dimensions, kind)), "parts": parts}
+
+
+def _kept(figure: Likelihood) -> dict[str, Any]:
+    """A figure as data, in nats an image too: the unit in which binarised images are compared."""
+    return {**dataclasses.asdict(figure), "nats": figure.nats, "nats_standard_error": figure.nats_standard_error}
+
+
+def _measured(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, measure: Measure, bar: Bar
+) -> dict[str, Any]:
+    """A further likelihood of test images."""
+    each = plan.each(measure.nats, experiment.config.sampler.batch)
+    rows = rows_of(dataset.split("test"), measure.images)
+    nats, evaluations = each(params, rows, bar(f"bits per dimension, {measure.title}"))
+    dimensions = experiment.description.dimensions
+    figure = bits_per_dimension(nats, dimensions, measure.kind, measure.dequantisation, measure.draws)
+    return {**_kept(figure), **measure.facts, "network_evaluations": float(np.mean(evaluations))}
+
+
+def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dict[str, Any]:
+    """How near samples are to the test images, or to a known law.
+
+    Raises:
+        Unavailable: there are too few of either.
+    """
+    if dataset.law is not None:
+        return law_distance(images, dataset.law).to_dict()
+    from ddpm_jax.metrics.quality import quality
+
+    train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+    levels = len(experiment.description.values)
+    return quality(images, train, test, levels, _features(experiment, dataset)).to_dict()
+
+
+def _features(experiment: Experiment, dataset: Dataset) -> Any:
+    """The features of sample quality, from the cache once they are trained."""
+    from ddpm_jax.metrics.features import load_features
+
+    train, test = dataset.split("train").arrays(), dataset.split("test").arrays()
+    levels, classes = len(experiment.description.values), experiment.description.labels
+    return load_features(*train, levels, classes, *test, progress=jax.process_index() == 0)
+
+
+def references(experiment: Experiment, count: int, dataset: Dataset, book: Book) -> None:
+    """Into the book: lines that give the quality of `count` samples, which the book has, a meaning."""
+    if dataset.law is not None:
+        book.put("quality.law", dataset.description.name)
+        lines = law_references(dataset.law, count)
+        book.put("quality.references", {name: line.to_dict() for name, line in lines.items()})
+        return
+    from ddpm_jax.metrics.quality import reference_lines
+
+    train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+    levels, features = len(experiment.description.values), _features(experiment, dataset)
+    facts = {"name": features.name, "hash": features.hash, "accuracy": features.accuracy}
+    book.put("quality.features", facts)
+    found = reference_lines(train, test, levels, features, count, progress=jax.process_index() == 0)
+    book.put("quality.references", {name: line.to_dict() for name, line in found.lines.items()})
+    for name, reason in found.reasons.items():
+        book.refuse(f"quality.references.{name}", reason)
+    book.put("quality.test_copies", found.test_copies)
+    book.put("quality.test_median_distance", found.test_median_distance)
+    perfect = found.lines["train"].frechet if "train" in found.lines else 0.0
+    ratio = book.values["quality"]["samples"]["frechet"] / perfect if perfect else None
+    book.put("quality.frechet_against_train_line", ratio)
+
+
+def evaluate(
+    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, step: int, bar: Bar, book: Book | None = None
+) -> dict[str, Any]:
+    """All figures of a model trained for `step` steps, as `result.json` has them; each goes into the book as it comes.
+
+    Samples come from the config's seed. With `evaluation.samples` 0 there are none, and no quality of them; with
+    `evaluation.likelihood_images` 0 there are no likelihoods.
+    """
+    config, book = experiment.config, Book() if book is None else book
+    book.put("evaluated", {"step": step, **provenance()})
+    if config.evaluation.likelihood_images:
+        likelihoods(experiment, plan, params, dataset, bar, book)
+    if not config.evaluation.samples:
+        return book.values
+    count = samples_to_measure(config, dataset)
+    started = time.perf_counter()
+    drawn = book.attempt(
+        "sampling", lambda: sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+    )
+    if drawn is None:
+        book.put("sampling", None)
+        book.refuse("quality", f"there are no samples ({book.reasons['sampling']})")
+        return book.values
+    images, _, evaluations = drawn
+    book.put(
+        "sampling",
+        {
+            "samples": count,
+            "network_evaluations_per_sample": float(np.mean(evaluations)),
+            "seconds_with_compilation": time.perf_counter() - started,
+            "batch": config.sampler.batch,
+            "weights": f"ema {config.sampler.ema}" if config.sampler.ema else "raw",
+        },
+    )
+    found = book.attempt("quality", lambda: quality(experiment, images, dataset))
+    if found is None:
+        book.put("quality", None)
+        return book.values
+    book.put("quality", {"samples": found, "count": found["count"]})
+    book.attempt("quality.references", lambda: references(experiment, found["count"], dataset, book))
+    return book.values
+
+
+def samples_to_measure(config: Any, dataset: Dataset) -> int:
+    """How many samples are measured: a set of test images is compared with as many; a law with any number."""
+    return min(config.evaluation.samples, len(dataset.split("test")) if dataset.law is None else 2**31)
+
+
+def headline(result: dict[str, Any]) -> dict[str, float]:
+    """The few figures that go to the trackers."""
+    figures = {
+        f"{'train' if name == 'train' else 'test'}/bits_per_dimension_{figure['kind']}": figure["value"]
+        for name, figure in (result.get("likelihood") or {}).items()
+        if isinstance(figure, dict) and "kind" in figure
+    }
+    samples = (result.get("quality") or {}).get("samples") or {}
+    names = {name: name for name in ("precision", "recall", "copies", "kl", "total_variation")}
+    shown = {"frechet": "frechet_distance", **names}
+    return {**figures, **{f"test/{title}": samples[name] for name, title in shown.items() if name in samples}}
+
+
+GRID, FILM, FRAMES = 64, 6, 10
+
+
+def draw_pictures(experiment: Experiment, plan: Plan, params: Any, folder: Path, bar: Bar) -> dict[str, Path]:
+    """A grid of samples and a film strip of the sampling, as PNG in the folder. Images of two spatial axes only."""
+    if len(experiment.description.space) != 2:
+        return {}
+    config = experiment.config
+    images, _, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
+    shown = np.asarray(experiment.description.encode(images))
+    steps = len(experiment.grid()) - 1
+    late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
+    frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
+    _, film, _ = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
+    noisy, estimates = film
+    return {
+        "samples": pictures.grid(folder / "samples.png", shown),
+        "film": pictures.film(folder / "film.png", noisy.swapaxes(0, 1), estimates.swapaxes(0, 1)),
+    }

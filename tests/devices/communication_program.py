@@ -1,0 +1,49 @@
+"""Run by test_communication.py in a process of its own, which has eight emulated devices.
+
+Prints one JSON object: for each way of using devices, the compiled dispatch's collective and host operations.
+"""
+
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import jax
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from devices_program import tiny
+
+from ddpm_jax import data
+from ddpm_jax.devices.plan import Plan
+from ddpm_jax.experiment import make
+from ddpm_jax.pipeline.job import make_job
+
+WATCHED = re.compile(
+    r"(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|infeed|outfeed|send|recv|custom-call|while)"
+)
+
+
+def operations(plan):
+    config, dataset = tiny(), data.load("digits")
+    job = make_job(make(config, dataset.description), plan, dataset)
+    state = job.fresh()
+    with job.data(0) as feed:
+        text = job.run.compiled(state, feed(0, 4), 4, np.float32(0)).as_text()
+    found = (re.match(r"\s*(?:ROOT )?%?\S+ = .*? ([a-z][a-z-]*)\(", line) for line in text.splitlines())
+    names = [match.group(1) for match in found if match]
+    reduced = re.search(r"= \((.*?)\) all-reduce\(", text)
+    return {
+        "counts": Counter(name for name in names if WATCHED.match(name)),
+        "callbacks": text.count("callback"),
+        "reduced": 0 if reduced is None else len(re.findall(r"f32\[", reduced.group(1))),
+        "parameters": len(jax.tree.leaves(state.params)),
+    }
+
+
+if __name__ == "__main__":
+    devices = tuple(jax.devices())
+    ways = {"jit": Plan(devices=devices), "pmap": Plan(map="pmap", devices=devices), "one": Plan(devices=devices[:1])}
+    print(json.dumps({name: operations(plan) for name, plan in ways.items()}))

@@ -1,0 +1,40 @@
+"""What the progress bar and the rows of a log say of the speed."""
+
+import json
+
+import pytest
+
+from ddpm_jax.pipeline.screen import Screen, speed
+from ddpm_jax.training.logging import Log
+from ddpm_jax.training.loop import Interval, Progress
+
+
+def test_speed():
+    assert speed(0.0, 1e12, 5, 1.0) == {}
+    assert speed(2e9, None, 5, 2.0) == {"flops_per_second": 5e9}
+    assert speed(2e9, 1e10, 5, 2.0) == {"flops_per_second": 5e9, "model_flops_utilisation": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("known", "row", "words"),
+    [
+        ({}, {}, "loss 1.0000, 16 images/s"),
+        ({"flops": lambda: 1e9}, {"flops_per_second": 2e9}, "loss 1.0000, 16 images/s"),
+        (
+            {"flops": lambda: 1e9, "peak": 8e9},
+            {"flops_per_second": 2e9, "model_flops_utilisation": 0.25},
+            "loss 1.0000, 16 images/s, 25.0 % of peak FLOP/s",
+        ),
+    ],
+)
+def test_rows_and_bar(tmp_path, known, row, words):
+    log = Log(tmp_path, {})
+    display = Screen(log, 8, 10, 0, **known)
+    display.report(Interval(4, 1.0, 1.0, 0.1, 2.0, 4), Progress(4, 2.0, 0.4))
+    assert display._bar.postfix == words
+    display.flush(None, Progress(4, 2.0, 0.4))
+    display.close()
+    log.close()
+    (logged,) = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert logged["images_per_second"] == 16
+    assert {key: value for key, value in logged.items() if "flops" in key} == row
