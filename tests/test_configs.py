@@ -47,7 +47,7 @@ def test_every_config_is_here():
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameters_are_those_of_the_docstring(name):
     path = FOLDER / f"{name}.py"
-    assert count(load_config(str(path)), []) == COUNTS[name]
+    assert count(load_config(str(path))) == COUNTS[name]
     doc = ast.get_docstring(ast.parse(path.read_text()))
     assert doc
     assert re.findall(r"([\d.]+)\s+M\s+parameters", doc) == [f"{COUNTS[name] / 1e6:.1f}"]
@@ -55,7 +55,7 @@ def test_parameters_are_those_of_the_docstring(name):
 
 @pytest.mark.parametrize(("name", "features"), [("edm_vp", 128), ("edm_ve", 256)])
 def test_labels_add_a_row_each_and_a_bias(name, features):
-    config = load_config(str(FOLDER / f"{name}.py"), [])
+    config = load_config(str(FOLDER / f"{name}.py"))
     config.model.conditional = True
     assert count(config) == COUNTS[name] + (CIFAR10.labels + 1) * features
 
@@ -80,7 +80,7 @@ def test_every_config_fits_its_data(folder, size, description):
     paths = sorted((FOLDER.parent / folder).glob("*.py"))
     assert paths
     for path in paths:
-        config = load_config(f"{path}{size}", [])
+        config = load_config(f"{path}{size}")
         assert config.data.name == description.name, path
         check(config)
         check_data(config, description)
@@ -96,7 +96,7 @@ def test_the_sweep_to_copy():
         "rate_0.0005_seed1",
         "rate_0.002_seed0",
     ]
-    plain = load_config(str(FOLDER.parent / "digits" / "ddpm.py"), [])
+    plain = load_config(str(FOLDER.parent / "digits" / "ddpm.py"))
     assert digest(members[2].config) == digest(plain)  # what it varies is that run
 
 
@@ -120,7 +120,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_small_members_are_of_their_network_and_small(name):
     for folder, size, description in (("digits", "", DIGITS), ("binarised_mnist", ":small", BINARISED)):
-        config = load_config(f"{FOLDER.parent / folder / name}.py{size}", [])
+        config = load_config(f"{FOLDER.parent / folder / name}.py{size}")
         assert config.model.name == NETWORKS[name]
         experiment = make(config, description)
         assert parameter_count(jax.eval_shape(experiment.network.init, jax.random.key(0))) < 800_000

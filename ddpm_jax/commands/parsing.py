@@ -21,6 +21,9 @@ class Parser(argparse.ArgumentParser):
 
 def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     """The parsed options. Raises UserError for one that is not known, and for anything that is not an option."""
+    for word in arguments:
+        if word.startswith("-") and word.endswith("=--"):  # argparse would take "--" away and leave an empty list
+            raise UserError(f"argument {word[:-3]}: expected one argument (see --help)")
     options, rest = parser.parse_known_args(list(arguments))
     if rest:
         known = [flag for action in parser._actions for flag in action.option_strings]

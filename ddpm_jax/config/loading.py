@@ -13,7 +13,7 @@ from typing import Any
 from ddpm_jax.errors import Preempted, UserError, nearest, one_line
 
 
-def load_config(file: str, overrides: Sequence[str]) -> Any:
+def load_config(file: str, overrides: Sequence[str] = ()) -> Any:
     """The config of `FILE.py` or `FILE.py:argument`, with overrides that `checked` returned put in.
 
     Raises:

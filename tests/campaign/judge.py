@@ -55,6 +55,9 @@ class Outcome:
 FREE = ("config.logging", "config.name")
 """Keys of a result that may differ between two runs of the same thing."""
 
+KEPT = "could not be computed"
+"""What is said where some figure is missing and the others are there, with exit code 1."""
+
 FEW = 6
 """Lines that a command may say about one thing that is wrong."""
 
@@ -106,8 +109,13 @@ def _faults(outcome: Outcome, few: int, signals: Sequence[int]) -> Iterator[str]
     yield from (f"the words of a library: {line[:200]}" for line in words if NATIVE.match(line))
     if len(words) > few:
         yield f"{len(words)} lines, such as: {words[0][:100]} ... {words[-1][:100]}"
-    if outcome.code == 1:
+    if outcome.code == 1 and not incomplete(outcome):
         yield f"an unexpected fault (exit code 1): {last_words(outcome.err)}"
+
+
+def incomplete(outcome: Outcome) -> bool:
+    """Whether some figure is missing, as is said, and the others are kept."""
+    return outcome.code == 1 and KEPT in last_words(outcome.err)
 
 
 def traceback_in(outcome: Outcome) -> str:
@@ -175,7 +183,9 @@ def after_damage(outcome: Outcome, wrong: str, lost: str = "", made: bool = Fals
     last = last_words(outcome.err)
     bad = fault(outcome)
     if not bad and outcome.code != 0:
-        bad = unclear(outcome, besides=FEW - 1) or (f"it ended with an error and yet wrote its output: {last}" * made)
+        bad = unclear(outcome, code=1 if incomplete(outcome) else 2, besides=FEW - 1) or (
+            f"it ended with an error and yet wrote its output: {last}" * made
+        )
     elif not bad and wrong:
         bad = f"{wrong} ({f'said: {words[-1][:150]}' if words else 'not a word'})"
     elif not bad and lost and not (told or words):

@@ -61,6 +61,7 @@ def program(*words, **environment):
         ([DIGITS, "--workdirr=x"], "unknown option --workdirr; did you mean '--workdir'?"),
         ([DIGITS, "--work=x"], "unknown option --work; did you mean '--workdir'?"),
         ([DIGITS, "--workdir"], "argument --workdir: expected one argument"),
+        ([DIGITS, "--workdir=--"], "argument --workdir: expected one argument"),
         ([DIGITS, "--print_config=1"], "argument --print_config: ignored explicit argument '1'"),
         ([DIGITS, "--config.data.bach=3"], "config.data.bach: no such key; did you mean 'data.batch'?"),
         ([DIGITS, "--config.batch=3"], "config.batch: no such key; did you mean 'data.batch'?"),
