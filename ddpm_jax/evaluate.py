@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from ddpm_jax.evaluation import curves, figures
     from ddpm_jax.pipeline import screen
-    from ddpm_jax.runs.restored import restore
+    from ddpm_jax.pipeline.restored import restore
 
     for key in ("raw", "history", "at_end", "pictures"):
         if any(word.startswith(f"--config.evaluation.{key}") for word in overrides):

@@ -121,8 +121,8 @@ def main(arguments: Sequence[str]) -> None:
 
     from ddpm_jax.evaluation import figures
     from ddpm_jax.pipeline import screen
+    from ddpm_jax.pipeline.restored import restore
     from ddpm_jax.runs import pictures
-    from ddpm_jax.runs.restored import restore
 
     with options_named():
         run = restore(config, folder, options.best)

@@ -1,5 +1,6 @@
-"""From an experiment and data to a finished run: the compiled step with its data, and what a person sees meanwhile.
+"""From a config and data to a finished run, and back from its folder.
 
-`train.py` trains and measures, `job.py` puts the parts together, `screen.py` shows progress. The commands import it;
-it imports JAX late, for `--help` is to be quick.
+`train.py` trains and measures, `job.py` puts the compiled step and its data together, `screen.py` is what a person sees
+meanwhile, `restored.py` reads a run back with its weights. The commands and sweeps import it. `train.py` imports JAX
+late, so that `--help` is quick.
 """

@@ -1,9 +1,8 @@
 """Run folders: what is in one, whose it is, and how it is read back.
 
-`folder.py` has the folder and its config, `results.py` its `result.json`, `book.py` its
-figures as they come, `pictures.py` its PNGs, `locks.py` who works in it, `origin.py`
-what else a figure depends on, `restored.py` a run read back with its weights (heavy: imported by its own name). The
-commands, sweeps, reports and `evaluation` import it.
+`folder.py` has the folder and its config, `results.py` its `result.json`, `book.py` the figures as they come,
+`pictures.py` its PNGs, `locks.py` who works in it, `origin.py` what else a figure depends on. The commands, sweeps,
+reports, `evaluation` and `pipeline` import it. All of it is light.
 """
 
 from ddpm_jax.runs.folder import (

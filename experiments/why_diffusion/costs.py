@@ -44,7 +44,7 @@ def cost(folder: Path) -> dict[str, Any]:
     """Of one sample of this run."""
     from ddpm_jax import runs
     from ddpm_jax.evaluation import curves, figures
-    from ddpm_jax.runs.restored import restore
+    from ddpm_jax.pipeline.restored import restore
 
     run = restore(runs.read_config(folder), folder)
     steps = len(run.experiment.grid()) - 1
