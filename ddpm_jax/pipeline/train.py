@@ -10,7 +10,6 @@ from ddpm_jax.commands import joining
 from ddpm_jax.commands.preemption import Notice
 from ddpm_jax.devices import profiling
 from ddpm_jax.errors import Preempted, UserError
-from ddpm_jax.files import sha256
 
 if TYPE_CHECKING:  # heavy to import
     from ml_collections import ConfigDict
@@ -47,6 +46,7 @@ def train(
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.experiment import make
+    from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import screen
     from ddpm_jax.pipeline.job import make_job
     from ddpm_jax.runs import locks

@@ -182,7 +182,8 @@ def test_an_exit_code_stays_what_it_is_where_nobody_can_hear_why(tmp_path, work,
 def test_words_that_the_terminal_cannot_show_are_escaped(tmp_path):
     file = tmp_path / "program.py"
     file.write_text(
-        "from ddpm_jax import commands, screen\ncommands.run(lambda _: screen.say('d\\xe9j\\xe0 \\u4e2d \\udcff'))\n"
+        "from ddpm_jax import commands\nfrom ddpm_jax.pipeline import screen\n"
+        "commands.run(lambda _: screen.say('d\\xe9j\\xe0 \\u4e2d \\udcff'))\n"
     )
     for coding in ("ascii", "latin-1", "utf-8"):
         done = program(str(file), PYTHONIOENCODING=coding)
