@@ -34,9 +34,11 @@ def main(arguments: Sequence[str]) -> None:
     for key in ("raw", "history", "at_end", "pictures"):
         if any(word.startswith(f"--config.evaluation.{key}") for word in overrides):
             raise UserError(f"config.evaluation.{key}: this is train's; give it to the command that trained the run")
+    if screen.speaks():
+        locks.check_free(folder)
+    run = restore(config, folder, options.best)
+    place = run.experiment, run.plan, run.params, run.dataset
     with locks.hold(folder) if screen.speaks() else contextlib.nullcontext():
-        run = restore(config, folder, options.best)
-        place = run.experiment, run.plan, run.params, run.dataset
         book = runs.begin_figures(folder, run.step, config)
         figures.evaluate(*place, run.step, screen.bar, book)
         curves.curve(*place, screen.bar, book)

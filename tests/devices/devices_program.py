@@ -13,6 +13,7 @@ import numpy as np
 from ddpm_jax import data
 from ddpm_jax.config.base import base
 from ddpm_jax.devices.plan import Plan
+from ddpm_jax.evaluation import figures
 from ddpm_jax.experiment import make
 from ddpm_jax.pipeline.job import make_job
 
@@ -55,23 +56,23 @@ def train(plan, accumulate=1):
             state, metrics = job.run(state, feed(step, count), count, np.float32(0))
             losses.append(float(metrics.loss))
     params = state.ema["0.5"]
-    figures = {
+    told = {
         "losses": losses,
         "weights": float(sum(np.abs(np.asarray(leaf)).sum() for leaf in jax.tree.leaves(params))),
         "history": {name: np.asarray(leaf, float).tolist() for name, leaf in state.extra.items()},
         "sharded": any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)),
     }
-    return figures, config, dataset, experiment, job, state
+    return told, config, dataset, experiment, job, state
 
 
 def train_and_evaluate(plan):
     """The same, and a validation loss, samples and bounds."""
-    figures, _, dataset, experiment, job, state = train(plan)
+    told, _, dataset, experiment, job, state = train(plan)
     params = state.ema["0.5"]
     images, _, _ = figures.sampler(experiment, plan)(params, 1, 11)
     likelihood = figures.likelihoods(experiment, plan, params, dataset, lambda name: None)
     return {
-        **figures,
+        **told,
         "validation": job.validation_loss(state),
         "samples": np.asarray(images, int).ravel().tolist(),
         "count": len(images),

@@ -9,6 +9,7 @@ import pytest
 from ddpm_jax import data, evaluate, runs, train
 from ddpm_jax.data import Dataset, Source
 from ddpm_jax.errors import Busy, Incomplete, UserError
+from ddpm_jax.evaluation import figures
 from ddpm_jax.files import read_record
 from ddpm_jax.metrics.features import load_features
 from ddpm_jax.metrics.quality import reference_lines

@@ -192,7 +192,7 @@ def test_what_is_missing_is_trained_by_the_command_and_failures_are_told(paper, 
             fabricate(folder)
         return int("x0" in folder.name)
 
-    monkeypatch.setattr(paper.families.command, "to_its_end", run)
+    monkeypatch.setattr(paper.families.commands, "to_its_end", run)
     with pytest.raises(UserError, match=r"^ddpm_x0, ddpm_x0_seed1 failed"):
         paper.main(["ddpm_2020", f"--runs={tmp_path}", "--train", "--seeds=2"])
     assert lines[0] == [
