@@ -70,7 +70,7 @@ def _load(file: str) -> Any:
     _, colon, argument = file.partition(":")
     space = read_file(file)
     if not callable(space.get("get_config")):
-        raise UserError(f"--config={file}: the file has no function get_config(); see ddpm_jax.configuration")
+        raise UserError(f"--config={file}: the file has no function get_config(); see ddpm_jax.config.base")
     with users_code(file):
         config = space["get_config"](*([argument] if colon else []))
     if not isinstance(config, ConfigDict):
