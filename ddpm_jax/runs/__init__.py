@@ -8,7 +8,6 @@ reports, `evaluation` and `pipeline` import it. All of it is light.
 from ddpm_jax.runs.folder import (
     CHECKPOINTS,
     CONFIG,
-    DATA,
     METRICS,
     check_config,
     check_data,
@@ -26,22 +25,18 @@ from ddpm_jax.runs.folder import (
 )
 from ddpm_jax.runs.origin import provenance
 from ddpm_jax.runs.results import (
-    BEFORE,
     FINISHED,
     RESULT,
     begin_figures,
     end_figures,
     finished,
-    same_figures,
     trained,
     write_result,
 )
 
 __all__ = [
-    "BEFORE",
     "CHECKPOINTS",
     "CONFIG",
-    "DATA",
     "FINISHED",
     "METRICS",
     "RESULT",
@@ -62,7 +57,6 @@ __all__ = [
     "provenance",
     "read_config",
     "read_unchecked",
-    "same_figures",
     "trained",
     "write_result",
 ]

@@ -25,6 +25,9 @@ from ddpm_jax.training.state import TrainState
 STATE, FACTS = "state", "facts"
 """The two trees of a checkpoint."""
 
+EARLIER = "metrics"
+"""What a step's folder held before checkpoints knew their facts."""
+
 DELETED, REPLACED, UNFINISHED = ".deleted", ".replaced", ".orbax-checkpoint-tmp"
 """Ends of names of folders that are no checkpoints: about to go, to go when another is in its place, and left
 by a process that was killed."""
@@ -72,6 +75,7 @@ class Checkpoints:
         self._sum = jax.jit(checksum)
         self._saving: tuple[int, Facts, Any] | None = None
         self._facts: dict[int, Facts | None] = {}
+        self._unread: set[int] = set()
         if not read_only:
             if jax.process_index() == 0:
                 self._clean()
@@ -119,14 +123,15 @@ class Checkpoints:
 
     def facts(self, step: int) -> Facts | None:
         """What is known of a kept step; None where it does not read."""
-        if step not in self._facts:
+        if step not in self._facts and step not in self._unread:
             try:
                 self._facts[step] = self._read_facts(step)
             except Exception as error:  # whatever orbax and the file system raise for a damaged one
-                if refused_by_the_system(error, of_the_moment=True):
-                    return None  # it may read later
-                self._facts[step] = None
-        return self._facts[step]
+                if not refused_by_the_system(error, of_the_moment=True):
+                    self._facts[step] = None
+                elif jax.process_count() > 1:  # it may read later, but not in one process alone
+                    self._unread.add(step)
+        return self._facts.get(step)
 
     def _read_facts(self, step: int) -> Facts:
         return unpacked(self._load(step, FACTS, abstract_facts()))
@@ -223,6 +228,8 @@ class Checkpoints:
         return [name for name in sorted(names) if int(name) > newest]
 
     def _read(self, abstract: TrainState, step: int) -> Restored:
+        if (self._folder / str(step) / EARLIER).is_dir():
+            raise DamagedCheckpointError("an earlier version of ddpm_jax saved it, which can read it")
         packed_facts = _together(lambda: self._load(step, FACTS, abstract_facts()))
         facts = _together(lambda: unpacked(packed_facts))
         state = _together(lambda: self._load(step, STATE, self._with_shardings(replace(abstract, frozen={}))))

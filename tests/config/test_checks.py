@@ -12,30 +12,10 @@ from ddpm_jax.config.identity import (
     flatten,
 )
 from ddpm_jax.data import Description
-from ddpm_jax.errors import UserError
 from ddpm_jax.experiment.options import model_options
+from tests.config.examples import changed, refused, small
 
 DIGITS = Description(name="digits", shape=(8, 8, 1), levels=17, labels=10, version="1.0.0")
-
-
-def small():
-    config = base()
-    config.model.multipliers = (1, 2)
-    config.model.attention_resolutions = ()
-    return config
-
-
-def changed(**values):
-    config = small()
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in values.items()})
-    return config
-
-
-def refused(check, *arguments):
-    with pytest.raises(UserError) as caught:
-        check(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_base_is_good_and_new_each_time():

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from ddpm_jax.config import checks as c
-from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import (
     differences,
     digest,
@@ -15,27 +14,7 @@ from ddpm_jax.config.identity import (
     training_mark,
     validation_mark,
 )
-from ddpm_jax.errors import UserError
-
-
-def small():
-    config = base()
-    config.model.multipliers = (1, 2)
-    config.model.attention_resolutions = ()
-    return config
-
-
-def changed(**values):
-    config = small()
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in values.items()})
-    return config
-
-
-def refused(check, *arguments):
-    with pytest.raises(UserError) as caught:
-        check(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from tests.config.examples import changed, refused, small
 
 
 def test_json_round_trip():

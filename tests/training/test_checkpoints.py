@@ -134,6 +134,33 @@ def test_one_whose_facts_do_not_read_is_not_dropped_for_an_old_one(folder, monke
         assert checkpoints.best == (4 if damaged else 1)
 
 
+def test_several_processes_look_once(folder, monkeypatch):
+    """Orbax reads in all of them together: one must not try again alone."""
+    save(folder, [1], [0.1])
+    with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
+        asked = []
+
+        def fail(step, part, wanted):
+            asked.append(step)
+            raise OSError(24, "Too many open files", "x")
+
+        monkeypatch.setattr(checkpoints, "_load", fail)
+        assert (checkpoints.facts(1), checkpoints.facts(1)) == (None, None)
+        assert asked == [1, 1]
+        monkeypatch.setattr(jax, "process_count", lambda: 2)
+        assert (checkpoints.facts(1), checkpoints.facts(1)) == (None, None)
+        assert asked == [1, 1, 1]
+
+
+def test_one_of_an_earlier_version_is_told_as_that_and_left_as_it_is(folder):
+    save(folder, [1])
+    (folder / "1" / "facts").rename(folder / "1" / "metrics")
+    with Checkpoints(folder, Plan()) as checkpoints:
+        with pytest.raises(UserError, match="step 1: an earlier version of ddpm_jax saved it"):
+            checkpoints.resume(lambda: make_state(0), abstract())
+        assert checkpoints.steps == [1]
+
+
 def test_what_is_saved_between_milestones_takes_no_place_of_theirs(folder):
     """Checkpoints without a validation loss are kept only while they are the newest."""
     nan = float("nan")
