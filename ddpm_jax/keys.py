@@ -12,6 +12,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 
+PARAMETERS, TRAINING, SAMPLES, VALIDATION, LIKELIHOOD = range(5)
+"""What randomness is for."""
+
+
+def purpose_key(seed: int, purpose: int) -> Key[Array, ""]:
+    """The root key of one purpose: no two purposes share randomness, whatever their seeds."""
+    return jax.random.fold_in(jax.random.key(seed), purpose)
+
+
 def per_example(key: Key[Array, ""], rows: Int[Array, " batch"]) -> Key[Array, " batch"]:
     """One key for each row number: `fold_in(key, row)`. Rows count across the whole batch, not a device's part."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, rows)

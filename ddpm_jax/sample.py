@@ -34,12 +34,13 @@ CHANGES = (
 
 def forget_options(config: Any) -> None:
     """Set what the sampler that was asked for does not read to what means nothing."""
-    from ddpm_jax.samplers import SAMPLERS
+    from ddpm_jax import plugins
+    from ddpm_jax.samplers import SOLVERS
 
-    sampler = SAMPLERS.get(config.sampler.name)
-    if sampler is not None and not sampler.corrects:
+    solver = SOLVERS.get(config.sampler.name)
+    if solver is not None and "corrector_steps" not in plugins.options(solver):
         config.sampler.corrector_steps = 1
-    if sampler is not None and not sampler.churns:
+    if solver is not None and not solver.churns:
         config.sampler.churn = 0.0
 
 

@@ -11,6 +11,7 @@ def base() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.name = "digits"  # digits, or any image data set in a TFDS data directory
+    data.options = ConfigDict()  # of a data set by a dotted path, package.module:function: its keyword arguments
     data.dir = ""  # the TFDS data directory; empty: $TFDS_DATA_DIR, else TFDS's own default
     data.splits = splits = ConfigDict()  # in TFDS's words, all three or none; empty: the set's own
     splits.train = ""  # such as train[:55000]
@@ -22,6 +23,9 @@ def base() -> ConfigDict:
 
     config.process = process = ConfigDict()
     process.name = "gaussian"  # noise on all sites at once; or ordered: sites are hidden one after another
+    process.options = ConfigDict()  # these and all `options` below: of a part by a dotted path, its keyword arguments
+    process.schedule_options = ConfigDict()
+    process.order_options = ConfigDict()
     process.schedule = "ddpm_linear"  # of noise; of an ordered process the share of visible sites: linear or cosine
     process.steps = 1000  # T, for training and the bound; 0: continuous time, or as many as an order has chunks
     process.order = "raster"  # of an ordered process
@@ -41,7 +45,8 @@ def base() -> ConfigDict:
     process.gamma_max = 0.0
 
     config.model = model = ConfigDict()
-    model.name = "unet"
+    model.name = "unet"  # or a dotted path, as for every key that names a part: package.module:function
+    model.options = ConfigDict()
     model.prediction = "epsilon"  # what the raw output means
     model.components = 10  # logistics in the mixture of the prediction logistics
     model.vocabulary = 0  # how many levels the data must have, to be refused where they have not; 0: any number
@@ -69,6 +74,8 @@ def base() -> ConfigDict:
 
     config.objective = objective = ConfigDict()
     objective.name = "simple"
+    objective.options = ConfigDict()
+    objective.times_options = ConfigDict()
     objective.times = "uniform"  # where in time training looks
     objective.log_mean = -1.2  # of log sigma/alpha, for log_normal times
     objective.log_deviation = 1.2
@@ -82,6 +89,7 @@ def base() -> ConfigDict:
 
     config.sampler = sampler = ConfigDict()
     sampler.name = "first_order"
+    sampler.options = ConfigDict()
     sampler.steps = 1000  # intervals of the time grid; 0: one for each chunk of an order
     sampler.spacing = "trailing"
     sampler.order = ""  # another order to reveal hidden sites in, for a network of any order; empty: the process's own
@@ -133,6 +141,8 @@ def base() -> ConfigDict:
     training.keep_every = 0  # also keep, for good, each checkpoint at a multiple of this; 0: none
 
     config.evaluation = evaluation = ConfigDict()
+    evaluation.features = "classifier"  # of sample quality: a small classifier of the data set's labels
+    evaluation.features_options = ConfigDict()
     evaluation.samples = 10_000  # for the distances; at most the size of the test split counts; 0: none
     evaluation.curve = ()  # numbers of sampler steps at which the quality of samples is measured as well
     evaluation.curve_orders = ("",)  # and the orders in which, as in sampler.order

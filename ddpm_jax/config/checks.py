@@ -5,14 +5,16 @@ and a type are all that an override can change. Checks raise `UserError` with on
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from ddpm_jax import plugins
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import flatten
-from ddpm_jax.errors import fail, nearest
+from ddpm_jax.config.names import GIVEN, OPTIONS, is_option
+from ddpm_jax.errors import UserError, fail, nearest, one_line
 
 SMALLEST_FLOAT, LARGEST_FLOAT = 1.1754944e-38, 3.4028235e38
 """Of normal numbers in float32: below, a number may be taken for 0, and 0 means "none" for many keys."""
@@ -30,6 +32,10 @@ def check_types(config: ConfigDict) -> None:
         if key not in values:
             fail(key, "is missing; start from ddpm_jax.config.base.base()")
     for key, value in values.items():
+        if is_option(key):
+            if not isinstance(value, bool | int | float | str | tuple):
+                fail(key, f"{value!r} is no option: options are numbers, strings, True or False, and tuples of these")
+            continue
         if key not in known:
             fail(key, f"no such key; {nearest(key, known)}")
         wanted = type(known[key])
@@ -166,12 +172,13 @@ def choices() -> dict[str, tuple[str, ...]]:
     from ddpm_jax import denoisers
     from ddpm_jax.devices import plan
     from ddpm_jax.likelihood import DIVERGENCES
+    from ddpm_jax.metrics.features import FEATURES
     from ddpm_jax.models import NETWORKS
     from ddpm_jax.objectives import losses
     from ddpm_jax.objectives.times import TIMES
     from ddpm_jax.processes import PROCESSES
     from ddpm_jax.processes.orders import ORDERS, RANDOM
-    from ddpm_jax.samplers import SAMPLERS
+    from ddpm_jax.samplers import SOLVERS
     from ddpm_jax.schedules import SCHEDULES
     from ddpm_jax.schedules.grids import SPACINGS
     from ddpm_jax.schedules.keeping import KEEPS
@@ -190,10 +197,11 @@ def choices() -> dict[str, tuple[str, ...]]:
         "model.input": denoisers.C_IN,
         "objective.name": losses.OBJECTIVES,
         "objective.times": TIMES,
-        "sampler.name": SAMPLERS,
+        "sampler.name": SOLVERS,
         "sampler.spacing": SPACINGS,
         "optimizer.name": optimizer.OPTIMIZERS,
         "optimizer.schedule": optimizer.SCHEDULES,
+        "evaluation.features": FEATURES,
         "evaluation.ode_divergence": DIVERGENCES,
         "evaluation.order": [name for name in ORDERS if name not in RANDOM],
         "parallel.map": plan.MAPS,
@@ -213,11 +221,29 @@ def check(config: ConfigDict) -> None:
     from ddpm_jax import experiment
 
     check_values(config)
-    values = flatten(config)
-    for key, names in choices().items():
-        if values[key] not in names:
-            fail(key, f"unknown name {values[key]!r}; {nearest(values[key], names)}")
-    experiment.check(config)
+    if found := [*check_names(config)] or [*experiment.refusals(config)]:
+        raise UserError("\n".join(dict.fromkeys(f"config.{key}: {one_line(reason)}" for key, reason in found)))
+
+
+def check_names(config: ConfigDict) -> Iterator[tuple[str, str]]:
+    """Names that there are not, and options that a user's own part does not take: `(key, reason)`."""
+    values, tables = flatten(config), choices()
+    for key, names in tables.items():
+        if values[key] not in names and not (key in OPTIONS and plugins.dotted(values[key])):
+            yield key, f"unknown name {values[key]!r}; {nearest(values[key], names)}"
+    for key, section in OPTIONS.items():
+        own = {name.removeprefix(f"{section}."): values[name] for name in values if name.startswith(f"{section}.")}
+        if not plugins.dotted(values[key]):
+            for name in own:
+                yield f"{section}.{name}", f"is for a part of your own; {values[key]} is ours and has keys of its own"
+            continue
+        try:
+            function = plugins.find({}, values[key])
+        except ValueError as error:
+            yield key, str(error)
+            continue
+        given = (*GIVEN[key], *(config.sampler if key == "sampler.name" else ()))
+        yield from ((f"{section}.{name}", reason) for name, reason in plugins.refusals(function, own, given))
 
 
 def check_values(config: ConfigDict) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax.config.base import base
+from ddpm_jax.config.names import is_option
 from ddpm_jax.errors import UserError, fail, nearest
 
 SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every", "training.save_minutes")
@@ -50,6 +51,13 @@ def from_dict(values: Any) -> ConfigDict:
     config = base()
     known = flatten(config)
     for key, value in flatten(values).items():
+        if is_option(key):
+            *sections, name = key.split(".")
+            place = config
+            for section in sections:
+                place = place[section]
+            place[name] = tuple(value) if isinstance(value, list) else value
+            continue
         if key not in known:
             fail(key, f"no such key; {nearest(key, known)}")
         try:
@@ -77,7 +85,7 @@ def digest(config: ConfigDict) -> str:
 def training_mark(config: ConfigDict) -> int:
     """A number of 48 bits for all that a run cannot go on otherwise with, as far as it is not the base's."""
     own, known = flatten(config), flatten(base())
-    return _mark({key: own[key] for key in sorted(own) if not within(key, CHANGEABLE) and own[key] != known[key]})
+    return _mark({key: own[key] for key in sorted(own) if not within(key, CHANGEABLE) and own[key] != known.get(key)})
 
 
 def validation_mark(config: ConfigDict) -> int:
@@ -93,8 +101,8 @@ def _mark(values: Mapping[str, Any]) -> int:
 def differences(ours: ConfigDict, theirs: ConfigDict, trained: bool = False) -> list[str]:
     """The keys, with both values, that a run in a folder cannot go on with; `trained`: its training is done."""
     a, b = flatten(ours), flatten(theirs)
-    fixed = [key for key in a if not within(key, CHANGEABLE) or (key in VALIDATION and not trained)]
-    return [f"{key} is {a[key]!r}, there {b.get(key)!r}" for key in fixed if a[key] != b.get(key)]
+    fixed = [key for key in {**a, **b} if not within(key, CHANGEABLE) or (key in VALIDATION and not trained)]
+    return [f"{key} is {a.get(key)!r}, there {b.get(key)!r}" for key in fixed if a.get(key) != b.get(key)]
 
 
 def splits(config: ConfigDict) -> dict[str, str] | None:

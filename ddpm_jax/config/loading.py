@@ -1,5 +1,6 @@
 """Config files and overrides: the user's Python file and words of the command line become a config."""
 
+import ast
 import contextlib
 import decimal
 import hashlib
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ddpm_jax.config.names import is_option
 from ddpm_jax.errors import Preempted, UserError, nearest, one_line
 
 
@@ -36,6 +38,8 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> Any:
 def checked(override: str, known: dict[str, Any]) -> str:
     """An override as `--config.section.key=value`. Raises UserError for a key or a value that is not there."""
     key, equals, value = override.removeprefix("--config.").partition("=")
+    if is_option(key):
+        return f"--config.{key}={value if equals else True}"
     if key not in known:
         inside = [name for name in known if name.startswith(f"{key}.")]
         hint = f"is a section; set one of its keys, such as {inside[0]}" if inside else None
@@ -124,16 +128,34 @@ def users_code(file: str, *meant: type[Exception]) -> Iterator[None]:
         raise UserError(message) from error
 
 
+def with_options(config: Any, overrides: Sequence[str]) -> Any:
+    """The config with options of the user's own parts, each read as a Python literal, or else as text."""
+    for override in overrides:
+        key, _, text = override.removeprefix("--config.").partition("=")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        *sections, name = key.split(".")
+        place = config
+        for section in sections:
+            place = place[section]
+        with place.unlocked():
+            place[name] = value
+    return config
+
+
 def changed(config: Any, overrides: list[str], known: dict[str, Any]) -> Any:
     """The config with the overrides put in, each read as a value of the key's type."""
     from absl import flags
     from ml_collections import config_flags
 
-    words, values = ["ddpm_jax", *overrides], flags.FlagValues()
+    options = [word for word in overrides if is_option(word.removeprefix("--config.").partition("=")[0])]
+    words, values = ["ddpm_jax", *(word for word in overrides if word not in options)], flags.FlagValues()
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=words)
     try:
         values(words)
-        return values["config"].value
+        return with_options(values["config"].value, options)
     except (flags.Error, TypeError, ValueError) as error:
         for override in overrides:
             key, _, value = override.removeprefix("--config.").partition("=")

@@ -30,7 +30,9 @@ def draw(
     keys: Key[Array, " batch"],
     flip: bool = False,
 ) -> dict[str, Array]:
-    """A batch `{"x": uint8 [batch, *site], "condition": int32 [batch]}`, drawn inside a compiled step.
+    """A batch, drawn inside a compiled step.
+
+    `{"image": uint8 [batch, *site], "condition": int32 [batch], "row": int32 [batch]}`, as `Source.rows` gives it.
 
     Each example is drawn uniformly from the whole set with its own key; with `flip` its last spatial axis is reversed
     with probability 1/2. Drawing is *with replacement*: an example is then a function of its own key alone, whatever
@@ -47,7 +49,7 @@ def draw(
     x = images[indices]
     if flip:
         x = jnp.where(flipped.reshape(-1, *[1] * (x.ndim - 1)), jnp.flip(x, -2), x)
-    return {"x": x, "condition": labels[indices].astype(jnp.int32)}
+    return {"image": x, "condition": labels[indices].astype(jnp.int32), "row": indices.astype(jnp.int32)}
 
 
 @runtime_checkable
@@ -82,12 +84,12 @@ class HostBatches:
             raise IndexError(f"steps start at 0, not {step}")
         drawn = [self._order[step * self.batch + row] for row in self.rows]
         indices, flips = zip(*drawn, strict=True) if self.flip else (drawn, ())
-        examples = self.source.rows(np.asarray(indices, np.int64))
-        images = examples["image"]
+        rows = self.source.rows(np.asarray(indices, np.int64))
+        images = rows["image"]
         if self.flip:
             flipped = np.asarray(flips, bool).reshape(-1, *[1] * (images.ndim - 1))
             images = np.where(flipped, np.flip(images, -2), images)
-        return {"x": images, "condition": examples["label"]}
+        return {**rows, "image": images}
 
 
 def _coin(index: int, generator: np.random.Generator) -> tuple[int, bool]:
@@ -104,7 +106,7 @@ def host_batches(
     process loads (all by default): the parts of all processes, put together, are the global batch, however many
     processes there are. With `flip`, a stream position's last spatial axis is reversed with probability 1/2.
 
-    `batches[step]` is NumPy: `{"x": uint8 [rows, *shape], "condition": int32 [rows]}`.
+    `batches[step]` is NumPy, as `Source.rows` gives it.
     """
     if seed < 0:
         raise ValueError(f"a seed is at least 0, not {seed}")

@@ -43,19 +43,22 @@ class Source:
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """Example `index`: `{"image": [*shape], "label": []}`."""
+        """Example `index`: `{"image": [*shape], "condition": [], "row": []}`."""
         return {key: value[0] for key, value in self.rows([index]).items()}
 
     def rows(self, indices: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
-        """The examples of these numbers: `{"image": uint8 [n, *shape], "label": int32 [n]}`, read now."""
+        """The examples of these numbers, read now.
+
+        `{"image": uint8 [n, *shape], "condition": int32 [n], "row": int32 [n]}`: the images, their labels, the numbers.
+        """
         indices = np.asarray(indices, np.int64)
         if indices.size and not (indices.min() >= 0 and indices.max() < self.length):
             raise IndexError(f"examples are numbered from 0 to {self.length - 1}")
         if "_decoded" in self.__dict__:
-            images, labels = self._decoded
-            return {"image": images[indices], "label": labels[indices]}
-        images, labels = self.read(indices)
-        return {"image": images, "label": labels}
+            images, labels = (array[indices] for array in self._decoded)
+        else:
+            images, labels = self.read(indices)
+        return {"image": images, "condition": labels, "row": indices.astype(np.int32)}
 
     def arrays(self) -> tuple[UInt8[np.ndarray, "n ..."], Int32[np.ndarray, " n"]]:
         """All images `[n, *shape]` and labels `[n]`, decoded once: kept in memory (read-only) and as a file."""

@@ -1,9 +1,9 @@
 """Denoisers: from a network's raw output to a distribution over the clean image.
 
 `gaussian.py` and `ordered.py` (of the processes of these names) say what the output means and what the network is told.
-`posteriors.py`, `categorical.py`, `logistics.py` and `chained.py` hold the distributions, `wrappers.py` changes a
-denoiser (clipping, guidance, temperature). Imports `processes` and `schedules`; losses, samplers and likelihoods take
-what it makes as an argument.
+`posteriors.py` says what every posterior and denoiser answers; it, `categorical.py`, `logistics.py` and `chained.py`
+hold the distributions, `wrappers.py` changes a denoiser (clipping, guidance, temperature). Imports `processes` and
+`schedules`; losses, samplers and likelihoods take what it makes as an argument.
 """
 
 from ddpm_jax.denoisers.categorical import Categorical
@@ -14,15 +14,14 @@ from ddpm_jax.denoisers.gaussian import (
     CATEGORICAL,
     PREDICTIONS,
     VARIANCES,
-    Denoise,
-    gaussian_denoiser,
-    outputs,
+    GaussianDenoiser,
+    GaussianPrediction,
     point,
 )
 from ddpm_jax.denoisers.logistics import LogisticMixture
-from ddpm_jax.denoisers.ordered import HEADS, LIKELY, OrderedDenoiser, ordered_denoiser, ordered_outputs
-from ddpm_jax.denoisers.posteriors import Normal
-from ddpm_jax.denoisers.wrappers import as_point, clip, guide, temper, threshold
+from ddpm_jax.denoisers.ordered import HEADS, LIKELY, OrderedDenoiser, OrderedPrediction
+from ddpm_jax.denoisers.posteriors import Denoiser, Normal, Posterior
+from ddpm_jax.denoisers.wrappers import Clipped, Guided, Pointed, Tempered, Thresholded
 
 __all__ = [
     "BLIND_AT_ZERO_ALPHA",
@@ -34,18 +33,18 @@ __all__ = [
     "PREDICTIONS",
     "VARIANCES",
     "Categorical",
-    "Denoise",
+    "Clipped",
+    "Denoiser",
+    "GaussianDenoiser",
+    "GaussianPrediction",
+    "Guided",
     "LogisticMixture",
     "Normal",
     "OrderedDenoiser",
-    "as_point",
-    "clip",
-    "gaussian_denoiser",
-    "guide",
-    "ordered_denoiser",
-    "ordered_outputs",
-    "outputs",
+    "OrderedPrediction",
+    "Pointed",
+    "Posterior",
+    "Tempered",
+    "Thresholded",
     "point",
-    "temper",
-    "threshold",
 ]

@@ -74,11 +74,11 @@ class Chained:
         """Some of the batch."""
         raise NotImplementedError
 
-    def guide(self, unconditional: "Chained", weight: float) -> "Guided":
+    def guide(self, unconditional: "Chained", weight: float) -> "Each":
         """Each channel's conditional proportional to p_u^(1 - w) p_c^w, given the channels before it."""
-        return Guided(self, unconditional, weight)
+        return Each((self, unconditional), Guidance(weight))
 
-    def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Tempered":
+    def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Each":
         """Each channel's conditional tempered as a categorical is, given the channels before it.
 
         Temperature is not that of all channels together: p^(1/T) of a product is not the product of normalised ones.
@@ -87,7 +87,7 @@ class Chained:
             ValueError: temperature <= 0, top_k < 0 or a nucleus outside (0, 1].
         """
         check_tempering(temperature, top_k, nucleus)
-        return Tempered(self, temperature, top_k, nucleus)
+        return Each((self,), Tempering(temperature, top_k, nucleus))
 
 
 def nearest(x: Array, values: Float[Array, " levels"]) -> Array:
@@ -96,48 +96,47 @@ def nearest(x: Array, values: Float[Array, " levels"]) -> Array:
     return values[jnp.clip(jnp.round((x - values[0]) / spacing), 0, len(values) - 1).astype(jnp.int32)]
 
 
+@dataclass(frozen=True)
+class Guidance:
+    """Of a conditional and an unconditional distribution over levels (Ho and Salimans 2022)."""
+
+    weight: float
+
+    def __call__(self, conditional: Categorical, unconditional: Categorical) -> Categorical:
+        """Proportional to p_u^(1 - w) p_c^w."""
+        return conditional.guide(unconditional, self.weight)
+
+
+@dataclass(frozen=True)
+class Tempering:
+    """See `Categorical.tempered`."""
+
+    temperature: float
+    top_k: int
+    nucleus: float
+
+    def __call__(self, posterior: Categorical) -> Categorical:
+        """The tempered distribution."""
+        return posterior.tempered(self.temperature, self.top_k, self.nucleus)
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Tempered(Chained):
-    """`source` with each conditional tempered."""
+class Each(Chained):
+    """What a rule makes of the conditionals of one posterior, or of two, at each channel in turn."""
 
-    source: Chained
-    temperature: float = field(metadata={"static": True})
-    top_k: int = field(metadata={"static": True})
-    nucleus: float = field(metadata={"static": True})
+    posteriors: tuple[Chained, ...]
+    rule: Guidance | Tempering = field(metadata={"static": True})
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of x."""
-        return self.source.shape
+        return self.posteriors[0].shape
 
     def given(self, x: Images, channel: int) -> Categorical:
         """One channel given the channels before it in x."""
-        return self.source.given(x, channel).tempered(self.temperature, self.top_k, self.nucleus)
+        return self.rule(*(posterior.given(x, channel) for posterior in self.posteriors))
 
-    def rows(self, part: slice) -> "Tempered":
+    def rows(self, part: slice) -> "Each":
         """Some of the batch."""
-        return Tempered(self.source.rows(part), self.temperature, self.top_k, self.nucleus)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Guided(Chained):
-    """`source` led away from `unconditional`, in each conditional (Ho and Salimans 2022)."""
-
-    source: Chained
-    unconditional: Chained
-    weight: float = field(metadata={"static": True})
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of x."""
-        return self.source.shape
-
-    def given(self, x: Images, channel: int) -> Categorical:
-        """One channel given the channels before it in x."""
-        return self.source.given(x, channel).guide(self.unconditional.given(x, channel), self.weight)
-
-    def rows(self, part: slice) -> "Guided":
-        """Some of the batch."""
-        return Guided(self.source.rows(part), self.unconditional.rows(part), self.weight)
+        return Each(tuple(posterior.rows(part) for posterior in self.posteriors), self.rule)

@@ -3,9 +3,9 @@
 With x_t = alpha x + sigma z this is a linear system of two equations in (x, z). One solve serves every prediction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,7 @@ from jaxtyping import Array, Float
 from ddpm_jax.denoisers.categorical import Categorical, level_logits
 from ddpm_jax.denoisers.posteriors import Normal, Output
 from ddpm_jax.processes.gaussian import Gaussian
-from ddpm_jax.processes.process import Images, Times
-
-Denoise = Callable[[Images, Times, Any], Any]  # (x_t, t, condition) -> posterior
+from ddpm_jax.processes.process import Images, Refusal, Times, Traits
 
 
 @dataclass(frozen=True)
@@ -104,13 +102,6 @@ CATEGORICAL = "categorical"
 """The prediction that is no combination of x and z: a logit for each level of each value."""
 
 
-def outputs(prediction: str, variance: str, levels: int | None) -> int:
-    """How many numbers the network puts out for each value of the image."""
-    if prediction == CATEGORICAL:
-        return levels or 0
-    return 2 if variance == "learned" else 1
-
-
 def solve(
     x_t: Images, raw: Images, alpha: Array, sigma: Array, p: Array, q: Array
 ) -> tuple[Images, Images, Float[Array, "..."]]:
@@ -123,46 +114,105 @@ def solve(
     return (q * x_t - sigma * raw) / det, (alpha * raw - p * x_t) / det, sigma / det
 
 
-def gaussian_denoiser(
-    network: Callable[[Images, Float[Array, " batch"], Any], Images],
-    process: Gaussian,
-    prediction: str,
-    variance: str = "fixed_small",
-    time: str = "index",
-    input: str = "none",
-    steps: int = 1000,
-    sigma_data: float = 0.5,
-) -> Denoise:
-    """A denoiser for a Gaussian process: `(x_t, t, condition) -> Normal` (or `Categorical`), for t > 0.
+INFINITE_AT_ZERO_ALPHA = ("log_sigma", "quarter_log_sigma", "log_snr")
+"""Ways to tell the time that are infinite where alpha = 0."""
 
-    Args:
-        network: `(x_t, time, condition) -> raw`, parameters and mode already bound; it puts out `outputs(...)` numbers
-            for each value, those of one kind together: first the prediction of every channel, then its variance.
-        process: whose alpha and sigma turn raw into the mean.
-        prediction: a name in `PREDICTIONS`, or `categorical`: then raw holds logits over the levels, and the posterior
-            is their product with the likelihood q(x_t | x) of each level.
+
+@dataclass(frozen=True)
+class GaussianPrediction:
+    """What a network's raw output means under a Gaussian process, and what the network is told.
+
+    Attributes:
+        output: a name in `PREDICTIONS`, or `categorical`: then raw holds logits over the levels, and the posterior is
+            their product with the likelihood q(x_t | x) of each level.
         variance: a name in `VARIANCES`.
         time: a name in `C_NOISE`.
         input: a name in `C_IN`.
         steps: T, for the time told as an index.
         sigma_data: the deviation of a value of the data.
-
-    Raises:
-        ValueError: the prediction is blind where alpha = 0, and alpha(1) = 0; or needs derivatives that a table lacks.
     """
 
-    def denoise(x_t: Images, t: Times, condition: Any) -> Any:
+    output: str = "epsilon"
+    variance: str = "fixed_small"
+    time: str = "index"
+    input: str = "none"
+    steps: int = 1000
+    sigma_data: float = 0.5
+    likely: ClassVar[bool] = True
+
+    def numbers(self, channels: int, levels: int | None) -> int:
+        """How many numbers the network puts out for each pixel.
+
+        Those of one kind come together: first the prediction of every channel, then its variance.
+        """
+        if self.output == CATEGORICAL:
+            return channels * (levels or 0)
+        return channels * (2 if self.variance == "learned" else 1)
+
+    def network_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of what the network is given, `[*space, channels]`: x_t, scaled."""
+        return shape
+
+    def denoiser(self, network: Any, process: Gaussian) -> "GaussianDenoiser":
+        """The denoiser of a network `(x_t, time, condition) -> raw`, parameters and mode already bound."""
+        return GaussianDenoiser(self, network, process)
+
+    def refusals(self, traits: Traits, schedule: str, discrete: bool) -> Iterator[Refusal]:
+        """What of it does not go with a process; `schedule` is its schedule's name, `discrete` whether time has steps."""
+        silent = traits.zero_terminal
+        if self.output in BLIND_AT_ZERO_ALPHA and silent:
+            yield Refusal(
+                "prediction",
+                f"{schedule} ends in pure noise, alpha(1) = 0, where {self.output} says nothing of the image; "
+                "use v, x0, F or velocity",
+            )
+        if self.output == "velocity" and not traits.continuous:
+            yield Refusal(
+                "prediction", f"it needs the schedule's derivatives, and {schedule} is a table; use v, or vp's schedule"
+            )
+        if self.time in INFINITE_AT_ZERO_ALPHA and silent:
+            yield Refusal("time", f"{self.time} is infinite where {schedule} ends, at alpha(1) = 0; use thousand")
+        if self.variance == "learned" and not discrete:
+            yield Refusal(
+                "variance",
+                "nothing trains a variance in continuous time; set config.process.steps or fixed_small",
+            )
+        if self.output == CATEGORICAL and self.variance != "fixed_small":
+            yield Refusal("variance", f"a categorical prediction has no {self.variance} variance; use fixed_small")
+        if self.time == "index" and not discrete:
+            yield Refusal("time", "there is no index in continuous time; use thousand, log_sigma or log_snr")
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianDenoiser:
+    """`(x_t, t, condition) -> Normal` (or `Categorical`), for t > 0.
+
+    Attributes:
+        prediction: what the network's output means.
+        network: `(x_t, time, condition) -> raw`.
+        process: whose alpha and sigma turn raw into the mean.
+    """
+
+    prediction: GaussianPrediction
+    network: Any
+    process: Gaussian
+
+    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Normal | Categorical:
+        """The posterior at x_t.
+
+        Raises:
+            ValueError: derivatives are needed that a table lacks, or levels that the process does not know.
+        """
+        said, process = self.prediction, self.process
         t = jnp.broadcast_to(t, x_t.shape[:1])
-        at = point(process, t, x_t, sigma_data)
-        raw = network(C_IN[input](at) * x_t, C_NOISE[time](process, t, steps), condition)
-        if prediction == CATEGORICAL:
+        at = point(process, t, x_t, said.sigma_data)
+        raw = self.network(C_IN[said.input](at) * x_t, C_NOISE[said.time](process, t, said.steps), condition)
+        if said.output == CATEGORICAL:
             if process.values is None:
                 raise ValueError("a categorical prediction needs a process that knows the levels' values")
             values = jnp.asarray(process.values, x_t.dtype)
             return Categorical(level_logits(raw, x_t, at.alpha, at.sigma, values), values)
-        raw, spread = jnp.split(raw, 2, axis=-1) if variance == "learned" else (raw, None)
-        p, q = PREDICTIONS[prediction](at)
+        raw, spread = jnp.split(raw, 2, axis=-1) if said.variance == "learned" else (raw, None)
+        p, q = PREDICTIONS[said.output](at)
         mean, _, scale = solve(x_t, raw, at.alpha, at.sigma, p, q)
-        return Normal(mean, VARIANCES[variance](at.sigma, spread), Output(raw, p, q, scale))
-
-    return denoise
+        return Normal(mean, VARIANCES[said.variance](at.sigma, spread), Output(raw, p, q, scale))

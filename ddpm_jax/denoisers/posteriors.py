@@ -1,11 +1,7 @@
-"""Normal posteriors: what a denoiser says about the clean image, per site and independent given x_t.
-
-Every posterior has `mean`, `variance` (None: a Gaussian process takes the mean as a point), `sample` and `final` (a
-draw, and what to end a chain with), `squared_error` (of the mean), `loss`, `discretise` (to the levels), `rows` (some
-of the batch), `guide` and `tempered`. `sample` takes the numbers of the values where these are a part of an image.
-"""
+"""Posteriors: what a denoiser says about the clean image. What all of them answer, and the normal ones."""
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +9,64 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Int
 
 from ddpm_jax import keys as random
-from ddpm_jax.processes.process import Images, Keys
+from ddpm_jax.processes.process import Images, Keys, Times
+
+
+class Posterior(Protocol):
+    """A distribution over x given x_t. Those of networks are independent from pixel to pixel given x_t.
+
+    Those known in closed form (`oracles`) answer what samplers ask, and not `rows`, `guide` and `tempered`.
+    """
+
+    @property
+    def mean(self) -> Images:
+        """E[x | x_t] at each site."""
+        ...
+
+    @property
+    def variance(self) -> Array | None:
+        """At each site; None: a Gaussian process takes the mean as a point."""
+        ...
+
+    def sample(self, keys: Keys, numbers: Int[Array, "*site"] | None = None) -> Images:
+        """A draw; `numbers` are those of the values in their image, where these are a part of one."""
+        ...
+
+    def final(self, keys: Keys) -> Images:
+        """What to end a chain with."""
+        ...
+
+    def squared_error(self, x: Images, z: Images) -> Images:
+        """(x - mean)^2 at each site, given the z that removed the information."""
+        ...
+
+    def loss(self, x: Images) -> Images:
+        """-log p(x) in nats at each site; of a point half the squared error."""
+        ...
+
+    def discretise(self, values: Float[Array, " levels"], variance: Array) -> Any:
+        """Over the levels, with a `loss`; a point takes `variance`."""
+        ...
+
+    def rows(self, part: slice) -> "Posterior":
+        """Some of the batch."""
+        ...
+
+    def guide(self, unconditional: Any, weight: float) -> "Posterior":
+        """Proportional to p_u^(1 - w) p_c^w at each site (Ho and Salimans 2022)."""
+        ...
+
+    def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Posterior":
+        """Proportional to p^(1/temperature) at each site, cut to the likeliest levels."""
+        ...
+
+
+class Denoiser(Protocol):
+    """`(x_t, t, condition) -> Posterior`, for t > 0: all that losses, samplers and likelihoods ask of a network."""
+
+    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Any:
+        """The posterior at x_t; `t` broadcasts to `[batch]`."""
+        ...
 
 
 @jax.tree_util.register_dataclass

@@ -14,6 +14,7 @@ from ddpm_jax.devices import flops
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.evaluation.figures import Bar, likelihood_of, quality, sampler, samples_to_measure
 from ddpm_jax.experiment import Experiment
+from ddpm_jax.generative import Sampling
 from ddpm_jax.runs.book import Book
 
 
@@ -26,7 +27,7 @@ def curve(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar
     config, count = experiment.config, samples_to_measure(experiment.config, dataset)
     if not config.evaluation.samples:
         return
-    own = config.sampler.order, len(experiment.grid()) - 1
+    own = config.sampler.order, len(experiment.sampling.grid) - 1
     known = {
         "network_evaluations_per_sample": (book.values["sampling"] or {}).get("network_evaluations_per_sample"),
         "quality": (book.values["quality"] or {}).get("samples"),
@@ -34,44 +35,38 @@ def curve(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar
     orders = [order or config.sampler.order for order in config.evaluation.curve_orders]
     points: dict[tuple[str, int], dict[str, Any]] = {}
     for order, steps in [own, *((order, steps) for order in orders for steps in config.evaluation.curve)]:
-        other = _in_order(experiment, order)
-        taken = len(other.grid(steps)) - 1  # an order may have fewer groups than steps were asked for
+        other = experiment.sampling_in(steps, order)
+        taken = len(other.grid) - 1  # an order may have fewer groups than steps were asked for
         if (order, taken) in points:
             continue
         title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
-        measure = partial(_point, other, plan, params, steps, count, dataset, bar(title))
+        measure = partial(_point, experiment, other, plan, params, count, dataset, bar(title))
         measured = known if (order, taken) == own else book.attempt(f"curve.{order or 'own'}.{taken}", measure)
         if measured is not None:
-            cost = {"steps": taken, "order": order, "flops_per_sample": flops_per_sample(other, steps)}
+            cost = {"steps": taken, "order": order, "flops_per_sample": flops_per_sample(experiment, other)}
             points[order, taken] = {**cost, **measured}
             book.put("curve", list(points.values()))
 
 
 def _point(
-    experiment: Experiment, plan: Plan, params: Any, steps: int, count: int, dataset: Dataset, progress: Any
+    experiment: Experiment, other: Sampling, plan: Plan, params: Any, count: int, dataset: Dataset, progress: Any
 ) -> dict[str, Any]:
-    images, _, evaluations = sampler(experiment, plan, steps)(params, experiment.config.seed, count, progress=progress)
+    images, _, evaluations = sampler(experiment, plan, other)(params, experiment.config.seed, count, progress=progress)
     return {
         "network_evaluations_per_sample": float(np.mean(evaluations)),
         "quality": quality(experiment, images, dataset),
     }
 
 
-def _in_order(experiment: Experiment, order: str) -> Experiment:
-    """The experiment with samples revealed in this order."""
-    config = experiment.config.copy_and_resolve_references()
-    config.sampler.order = order
-    return type(experiment)(config, experiment.description)
-
-
-def flops_per_sample(experiment: Experiment, steps: int) -> float | None:
+def flops_per_sample(experiment: Experiment, sampling: Sampling) -> float | None:
     """FLOPs of one sample at batch 1, those of matrix products and convolutions; None for an adaptive sampler.
 
     Heun's last step counts as the others do, though it needs one evaluation only.
     """
-    params = jax.eval_shape(experiment.init, jax.random.key(0))
+    params = jax.eval_shape(experiment.model.init, jax.random.key(0))
     keys, labels = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), jax.ShapeDtypeStruct((1,), jnp.int32)
-    count = flops.of_function(lambda *inputs: experiment.sample(*inputs, steps=steps)[0], params, keys, labels)
+    images = lambda *inputs: sampling.draw(experiment.model, *inputs)[0]  # noqa: E731
+    count = flops.of_function(images, params, keys, labels)
     return count if math.isfinite(count) else None
 
 

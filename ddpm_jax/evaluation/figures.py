@@ -14,7 +14,9 @@ from ddpm_jax import keys as random
 from ddpm_jax.data import Dataset, Description, Source
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import Unavailable
-from ddpm_jax.experiment import SAMPLES, Experiment, Measure, purpose_key
+from ddpm_jax.experiment import Experiment
+from ddpm_jax.generative import Measure, Sampling
+from ddpm_jax.keys import SAMPLES, purpose_key
 from ddpm_jax.likelihood import Likelihood, bits_per_dimension, floor_lines
 from ddpm_jax.metrics.law import law_distance, law_references
 from ddpm_jax.runs import pictures, provenance
@@ -32,17 +34,21 @@ def labels_for(description: Description, count: int, label: int | None = None) -
     )
 
 
-def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames: tuple[int, ...] = ()) -> Callable:
+def sampler(
+    experiment: Experiment, plan: Plan, sampling: Sampling | None = None, frames: tuple[int, ...] = ()
+) -> Callable:
     """`(params, seed, count, label=None, progress=None) -> images, film, evaluations`, over all devices.
 
     Image i depends on the seed and i alone. Labels go round the classes unless one is given. The film's two arrays are
     `[count, frames, *site]`; `evaluations` counts the network's for each image.
     """
 
+    chosen = sampling or experiment.sampling
+
     def some(shared: tuple, rows: dict[str, Any]) -> tuple:
         params, root = shared
         keys = random.per_example(root, rows["row"])
-        images, film, evaluations = experiment.sample(params, keys, rows["label"], steps, frames)
+        images, film, evaluations = chosen.draw(experiment.model, params, keys, rows["condition"], frames)
         return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
 
     each = plan.each(some, experiment.config.sampler.batch)
@@ -50,7 +56,7 @@ def sampler(experiment: Experiment, plan: Plan, steps: int | None = None, frames
     def sample(params: Any, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
         rows = np.arange(count, dtype=np.int32)
         labels = labels_for(experiment.description, count, label)
-        return each((params, purpose_key(seed, SAMPLES)), {"row": rows, "label": labels}, progress)
+        return each((params, purpose_key(seed, SAMPLES)), {"row": rows, "condition": labels}, progress)
 
     return sample
 
@@ -60,7 +66,7 @@ def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
     if count >= len(source):
         source.arrays()  # a decoded copy is kept, which later processes read without TFDS
     number = np.arange(min(count, len(source)))
-    return {**source.rows(number), "row": number.astype(np.int32)}
+    return source.rows(number)
 
 
 def likelihoods(
@@ -71,14 +77,14 @@ def likelihoods(
     A model that gives images no probability has floor lines only. Each goes into the book as it comes.
     """
     book = Book() if book is None else book
-    evaluation, kind = experiment.config.evaluation, experiment.likelihood_kind
+    evaluation, estimator = experiment.config.evaluation, experiment.model.estimator
     book.put("likelihood.unit", "bits per dimension")
-    if kind:
-        for name, fact in experiment.likelihood_facts().items():
+    if estimator is not None:
+        for name, fact in experiment.facts.items():
             book.put(f"likelihood.{name}", fact)
         for split in ("train", "test"):
             book.compute(f"likelihood.{split}", partial(likelihood_of, experiment, plan, params, dataset, split, bar))
-    for name, measure in experiment.measures().items():
+    for name, measure in experiment.measures.items():
         book.compute(f"likelihood.{name}", partial(_measured, experiment, plan, params, dataset, measure, bar))
 
     def floors() -> dict[str, Any]:
@@ -98,10 +104,11 @@ def likelihood_of(
     experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, split: str, bar: Bar
 ) -> dict[str, Any] | None:
     """Bits per dimension of a split with their parts; None for a model that gives images no probability."""
-    kind, dimensions = experiment.likelihood_kind, experiment.description.dimensions
-    if not kind:
+    estimator, dimensions = experiment.model.estimator, experiment.description.dimensions
+    if estimator is None:
         return None
-    each = plan.each(experiment.likelihood, experiment.config.sampler.batch)
+    kind = estimator.kind
+    each = plan.each(experiment.model.likelihood, experiment.config.sampler.batch)
     rows = rows_of(dataset.split(split), experiment.config.evaluation.likelihood_images)
     if not len(rows["row"]):
         raise Unavailable(f"the split {split} has no images")
@@ -122,7 +129,7 @@ def _measured(
     experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, measure: Measure, bar: Bar
 ) -> dict[str, Any]:
     """A further likelihood of test images."""
-    each = plan.each(measure.nats, experiment.config.sampler.batch)
+    each = plan.each(partial(measure.estimator.nats, experiment.model), experiment.config.sampler.batch)
     rows = rows_of(dataset.split("test"), measure.images)
     nats, evaluations = each(params, rows, bar(f"bits per dimension, {measure.title}"))
     dimensions = experiment.description.dimensions
@@ -249,7 +256,7 @@ def draw_pictures(experiment: Experiment, plan: Plan, params: Any, folder: Path,
     config = experiment.config
     images, _, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
     shown = np.asarray(experiment.description.encode(images))
-    steps = len(experiment.grid()) - 1
+    steps = len(experiment.sampling.grid) - 1
     late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
     frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
     _, film, _ = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))

@@ -1,62 +1,53 @@
-"""From a checked config and a data set's description to the objects of one experiment. Commands share this room.
+"""From a checked config and a data set's description to the parts of one experiment; nothing here samples or measures.
 
-`base.py` holds what every experiment does (loss, samples); `gaussian.py` and `ordered.py` say what a process of that
-name is made of, what its network is told and puts out, its time grids and its likelihoods; `*_checks.py` refuse what
-cannot work together; `options.py` turns sections of a config into arguments. Imports every room below; the commands,
-`evaluation` and `pipeline` import it.
+`base.py` says what comes of it; `gaussian.py` and `ordered.py` choose the parts of experiments with processes of these
+kinds, `*_checks.py` say what cannot work together; `options.py` turns sections of a config into arguments. Imports
+every room of the mathematics and `generative`; the commands, `evaluation` and `pipeline` import it.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from ddpm_jax import plugins
 from ddpm_jax.data import Description
-from ddpm_jax.experiment import gaussian_checks, ordered_checks
-from ddpm_jax.experiment.base import (
-    LIKELIHOOD,
-    PARAMETERS,
-    SAMPLES,
-    TRAINING,
-    VALIDATION,
-    Experiment,
-    Measure,
-    purpose_key,
-)
-from ddpm_jax.experiment.gaussian import GaussianExperiment
-from ddpm_jax.experiment.ordered import OrderedExperiment
+from ddpm_jax.errors import UserError
+from ddpm_jax.experiment import gaussian, gaussian_checks, ordered, ordered_checks
+from ddpm_jax.experiment.base import Experiment, Family
+from ddpm_jax.processes import PROCESSES, Refusal
 
-EXPERIMENTS: dict[str, type[Experiment]] = {"gaussian": GaussianExperiment, "ordered": OrderedExperiment}
-"""What an experiment with a process of this name is made of."""
+FAMILIES: dict[str, Any] = {"gaussian": gaussian, "ordered": ordered}
+"""What an experiment with a process of this kind is made of."""
 
 _CHECKS: dict[str, Any] = {"gaussian": gaussian_checks, "ordered": ordered_checks}
 
 
+def kind_of(config: ConfigDict) -> str:
+    """The kind of the config's process. Raises ValueError for a name that there is not."""
+    return plugins.find(PROCESSES, config.process.name).kind
+
+
 def make(config: ConfigDict, description: Description) -> Experiment:
     """The experiment that a checked config describes, on data of this description."""
-    return EXPERIMENTS[config.process.name](config, description)
+    family = FAMILIES[kind_of(config)]
+    model = family.model(config, description)
+    sampling = family.sampling(config, model, None, None)
+    measures, facts = family.measures(config, model), family.facts(config, model)
+    return Experiment(config, model, sampling, measures, facts, family)
 
 
-def check(config: ConfigDict) -> None:
-    """Refuse values that are each fine and cannot work together. Raises UserError: one line that starts with a key."""
-    _CHECKS[config.process.name].check(config)
+def refusals(config: ConfigDict) -> Iterator[Refusal]:
+    """What cannot work together of values that are each fine, each with its dotted key."""
+    yield from _CHECKS[kind_of(config)].refusals(config)
 
 
 def check_data(config: ConfigDict, description: Description) -> None:
-    """Refuse what cannot work on these data. Raises UserError as `check`."""
-    _CHECKS[config.process.name].check_data(config, description)
+    """Refuse what cannot work on these data. Raises UserError: one line that starts with the key to change."""
+    try:
+        _CHECKS[kind_of(config)].check_data(config, description)
+    except ValueError as error:
+        raise UserError(f"config.model.name: {error}") from error
 
 
-__all__ = [
-    "EXPERIMENTS",
-    "LIKELIHOOD",
-    "PARAMETERS",
-    "SAMPLES",
-    "TRAINING",
-    "VALIDATION",
-    "Experiment",
-    "Measure",
-    "check",
-    "check_data",
-    "make",
-    "purpose_key",
-]
+__all__ = ["FAMILIES", "Experiment", "Family", "check_data", "kind_of", "make", "refusals"]

@@ -1,150 +1,137 @@
-"""An experiment with a Gaussian process: schedule, prediction, bound and probability-flow likelihood."""
+"""The parts of an experiment with a Gaussian process: information is removed by noise."""
 
-from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from ml_collections import ConfigDict
 
-from ddpm_jax import keys as random
-from ddpm_jax import likelihood, models, schedules
-from ddpm_jax.denoisers import CATEGORICAL, Denoise, as_point, clip, gaussian_denoiser, outputs, threshold
-from ddpm_jax.experiment import gaussian_grids as grids
-from ddpm_jax.experiment.base import LIKELIHOOD, Experiment, Measure, purpose_key
-from ddpm_jax.experiment.options import model_options, objective_options, times_options
-from ddpm_jax.likelihood import Kind, interval_groups
-from ddpm_jax.models import Network
-from ddpm_jax.objectives import losses
-from ddpm_jax.objectives.times import TimeDistribution, make_times
-from ddpm_jax.processes import Gaussian
-from ddpm_jax.schedules import Parametrised
+from ddpm_jax import models, plugins, schedules
+from ddpm_jax.data import Description
+from ddpm_jax.denoisers import CATEGORICAL, GaussianPrediction
+from ddpm_jax.experiment.options import (
+    make_objective,
+    make_schedule,
+    make_solver,
+    make_training_times,
+    model_options,
+    own,
+)
+from ddpm_jax.generative import Bound, Measure, Model, ProbabilityFlow, Sampling
+from ddpm_jax.processes import PROCESSES, Gaussian
+from ddpm_jax.schedules.grids import make_grid
 
 
-class GaussianExperiment(Experiment):
-    """Information is removed by noise."""
+def model(config: ConfigDict, description: Description) -> Model:
+    """What is trained."""
+    said, objective = prediction(config), config.objective
+    numbers = said.numbers(description.channels, description.levels)
+    network = models.make(config.model.name, description.shape, numbers, **model_options(config, description))
+    values = None if description.levels is None else description.values
+    schedule, steps = started(config), config.process.steps
+    return Model(
+        description=description,
+        process=process(config, values),
+        network=network,
+        prediction=said,
+        objective=make_objective(config, steps),
+        times=make_training_times(config, schedule, steps, t_min(config)),
+        condition_drop=objective.condition_drop,
+        estimator=estimator(config),
+    )
 
-    @cached_property
-    def schedule(self) -> Parametrised:
-        """The schedule, before its parameters."""
-        return grids.family_of(self.config)
 
-    def process(self, params: Any) -> Gaussian:
-        """Removal of information, with these parameters."""
-        values = None if self.description.levels is None else self.description.values
-        return Gaussian(self.schedule.bind(params["schedule"]), values)
+def process(config: ConfigDict, values: np.ndarray | None) -> Gaussian:
+    """Removal of information; `values` are those that a pixel can take."""
+    function = plugins.find(PROCESSES, config.process.name)
+    return function(schedule=make_schedule(config), values=values, **own(config, "process.name"))
 
-    @cached_property
-    def network(self) -> Network:
-        """The network; what it predicts decides how many numbers it puts out for each value."""
-        model, description = self.config.model, self.description
-        count = outputs(model.prediction, model.variance, description.levels)
-        options = model_options(self.config, description)
-        return models.make(model.name, description.shape, count * description.channels, **options)
 
-    @cached_property
-    def times(self) -> TimeDistribution:
-        """Where in time training looks."""
-        config, objective = self.config, self.config.objective
-        schedule, least = grids.schedule_of(config), grids.t_min(config)
-        options = times_options(config)
-        return make_times(objective.times, schedule, config.process.steps, least, objective.decoder, **options)
+def prediction(config: ConfigDict) -> GaussianPrediction:
+    """What the network's output means."""
+    section = config.model
+    steps = config.process.steps or 1000
+    return GaussianPrediction(
+        section.prediction, section.variance, section.time, section.input, steps, section.sigma_data
+    )
 
-    @cached_property
-    def objective(self) -> losses.Objective:
-        """What is minimised."""
-        return losses.OBJECTIVES[self.config.objective.name](objective_options(self.config, self.config.process.steps))
 
-    def denoiser(
-        self, params: Any, dropout_keys: Key[Array, " batch"] | None = None, process: Gaussian | None = None
-    ) -> Denoise:
-        """The denoiser with these parameters; in training mode if there are keys for dropout."""
+def started(config: ConfigDict) -> schedules.Schedule:
+    """The schedule as it is before training: itself, if it has no parameters."""
+    schedule = Gaussian(make_schedule(config)).start().schedule
+    assert not isinstance(schedule, schedules.Trained)
+    return schedule
 
-        def network(x: Array, time: Array, condition: Any) -> Array:
-            return self.network.apply(params["network"], x, time, condition, dropout_keys)
 
-        model = self.config.model
-        return gaussian_denoiser(
-            network,
-            process or self.process(params),
-            model.prediction,
-            model.variance,
-            model.time,
-            model.input,
-            self.config.process.steps or 1000,
-            model.sigma_data,
-        )
+def t_min(config: ConfigDict) -> float:
+    """The least time that a network sees."""
+    section: Any = config.process
+    return 1 / section.steps if section.steps else section.t_min or getattr(make_schedule(config), "t_min", 1e-3)
 
-    def grid(self, steps: int | None = None) -> np.ndarray:
-        """The sampler's time grid, of `steps` intervals if given."""
-        return grids.sampling(self.config, steps)
 
-    def finish(self, denoise: Denoise, film: bool) -> Denoise:
-        """Thresholding or clipping, and a point where draws are not wanted."""
-        config = self.config.sampler
-        if config.threshold:
-            denoise = threshold(denoise, config.threshold)
-        elif config.clip:
-            denoise = clip(denoise)
-        # Draws of x serve the Markov process with a variance of its own; a film shows means, not draws.
-        if config.eta < 1 or film or self.config.model.prediction == CATEGORICAL:
-            denoise = as_point(denoise)
-        return denoise
+def estimator(config: ConfigDict) -> Bound:
+    """The variational bound."""
+    steps = config.process.steps
+    groups = (config.evaluation.likelihood_groups or None) if steps else None
+    return Bound(bound_grid(config), groups, continuous=not steps)
 
-    @property
-    def likelihood_kind(self) -> Kind | None:
-        """The variational bound."""
-        return "bound"
 
-    def likelihood(self, params: Any, rows: dict[str, Array]) -> likelihood.Terms:
-        """The variational bound's terms for stored images; noise belongs to row numbers."""
-        steps = self.config.process.steps
-        return likelihood.bound(
-            self.process(params),
-            self.denoiser(params),
-            grids.bound(self.config),
-            random.per_example(purpose_key(0, LIKELIHOOD), rows["row"]),
-            self.description.encode(rows["image"]),
-            self.condition(rows["label"]),
-            (self.config.evaluation.likelihood_groups or None) if steps else None,
-            continuous=not steps,
-        )
+def facts(config: ConfigDict, model: Model) -> dict[str, Any]:
+    """Evaluations, intervals, and where the decoder takes over."""
+    bound: Bound = model.estimator
+    return {
+        "network_evaluations": bound.evaluations,
+        "intervals": config.process.steps or "continuous time",
+        "decoder": "discrete",
+        "decoder_from": float(bound.grid[-2]),
+    }
 
-    def likelihood_facts(self) -> dict[str, Any]:
-        """Evaluations, intervals, and where the decoder takes over."""
-        grid, groups = grids.bound(self.config), self.config.evaluation.likelihood_groups
-        intervals = len(grid) - 1
-        return {
-            "network_evaluations": len(interval_groups(intervals, groups or intervals)) - 1,
-            "intervals": self.config.process.steps or "continuous time",
-            "decoder": "discrete",
-            "decoder_from": float(grid[-2]),
-        }
 
-    def measures(self) -> dict[str, Measure]:
-        """The likelihood by the probability-flow ODE: of another kind than a bound."""
-        evaluation = self.config.evaluation
-        if not evaluation.ode_images:
-            return {}
-        facts = {"divergence": evaluation.ode_divergence}
-        return {"ode": Measure("ODE", self.ode, evaluation.ode_images, "ode", "uniform", evaluation.ode_draws, facts)}
+def measures(config: ConfigDict, model: Model) -> dict[str, Measure]:
+    """The likelihood by the probability-flow ODE."""
+    section = config.evaluation
+    if not section.ode_images:
+        return {}
+    flow = ProbabilityFlow(t_min(config), section.ode_divergence, section.ode_draws, section.ode_tolerance)
+    kept = {"divergence": section.ode_divergence}
+    return {"ode": Measure("ODE", flow, section.ode_images, "ode", "uniform", section.ode_draws, kept)}
 
-    def ode(self, params: Any, rows: dict[str, Array]) -> tuple[Float[Array, " batch"], Int[Array, " batch"]]:
-        """-log of the discrete likelihood by the probability-flow ODE in nats, and the network evaluations it took.
 
-        A table's log-SNR is joined by straight lines for this.
-        """
-        evaluation = self.config.evaluation
-        schedule = self.schedule.bind(params["schedule"])
-        process = Gaussian(schedules.interpolated(schedule), self.description.values)
-        return likelihood.ode(
-            process,
-            self.denoiser(params, process=process),
-            random.per_example(purpose_key(1, LIKELIHOOD), rows["row"]),
-            self.description.encode(rows["image"]),
-            self.condition(rows["label"]),
-            t_min=grids.t_min(self.config),
-            divergence=evaluation.ode_divergence,
-            draws=evaluation.ode_draws,
-            rtol=evaluation.ode_tolerance,
-            atol=evaluation.ode_tolerance,
-        )
+def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: str | None = None) -> Sampling:
+    """How images are drawn; noise has no order."""
+    section = config.sampler
+    return Sampling(
+        make_solver(config),
+        sampling_grid(config, steps),
+        guidance=section.guidance,
+        clip=section.clip,
+        threshold=section.threshold,
+        # draws of x serve the Markov process with a variance of its own
+        point=section.eta < 1 or config.model.prediction == CATEGORICAL,
+    )
+
+
+def sampling_grid(config: ConfigDict, steps: int | None = None) -> np.ndarray:
+    """The sampler's time grid, of `steps` intervals if given. In discrete time it visits the times of training."""
+    section, total = config.sampler, config.process.steps
+    grid = make_grid(started(config), steps or section.steps, section.spacing, t_min(config), section.rho)
+    return np.round(grid * total) / total if total else grid
+
+
+def bound_grid(config: ConfigDict) -> np.ndarray:
+    """The intervals of the variational bound: those of discrete time, or strata of continuous time.
+
+    The last, the decoder's, may begin where there is still noise: any beginning gives a bound.
+    """
+    steps, section, schedule = config.process.steps, config.evaluation, started(config)
+    trained = isinstance(make_schedule(config), schedules.Trained)  # such a schedule begins where it is best
+    least = t_min(config)
+    if section.decoder_noise and not trained:
+        with jax.ensure_compile_time_eval():  # a grid is a constant, also where a program that uses it is traced
+            noise = np.asarray(-2 * np.log(section.decoder_noise), np.float32)
+            least = max(least, float(schedules.time_of_log_snr(schedule, noise)))
+    if steps:
+        times = np.arange(steps, 0, -1) / steps
+        return np.append(times[times >= least - 0.5 / steps], 0.0)
+    # Strata of one width in log-SNR make the terms alike; a learned schedule sees to that itself.
+    return make_grid(schedule, section.likelihood_groups or 1000, "uniform" if trained else "log_snr", least)

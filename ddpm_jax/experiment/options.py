@@ -1,46 +1,63 @@
-"""Sections of a config as the arguments that the rooms take."""
+"""Sections of a config as the arguments that the parts take."""
 
-from dataclasses import fields
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import models, samplers
-from ddpm_jax.objectives import losses
+from ddpm_jax import models, plugins, samplers, schedules
+from ddpm_jax.config.identity import flatten
+from ddpm_jax.config.names import OPTIONS
+from ddpm_jax.data import Description
+from ddpm_jax.objectives.losses import OBJECTIVES, Objective
+from ddpm_jax.objectives.times import TimeDistribution, make_times
+from ddpm_jax.samplers import Solver
 
 SCHEDULE_OPTIONS = ("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max")
 
 
-def schedule_options(config: ConfigDict) -> dict[str, float]:
+def own(config: ConfigDict, key: str) -> dict[str, Any]:
+    """The options of the dotted path that a key names; empty for a name of ours."""
+    section: Any = config
+    for part in OPTIONS[key].split("."):
+        section = section[part]
+    return dict(flatten(section))
+
+
+def schedule_options(config: ConfigDict) -> dict[str, Any]:
     """The options of the schedule that the config sets; 0 leaves the schedule's own default."""
-    return {name: float(config.process[name]) for name in SCHEDULE_OPTIONS if config.process[name]}
+    set_here = {name: float(config.process[name]) for name in SCHEDULE_OPTIONS if config.process[name]}
+    return {**set_here, **own(config, "process.schedule")}
 
 
-def times_options(config: ConfigDict) -> dict[str, float]:
-    """The mean and the deviation of the time distributions that have them."""
+def make_schedule(config: ConfigDict) -> schedules.Schedule | schedules.Trained:
+    """The schedule, before its parameters. Raises ValueError for options that cannot be."""
+    return schedules.make(config.process.schedule, config.process.steps, **schedule_options(config))
+
+
+def make_objective(config: ConfigDict, steps: int) -> Objective:
+    """The objective; `steps` is T, 0 in continuous time. Raises ValueError for options that cannot be."""
     section = config.objective
-    return {
-        "log_normal": {"mean": section.log_mean, "deviation": section.log_deviation},
-        "logit_normal": {"mean": section.logit_mean, "deviation": section.logit_deviation},
-    }.get(section.times, {})
+    function = plugins.find(OBJECTIVES, section.name)
+    chosen = {name: section[name] for name in ("min_snr", "sigmoid_bias", "hybrid")}
+    given = plugins.given(function, steps=steps, sigma_data=config.model.sigma_data, **chosen)
+    return function(**{**given, **own(config, "objective.name")})
 
 
-def objective_options(config: ConfigDict, steps: int) -> losses.Options:
-    """What the objective may depend on; `steps` is T, 0 in continuous time."""
+def make_training_times(config: ConfigDict, schedule: Any, steps: int, t_min: float) -> TimeDistribution:
+    """Where in time training looks. Raises ValueError for options that cannot be."""
     section = config.objective
-    return losses.Options(steps, config.model.sigma_data, section.min_snr, section.sigmoid_bias, section.hybrid)
+    names = ("log_mean", "log_deviation", "logit_mean", "logit_deviation")
+    chosen = {**{name: section[name] for name in names}, **own(config, "objective.times")}
+    return make_times(section.times, schedule, steps, t_min, section.decoder, **chosen)
 
 
-def sampler_options(config: ConfigDict) -> samplers.SamplerOptions:
-    """The sampler section, without what makes the grid and wraps the denoiser."""
-    return samplers.SamplerOptions(
-        **{field.name: config.sampler[field.name] for field in fields(samplers.SamplerOptions)}
-    )
+def make_solver(config: ConfigDict) -> Solver:
+    """The solver. Raises ValueError for options that cannot be."""
+    return samplers.make(config.sampler.name, config.sampler, own(config, "sampler.name"))
 
 
-def model_options(config: ConfigDict, description: Any) -> dict[str, Any]:
+def model_options(config: ConfigDict, description: Description) -> dict[str, Any]:
     """The model section as the arguments that its network takes."""
-    return {
-        "labels": description.labels if config.model.conditional else 0,
-        **{name: config.model[name] for name in models.options(config.model.name)},
-    }
+    chosen = {name: config.model[name] for name in models.options(config.model.name) if name in config.model}
+    labels = description.labels if config.model.conditional else 0
+    return {"labels": labels, **chosen, **own(config, "model.name")}

@@ -1,157 +1,161 @@
-"""What cannot work together in an experiment with an ordered process, refused with the reason."""
+"""What cannot work together in an experiment with an ordered process, with the reasons."""
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from ddpm_jax import models, samplers
+from ddpm_jax import models, plugins
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import HEADS, LIKELY
 from ddpm_jax.errors import fail, nearest
-from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, model_options, sampler_options
-from ddpm_jax.experiment.ordered import SPACINGS, input_shape, order_of, sampling_grid, sampling_order, sites_of
-from ddpm_jax.processes.orders import INDEPENDENT, ORDERS, RANDOM
-from ddpm_jax.schedules.keeping import KEEPS
+from ddpm_jax.experiment.gaussian_checks import of, solver_refusals
+from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, make_objective, make_training_times, model_options, own
+from ddpm_jax.experiment.ordered import SPACINGS, T_MIN, order_of, prediction, sampling_grid, sampling_order, sites_of
+from ddpm_jax.objectives.losses import OBJECTIVES
+from ddpm_jax.objectives.times import TIMES
+from ddpm_jax.processes import Ordered, Refusal, Traits
+from ddpm_jax.processes.orders import INDEPENDENT, ORDERS, make_order
+from ddpm_jax.schedules.keeping import KEEPS, linear
 
-OBJECTIVES = ("bound", "likelihood", "regression", "causal_regression")
-ONE_PASS = ("likelihood", "causal_regression")
 LEAST_TIME = 1e-5
-TIMES = ("uniform", "stratified", "importance", "clean")
 
 
-def check(config: ConfigDict) -> None:
-    """Order, network, prediction, objective, times and sampler.
+def refusals(config: ConfigDict) -> Iterator[Refusal]:
+    """Order, network, prediction, objective, times and sampler, each with its dotted key."""
+    yield from _process(config)
+    try:
+        traits = _traits(config)
+    except (ValueError, TypeError) as error:
+        yield Refusal("process.order", f"{config.process.order} cannot be made with these options: {error}")
+        return
+    yield from _model(config, traits)
+    yield from _objective(config)
+    yield from _sampler(config, traits)
+    yield from _evaluation(config, traits)
 
-    Raises:
-        UserError: one line that starts with the key to change.
-    """
-    _process(config)
-    _model(config)
-    _objective(config)
-    _sampler(config)
-    _evaluation(config)
+
+def _traits(config: ConfigDict) -> Traits:
+    """Of the process; those of an order do not depend on the image, so a small one does."""
+    order = make_order(config.process.order, (4, 4), **own(config, "process.order"))
+    return Ordered(order, linear).traits
 
 
-def _process(config: ConfigDict) -> None:
+def _process(config: ConfigDict) -> Iterator[Refusal]:
     process = config.process
     if process.schedule not in KEEPS:
-        fail(
+        yield Refusal(
             "process.schedule",
             f"{process.schedule} is of noise; for hidden sites use {' or '.join(KEEPS)}, or start from a config of the "
             "ordered family, such as configs/digits/masked.py",
         )
     for option in SCHEDULE_OPTIONS:
         if process[option]:
-            fail(f"process.{option}", "is of noise, which an ordered process has none of; leave it 0")
+            yield Refusal(f"process.{option}", "is of noise, which an ordered process has none of; leave it 0")
     if process.order == INDEPENDENT:
         if process.chunk != 1:
-            fail("process.chunk", "independent times reveal sites one by one; use 1, and config.sampler.steps for more")
+            yield Refusal("process.chunk", "independent times reveal sites one by one; use 1, and config.sampler.steps for more")
     else:
         if process.steps:
-            fail("process.steps", f"the order {process.order} has as many steps as chunks; use 0")
+            yield Refusal("process.steps", f"the order {process.order} has as many steps as chunks; use 0")
         if process.t_min:
-            fail("process.t_min", f"the order {process.order} is in discrete time; leave it 0")
+            yield Refusal("process.t_min", f"the order {process.order} is in discrete time; leave it 0")
         if process.schedule != "linear":
-            fail("process.schedule", f"ranks of the order {process.order} are evenly spaced; use linear")
+            yield Refusal("process.schedule", f"ranks of the order {process.order} are evenly spaced; use linear")
     if 0 < process.t_min < LEAST_TIME:
-        fail("process.t_min", f"{process.t_min} is below {LEAST_TIME}, where float32 loses the share of hidden sites")
+        yield Refusal("process.t_min", f"{process.t_min} is below {LEAST_TIME}, where float32 loses the share of hidden sites")
     if process.steps and process.t_min:
-        fail("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
+        yield Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
 
 
-def _model(config: ConfigDict) -> None:
+def _model(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
     process, model = config.process, config.model
-    causal = model.name in models.CAUSAL
-    if causal and process.order in RANDOM:
-        fail(
+    if models.causal(model.name) and traits.exchangeable:
+        yield Refusal(
             "process.order",
             f"{model.name} is causal: it predicts a site from those before it in one fixed order, which "
             f"{process.order} has not; use raster, fixed or spread, or model.name=transformer",
         )
     if model.prediction not in HEADS:
-        fail("model.prediction", f"{model.prediction} is of noise; for hidden sites choose from {', '.join(HEADS)}")
+        yield Refusal("model.prediction", f"{model.prediction} is of noise; for hidden sites choose from {', '.join(HEADS)}")
     if model.prediction != "categorical" and process.sites == "channels":
-        fail("model.prediction", f"{model.prediction} predicts a pixel with its channels; use categorical, or pixels")
+        yield Refusal("model.prediction", f"{model.prediction} predicts a pixel with its channels; use categorical, or pixels")
     if model.variance != "fixed_small":
-        fail("model.variance", f"{model.variance} is the variance of a Gaussian step; use fixed_small")
+        yield Refusal("model.variance", f"{model.variance} is the variance of a Gaussian step; use fixed_small")
     if model.time != "hidden":
-        fail("model.time", f"a network of hidden sites is told their share, not {model.time}; use hidden")
-    if model.name == "ncsnpp":
-        fail("model.name", "ncsnpp has Fourier features too fast for a share of hidden sites; use ddpmpp or unet")
+        yield Refusal("model.time", f"a network of hidden sites is told their share, not {model.time}; use hidden")
+    yield from of("model", models.refusals(model.name, "hidden"))
     if model.input != "none":
-        fail("model.input", "visible sites are not scaled; use none")
+        yield Refusal("model.input", "visible sites are not scaled; use none")
 
 
-def _objective(config: ConfigDict) -> None:
+def _objective(config: ConfigDict) -> Iterator[Refusal]:
     section, model = config.objective, config.model
-    likely, causal = model.prediction in LIKELY, model.name in models.CAUSAL
-    if section.name not in OBJECTIVES:
-        fail("objective.name", f"{section.name} weighs noise levels; choose from {', '.join(OBJECTIVES)}")
-    if likely == (section.name in ("regression", "causal_regression")):
+    likely, causal = model.prediction in LIKELY, models.causal(model.name)
+    try:
+        objective = make_objective(config, 0)
+        keep = KEEPS.get(config.process.schedule)
+        times = make_training_times(config, keep, 0, config.process.t_min or T_MIN)
+    except ValueError as error:
+        yield Refusal("objective.name" if plugins.dotted(section.name) else "objective.times", str(error))
+        return
+    if "ordered" not in objective.kinds:
+        names = [name for name, one in OBJECTIVES.items() if "ordered" in one.kinds]
+        yield Refusal("objective.name", f"{section.name} weighs noise levels; choose from {', '.join(names)}")
+    elif objective.points is likely:
         better = "bound or likelihood" if likely else "regression"
-        fail("objective.name", f"{section.name} does not train the prediction {model.prediction}; use {better}")
-    if section.name in ONE_PASS and not causal:
+        reason = f"{section.name} does not train the prediction {model.prediction}; use {better}"
+        yield Refusal("objective.name", reason)
+    if objective.one_look and not causal:
         better = "bound" if likely else "regression"
-        fail(
-            "objective.name",
-            f"{model.name} would see the answers: only a causal network learns all at once; use {better}",
-        )
-    if (section.name in ONE_PASS) != (section.times == "clean"):
-        better = "clean" if section.name in ONE_PASS else "stratified"
-        fail("objective.times", f"{section.times} does not go with the objective {section.name}; use {better}")
-    if section.times not in TIMES:
-        fail("objective.times", f"{section.times} is of noise levels; choose from {', '.join(TIMES[:3])}")
+        reason = f"{model.name} would see the answers: only a causal network learns all at once; use {better}"
+        yield Refusal("objective.name", reason)
+    if "ordered" not in times.kinds:
+        names = [name for name, one in TIMES.items() if "ordered" in one.kinds and not one.clean]
+        yield Refusal("objective.times", f"{section.times} is of noise levels; choose from {', '.join(names)}")
+    elif objective.one_look != times.clean:
+        better = "clean" if objective.one_look else "stratified"
+        yield Refusal("objective.times", f"{section.times} does not go with the objective {section.name}; use {better}")
     if section.decoder:
-        fail("objective.decoder", "hidden sites need no decoder; use 0")
+        yield Refusal("objective.decoder", "hidden sites need no decoder; use 0")
 
 
-def _sampler(config: ConfigDict) -> None:
+def _sampler(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
     sampler, process = config.sampler, config.process
-    if sampler.order and process.order not in RANDOM:
-        fail("sampler.order", f"a network of the order {process.order} knows that one alone; leave it empty")
+    if sampler.order and not traits.exchangeable:
+        yield Refusal("sampler.order", f"a network of the order {process.order} knows that one alone; leave it empty")
     if sampler.order not in ("", *ORDERS):
-        fail("sampler.order", f"unknown name {sampler.order!r}; {nearest(sampler.order, ORDERS)}")
+        yield Refusal("sampler.order", f"unknown name {sampler.order!r}; {nearest(sampler.order, ORDERS)}")
     if sampler.order and sampler.name == "confidence":
-        fail("sampler.order", "confidence chooses the order itself; leave it empty")
-    refusal: Any = samplers.refusal(
-        sampler.name,
-        sampler_options(config),
-        process="ordered",
-        independent=(sampler.order or process.order) == INDEPENDENT,
-        exchangeable=process.order in RANDOM,
-        causal=config.model.name in models.CAUSAL,
-    )
-    if refusal:
-        key, reason = refusal
-        fail(f"sampler.{key}", reason)
+        yield Refusal("sampler.order", "confidence chooses the order itself; leave it empty")
+    drawn = replace(traits, independent=(sampler.order or process.order) == INDEPENDENT)
+    yield from solver_refusals(config, drawn, models.causal(config.model.name))
     if sampler.spacing not in SPACINGS:
-        fail("sampler.spacing", f"{sampler.spacing} is of noise levels; choose from {', '.join(SPACINGS)}")
+        yield Refusal("sampler.spacing", f"{sampler.spacing} is of noise levels; choose from {', '.join(SPACINGS)}")
     if sampler.clip or sampler.threshold:
-        fail(
+        yield Refusal(
             "sampler.clip" if sampler.clip else "sampler.threshold",
             "levels cannot leave their range; turn it off",
         )
     if config.model.prediction not in LIKELY:
         for name, value in (("temperature", 1), ("top_k", 0), ("nucleus", 1)):
             if sampler[name] != value:
-                fail(f"sampler.{name}", f"a point is not drawn from; leave it {value}")
+                yield Refusal(f"sampler.{name}", f"a point is not drawn from; leave it {value}")
         if sampler.name == "confidence":
-            fail("sampler.name", "a point is as sure of one site as of another; use first_order")
-    if sampler.confidence_temperature and sampler.name != "confidence":
-        fail("sampler.confidence_temperature", f"{sampler.name} has none; leave it 0, or use confidence")
+            yield Refusal("sampler.name", "a point is as sure of one site as of another; use first_order")
 
 
-def _evaluation(config: ConfigDict) -> None:
+def _evaluation(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
     evaluation, process = config.evaluation, config.process
     for name in ("ode_images", "decoder_noise"):
         if evaluation[name]:
-            fail(f"evaluation.{name}", "is of noise; leave it 0")
-    exact = process.order not in RANDOM or config.model.prediction not in LIKELY
+            yield Refusal(f"evaluation.{name}", "is of noise; leave it 0")
+    exact = not traits.exchangeable or config.model.prediction not in LIKELY
     if evaluation.exact_images and exact:
-        fail("evaluation.exact_images", f"the order {process.order} has no bound to set it beside; leave it 0")
+        yield Refusal("evaluation.exact_images", f"the order {process.order} has no bound to set it beside; leave it 0")
     if process.order == INDEPENDENT and not process.steps and evaluation.likelihood_groups == 1:
-        fail("evaluation.likelihood_groups", "one stratum of continuous time is one step; use 100")
+        yield Refusal("evaluation.likelihood_groups", "one stratum of continuous time is one step; use 100")
 
 
 def check_data(config: ConfigDict, description: Description) -> None:
@@ -168,7 +172,8 @@ def check_data(config: ConfigDict, description: Description) -> None:
         sites = sites_of(config, description)
     except ValueError as error:
         fail("process.chunk", str(error))
-    models.check(model.name, input_shape(config, description), sites=sites, **model_options(config, description))
+    shape = prediction(config, description).network_shape(description.shape)
+    models.check(model.name, shape, sites=sites, **model_options(config, description))
     if order.groups and config.sampler.steps > order.groups:
         fail(
             "sampler.steps",

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Denoise
+from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.processes import Process
 from ddpm_jax.processes.process import Images
 
@@ -52,7 +52,7 @@ def interval_groups(intervals: int, count: int) -> np.ndarray:
 
 def bound(
     process: Process,
-    denoise: Denoise,
+    denoise: Denoiser,
     grid: np.ndarray | Array,
     keys: Key[Array, " batch"],
     x: Images,

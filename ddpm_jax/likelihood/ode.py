@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Denoise
+from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.processes.process import Images
 
@@ -38,7 +38,7 @@ DIVERGENCES = {"exact": exact_divergence, "hutchinson": hutchinson_divergence}
 
 def ode(
     process: Gaussian,
-    denoise: Denoise,
+    denoise: Denoiser,
     keys: Key[Array, " batch"],
     x: Images,
     condition: Any = None,

@@ -22,6 +22,9 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.files import sha256
 from ddpm_jax.models import classifier
 
+FEATURES = ("classifier",)
+"""The names that a config may choose; or a dotted path to a function that returns `Features`."""
+
 BLOCK = 500  # images at a time, the last block padded: one compilation, bounded memory
 
 

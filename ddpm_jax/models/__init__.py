@@ -6,14 +6,30 @@ A module that makes a network, or an object within one, offers `OPTIONS`, `check
 `make(shape, out_channels, labels, **options)`.
 """
 
+from collections.abc import Iterator
 from pkgutil import resolve_name
 from typing import Any
 
-from ddpm_jax.errors import UserError, nearest
-from ddpm_jax.models.network import Network, parameter_count
+from ddpm_jax import plugins
+from ddpm_jax.errors import UserError, one_line
+from ddpm_jax.models.network import BoundNetwork, Network, parameter_count
 from ddpm_jax.models.sites import Sites
 
-__all__ = ["CAUSAL", "NETWORKS", "SEQUENTIAL", "Network", "Sites", "check", "make", "options", "parameter_count"]
+__all__ = [
+    "CAUSAL",
+    "GIVEN",
+    "NETWORKS",
+    "SEQUENTIAL",
+    "BoundNetwork",
+    "Network",
+    "Sites",
+    "causal",
+    "check",
+    "make",
+    "options",
+    "parameter_count",
+    "refusals",
+]
 
 NETWORKS = {
     "unet": "ddpm_jax.models.unet",
@@ -32,27 +48,81 @@ CAUSAL = ("causal_transformer", "pixelcnn")
 SEQUENTIAL = (*CAUSAL, "transformer")
 """Networks that read an image as a sequence of `Sites`; the others do not take them."""
 
+GIVEN = ("shape", "out_channels", "labels", "sites")
+"""Arguments that a network is given, if it takes them; the others are its options."""
+
 
 def make(
     name: str, shape: tuple[int, ...], out_channels: int, labels: int = 0, sites: Sites | None = None, **options: Any
 ) -> Network:
-    """The network `name` for inputs of shape `(*space, channels)`. Raises UserError like `check`."""
+    """The network `name` for inputs of shape `(*space, channels)`.
+
+    What a dotted path leads to may return a `Network`, or a Linen module that is called with `(x, time, condition,
+    dropout_keys)`.
+
+    Raises:
+        UserError: as `check`.
+    """
+    if plugins.dotted(name):
+        return _users(name, shape, out_channels, labels, sites, options)
     sequence = {"sites": sites} if name in SEQUENTIAL else {}
     return _module(name).make(shape, out_channels, labels, **sequence, **options)
 
 
 def check(name: str, shape: tuple[int, ...], labels: int = 0, sites: Sites | None = None, **options: Any) -> None:
     """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network."""
+    if plugins.dotted(name):
+        network = _users(name, shape, 1, labels, sites, options)
+        if labels and not network.labels:
+            raise UserError(f"config.model.conditional: {name} takes no labels; set it to False")
+        return
     sequence = {"sites": sites} if name in SEQUENTIAL else {}
     _module(name).check(shape, labels, **sequence, **options)
 
 
 def options(name: str) -> dict[str, Any]:
     """The options of the network `name` and their defaults."""
-    return dict(_module(name).OPTIONS)
+    return plugins.options(_module(name), GIVEN) if plugins.dotted(name) else dict(_module(name).OPTIONS)
+
+
+def causal(name: str) -> bool:
+    """Whether the network's output at a site depends on the sites before it in the order only."""
+    return getattr(_module(name), "causal", False) if plugins.dotted(name) else name in CAUSAL
+
+
+def refusals(name: str, time: str) -> Iterator[tuple[str, str]]:
+    """What the network cannot be told of the time, as `(option, reason)`."""
+    if name == "ncsnpp" and time == "hidden":
+        yield "name", "ncsnpp has Fourier features too fast for a share of hidden sites; use ddpmpp or unet"
+    elif name == "ncsnpp" and time in ("index", "thousand", "log_snr"):
+        yield (
+            "time",
+            f"ncsnpp has Fourier features of scale 16, some 16 turns a unit, too fast for {time}; "
+            "use log_sigma or quarter_log_sigma",
+        )
+
+
+def _users(
+    name: str, shape: tuple[int, ...], out_channels: int, labels: int, sites: Sites | None, options: dict[str, Any]
+) -> Network:
+    """A network of the user's own."""
+    function = _module(name)
+    given = plugins.given(function, shape=shape, out_channels=out_channels, labels=labels, sites=sites)
+    try:
+        made = function(**given, **options)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"config.model.options: {name} cannot be made: {one_line(error)}") from error
+    if isinstance(made, Network):
+        return made
+    if not hasattr(made, "apply"):
+        raise UserError(f"config.model.name: {name} is neither a ddpm_jax.Network nor a Linen module")
+    takes_labels = labels if "labels" in given else 0
+    return Network(made, tuple(shape), takes_labels, causal(name))
 
 
 def _module(name: str) -> Any:
-    if name not in NETWORKS:
-        raise UserError(f"config.model.name: there is no network {name!r}; {nearest(str(name), NETWORKS)}")
-    return resolve_name(NETWORKS[name])
+    try:
+        found = plugins.find(NETWORKS, name)
+    except ValueError as error:
+        raise UserError(f"config.model.name: {error}") from error
+    return resolve_name(found) if isinstance(found, str) else found

@@ -47,6 +47,12 @@ class Network:
         condition = self._condition(condition, x.shape[0])
         return self.module.apply({"params": params}, x, time, condition, dropout_keys)
 
+    def bind(
+        self, params: PyTree[Float[Array, "..."]], dropout_keys: Key[Array, " batch"] | None = None
+    ) -> "BoundNetwork":
+        """With these parameters; in training mode if there are keys for dropout."""
+        return BoundNetwork(self, params, dropout_keys)
+
     def start(self, count: int) -> PyTree[Array]:
         """What a causal network remembers of `count` images before their first group: a pytree whose shapes stay."""
         return self.module.start_cache(self.shape, count)
@@ -73,6 +79,31 @@ class Network:
         if condition is None and self.labels:
             return jnp.full((count,), self.labels, jnp.int32)
         return condition
+
+
+@dataclass(frozen=True, eq=False)
+class BoundNetwork:
+    """A network with its parameters, in one mode: what a denoiser calls."""
+
+    network: Network
+    params: PyTree
+    dropout_keys: Key[Array, " batch"] | None = None
+
+    def __call__(
+        self, x: Float[Array, "batch *space channels"], time: Float[Array, " batch"], condition: Any = None
+    ) -> Float[Array, "batch *space out_channels"]:
+        """See `Network.apply`."""
+        return self.network.apply(self.params, x, time, condition, self.dropout_keys)
+
+    def start(self, count: int) -> PyTree[Array]:
+        """See `Network.start`."""
+        return self.network.start(count)
+
+    def advance(
+        self, cache: PyTree[Array], x: Float[Array, "batch *space channels"], step: Int[Array, ""], condition: Any
+    ) -> tuple[Float[Array, "batch chunk out"], PyTree[Array]]:
+        """See `Network.advance`."""
+        return self.network.advance(self.params, cache, x, step, condition)
 
 
 @partial(jax.jit, static_argnums=0)  # the many small draws become one program, and the network itself is not run

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Denoise
+from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.denoisers.categorical import Categorical
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.processes.process import Images, Keys, Times
@@ -109,7 +109,7 @@ class FiniteData:
         scale = jnp.sum(jnp.log(sigma) + math.log(2 * math.pi) / 2, axis=1)
         return jax.nn.logsumexp(logits, axis=1) - scale
 
-    def denoiser(self, process: Gaussian) -> Denoise:
+    def denoiser(self, process: Gaussian) -> Denoiser:
         """`(x_t [batch, *site], t, condition) -> FinitePosterior`, exact: softmax of the logits above.
 
         It is the best denoiser for a training set of these images, and a sampler with it reproduces them: what a

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Denoise
+from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.processes.process import Keys, Times
 
@@ -98,7 +98,7 @@ class GaussianMixture:
         log_normal = jax.scipy.stats.multivariate_normal.logpdf(x_t[:, None], means, covariances)
         return jnp.log(self.weights) + log_normal
 
-    def denoiser(self, process: Gaussian) -> Denoise:
+    def denoiser(self, process: Gaussian) -> Denoiser:
         """`(x_t [batch, D], t, condition) -> MixturePosterior`, exact.
 
         With S_k = alpha^2 C_k + sigma^2 I, component k of p(x | x_t) has the mean

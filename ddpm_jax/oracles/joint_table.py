@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ddpm_jax.denoisers import Denoise
+from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.denoisers.categorical import Categorical
 from ddpm_jax.processes import Order, Ordered
 from ddpm_jax.processes.orders import Permutation
@@ -73,7 +73,7 @@ class JointTable:
         p = self.marginal(values)
         return float(-np.sum(p * np.log(np.where(p > 0, p, 1))))
 
-    def denoiser(self, process: Ordered) -> Denoise:
+    def denoiser(self, process: Ordered) -> Denoiser:
         """`(x_t [batch, *space, channels], t, condition) -> Categorical`: p(x_i | visible) at each value, exact.
 
         A visible value has its own level with probability one. Values that are hidden together are independent in this

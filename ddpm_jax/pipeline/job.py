@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 from ddpm_jax.data import Dataset, Source, draw, fits_device, host_batches, prefetch
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.evaluation.figures import rows_of
-from ddpm_jax.experiment import PARAMETERS, TRAINING, Experiment, purpose_key
+from ddpm_jax.experiment import Experiment
+from ddpm_jax.keys import PARAMETERS, TRAINING, purpose_key
 from ddpm_jax.models import parameter_count
 from ddpm_jax.training.optimizer import Budget, learning_rate, make_optimizer
 from ddpm_jax.training.state import TrainState, new_state, weights
@@ -52,8 +53,8 @@ def _first_state(experiment: Experiment) -> Callable[[jax.Array], TrainState]:
 
     @jax.jit
     def first(key: jax.Array) -> TrainState:
-        parameters = experiment.init(key)
-        return new_state(parameters, decays_of(config), optimizer_of(config), extra=experiment.times.start())
+        parameters = experiment.model.init(key)
+        return new_state(parameters, decays_of(config), optimizer_of(config), extra=experiment.model.times.start())
 
     return first
 
@@ -76,7 +77,7 @@ def abstract_state(experiment: Experiment) -> TrainState:
 
 def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
     """The job of an experiment on these devices and data."""
-    config = experiment.config
+    config, model = experiment.config, experiment.model
     source, batch = dataset.split("train"), config.data.batch
     section = config.optimizer
     optimizer, decays = optimizer_of(config), decays_of(config)
@@ -90,7 +91,7 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
         rate = learning_rate(section.learning_rate, section.warmup, section.schedule, budget)
         parts, bad = config.training.accumulate, config.training.skip_bad
         return Recipe(
-            experiment.loss, experiment.times, feed.draw, optimizer, rate, decays, batch, key_steps, parts, bad
+            model.loss, model.times, feed.draw, optimizer, rate, decays, batch, key_steps, parts, bad
         )
 
     abstract = jax.eval_shape(first_state, key_params)
@@ -112,7 +113,7 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
 
 def _validation_loss(experiment: Experiment, plan: Plan, source: Source) -> Callable[[TrainState], float]:
     rows = rows_of(source, experiment.config.evaluation.validation_images)
-    each = plan.each(experiment.validation_loss, max(experiment.config.sampler.batch, experiment.config.data.batch))
+    each = plan.each(experiment.model.validation_loss, max(experiment.config.sampler.batch, experiment.config.data.batch))
     return lambda state: float(each(weights(state, experiment.config.sampler.ema), rows).mean())
 
 
@@ -162,7 +163,8 @@ def host_feed(source: Source, plan: Plan, config: ConfigDict) -> Feed:
         data=data,
         draw=lambda data, keys, i: jax.tree.map(lambda a: a[i], data),
         example={
-            "x": jax.ShapeDtypeStruct(shape, jnp.uint8),
+            "image": jax.ShapeDtypeStruct(shape, jnp.uint8),
             "condition": jax.ShapeDtypeStruct(shape[:2], jnp.int32),
+            "row": jax.ShapeDtypeStruct(shape[:2], jnp.int32),
         },
     )

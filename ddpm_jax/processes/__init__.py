@@ -7,8 +7,8 @@ of `orders.py`. Imports `schedules` and `keys`; denoisers, losses, samplers and 
 from ddpm_jax.processes.gaussian import Gaussian
 from ddpm_jax.processes.ordered import MASK, Ordered
 from ddpm_jax.processes.orders import ORDERS, Order, make_order
-from ddpm_jax.processes.process import Process
+from ddpm_jax.processes.process import Process, Refusal, Traits
 
 PROCESSES = {"gaussian": Gaussian, "ordered": Ordered}
 
-__all__ = ["MASK", "ORDERS", "PROCESSES", "Gaussian", "Order", "Ordered", "Process", "make_order"]
+__all__ = ["MASK", "ORDERS", "PROCESSES", "Gaussian", "Order", "Ordered", "Process", "Refusal", "Traits", "make_order"]

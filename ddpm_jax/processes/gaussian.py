@@ -1,15 +1,16 @@
 """The Gaussian process: x_t = alpha(t) x + sigma(t) z. DDPM, score SDEs and flow matching differ in the schedule."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from ddpm_jax import keys as random
 from ddpm_jax import schedules
-from ddpm_jax.processes.process import Images, Keys, Times, expand, sum_sites
+from ddpm_jax.processes.process import Images, Keys, Times, Traits, expand, sum_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +18,35 @@ class Gaussian:
     """x_t = alpha x + sigma z with z standard normal.
 
     Attributes:
-        schedule: `t -> (alpha, sigma)`.
+        schedule: `t -> (alpha, sigma)`; one that is trained, before its parameters, has `init` and `bind` in its place.
         values: `[levels]`, the values that a pixel can take, for the discrete decoder of the interval that ends at
             t = 0; None for data without levels, which has no such term.
     """
 
-    schedule: schedules.Schedule
+    schedule: schedules.Schedule | schedules.Trained
     values: np.ndarray | None = None
+    kind: ClassVar[str] = "gaussian"
+
+    @property
+    def traits(self) -> Traits:
+        """Of the schedule as it is before training."""
+        schedule = self.start().schedule
+        with jax.ensure_compile_time_eval():
+            alpha, sigma = map(np.asarray, schedule(np.asarray([1, 0], np.float32)))  # type: ignore[operator]
+        continuous = getattr(schedule, "continuous", True)
+        return Traits(self.kind, continuous, zero_terminal=float(alpha[0]) == 0, sigma_start=float(sigma[1]))
+
+    def init(self, key: Key[Array, ""]) -> Any:
+        """Fresh parameters of the schedule; `{}` where it has none."""
+        return self.schedule.init(key) if isinstance(self.schedule, schedules.Trained) else {}
+
+    def bind(self, params: Any) -> "Gaussian":
+        """With these parameters of the schedule."""
+        return replace(self, schedule=self.schedule.bind(params)) if isinstance(self.schedule, schedules.Trained) else self
+
+    def start(self) -> "Gaussian":
+        """As it is before training."""
+        return self.bind(self.init(jax.random.key(0)))
 
     def at(self, t: Times, like: Images) -> tuple[Array, Array]:
         """(alpha, sigma), broadcastable to `like`. t = 0 is the clean image whatever the schedule's limit: (1, 0)."""
@@ -143,3 +166,7 @@ class Gaussian:
     def prior_loss(self, x: Images) -> Float[Array, " batch"]:
         """alpha(1)^2 |x|^2 / (2 sigma(1)^2): the prior has the variance of q(x_1 | x), so only the means differ."""
         return sum_sites(0.5 * self.snr(jnp.ones((), x.dtype), x) * jnp.square(x))
+
+    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: Any) -> Any:
+        """As they are."""
+        return film

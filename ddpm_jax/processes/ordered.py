@@ -1,13 +1,14 @@
 """The ordered process: hide sites one after another. Autoregression and masked diffusion differ in the order."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from ddpm_jax.processes.orders import Order
-from ddpm_jax.processes.process import Images, Keys, Times, expand, sum_sites
+from ddpm_jax.processes.process import Images, Keys, Times, Traits, expand, sum_sites
 from ddpm_jax.schedules.keeping import Keep, keep_rate
 
 MASK = -2.0
@@ -29,6 +30,21 @@ class Ordered:
     order: Order
     keep: Keep
     apart: bool = False
+    kind: ClassVar[str] = "ordered"
+
+    @property
+    def traits(self) -> Traits:
+        """Of the order."""
+        independent = self.order.groups is None
+        return Traits(self.kind, self.continuous, exchangeable=self.order.exchangeable, independent=independent)
+
+    def init(self, key: Key[Array, ""]) -> Any:
+        """No parameters."""
+        return {}
+
+    def bind(self, params: Any) -> "Ordered":
+        """Itself."""
+        return self
 
     @property
     def continuous(self) -> bool:
@@ -115,6 +131,22 @@ class Ordered:
     def prior_loss(self, x: Images) -> Float[Array, " batch"]:
         """0: at t = 1 nothing is left."""
         return jnp.zeros(x.shape[0], x.dtype)
+
+    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: Any) -> Any:
+        """Hidden sites are grey; below them is the mean of what the network expects there, before any draw.
+
+        In a fixed order only the next sites are learned, so the others stay grey. Without guidance and temperature.
+        """
+
+        def frame(inputs: tuple) -> tuple[Array, Array]:
+            x_t, t, s = inputs
+            visible, mean = self.visible(x_t), denoise(x_t, t, condition).mean
+            if self.order.sequence is not None:
+                ranks = self.noise(jax.random.key(0), x_t.shape)  # its order is not random
+                mean = jnp.where(self.visible(self.corrupt(mean, ranks, s)), mean, 0)
+            return jnp.where(visible, x_t, 0), jnp.where(visible, x_t, mean)
+
+        return jax.lax.map(frame, (film[0], t, s))
 
     def _at_sites(self, t: Times, like: Images) -> Float[Array, "batch L"]:
         return self.sites_of(jnp.broadcast_to(self.kept(t, like), like.shape))

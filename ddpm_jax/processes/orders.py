@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ddpm_jax import keys as random
+from ddpm_jax import plugins
 from ddpm_jax.processes.process import Keys
 
 Ranks = Float[Array, "batch L"]
@@ -239,26 +241,33 @@ RANDOM = ("random", INDEPENDENT)
 
 
 def make_order(
-    name: str, space: tuple[int, ...], channels: int = 1, apart: bool = False, chunk: int = 1, seed: int = 0
+    name: str,
+    space: tuple[int, ...],
+    channels: int = 1,
+    apart: bool = False,
+    chunk: int = 1,
+    seed: int = 0,
+    **options: Any,
 ) -> Order:
     """The order of a name over images `[*space, channels]`.
 
     Args:
-        name: a key of `ORDERS`.
+        name: a key of `ORDERS`, or a dotted path to a function of `space`, `channels`, `chunk`, `seed` and options.
         space: sizes of the spatial axes.
         channels: of a pixel.
         apart: whether the channels of a pixel are sites of their own.
         chunk: c, the sites revealed at once; the last chunk may be smaller, but in the random order, whose groups have
             to be alike.
         seed: of the order `fixed`.
+        options: of a dotted path.
 
     Raises:
         ValueError: an unknown name, or a chunk that does not fit, in one line.
     """
-    if name not in ORDERS:
-        raise ValueError(f"unknown order {name!r}; choose from {', '.join(ORDERS)}")
+    function = plugins.find(ORDERS, name)
     a_pixel = channels if apart else 1
     sites = prod(space) * a_pixel
     if not 1 <= chunk <= sites:
         raise ValueError(f"a chunk of {chunk} is not in 1 ... {sites}, the number of sites")
-    return ORDERS[name](tuple(space), a_pixel, chunk, seed)
+    given = plugins.given(function, space=tuple(space), channels=a_pixel, chunk=chunk, seed=seed)
+    return function(**given, **options)

@@ -1,6 +1,7 @@
 """What every process answers, and what processes share. Losses, samplers and bounds are written against this alone."""
 
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -10,12 +11,56 @@ Times = Float[Array, "..."]  # broadcasts to [batch, *site] once trailing axes a
 Keys = Key[Array, "*batch"]  # one key, or one an example
 
 
+class Refusal(NamedTuple):
+    """What a part cannot go with, and why: the name of what to change, and one line."""
+
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What other parts may need of a process.
+
+    Attributes:
+        kind: "gaussian" or "ordered".
+        continuous: whether its bound has a density in t: a schedule with derivatives, or independent sites.
+        zero_terminal: whether alpha(1) = 0.
+        sigma_start: sigma(0), the schedule's limit.
+        exchangeable: whether all sites are alike in its order, which is then not the same for every image.
+        independent: whether its sites are hidden at times independent of one another.
+    """
+
+    kind: str
+    continuous: bool = True
+    zero_terminal: bool = False
+    sigma_start: float = 0.0
+    exchangeable: bool = False
+    independent: bool = False
+
+
 @runtime_checkable  # so that the tests can check annotations as they run
 class Process(Protocol):
     """Removal of information from an image x in [-1, 1], `[batch, *site]`, between t = 0 (intact) and t = 1.
 
-    Times have shape `[]`, `[batch]`, or any that broadcasts to `[batch, *site]` after axes are added at the end.
+    Times have shape `[]`, `[batch]`, or any that broadcasts to `[batch, *site]` after axes are added at the end. A
+    process with parameters, those of a schedule that is trained, answers `init` and `bind` alone until they are bound.
     """
+
+    kind: ClassVar[str]
+
+    @property
+    def traits(self) -> Traits:
+        """What other parts may need of it."""
+        ...
+
+    def init(self, key: Key[Array, ""]) -> Any:
+        """Fresh parameters, a pytree; `{}` for most."""
+        ...
+
+    def bind(self, params: Any) -> "Process":
+        """The process with these parameters."""
+        ...
 
     def noise(self, keys: Keys, shape: tuple[int, ...]) -> Images:
         """z: all the randomness of the removal, drawn before it."""
@@ -43,6 +88,13 @@ class Process(Protocol):
 
     def prior_loss(self, x: Images) -> Float[Array, " batch"]:
         """KL(q(x_1 | x) || prior) in nats."""
+        ...
+
+    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: Any) -> Any:
+        """Frames (x_t, x_hat), `[frames, batch, *site]` each, as a person is to see them, values in [-1, 1].
+
+        `denoise` is the model's own, and `t` and `s`, `[frames]`, are the ends of each frame's step.
+        """
         ...
 
 

@@ -1,44 +1,46 @@
 """Samplers: start from nothing and put information back.
 
-`loop.py` holds the one sampling loop and `steps.py` the steps it takes; most solvers are an estimate of the clean
-image (`estimates.py`) followed by the process's own reverse step. `langevin.py` has the moves that stay at one level,
-`adaptive.py` the solver without a grid, `cached.py` the step of a causal network that remembers, `confidence.py` the
-one that picks the sites to reveal, `catalogue.py` all of them by name. Imports `processes` and `denoisers`.
+`solver.py` says what every solver answers and holds the one loop; most solvers are an estimate of the clean image
+followed by the process's own reverse step (`estimates.py`). `steps.py` steps along the equations of noise,
+`langevin.py` has the moves that stay at one level, `adaptive.py` the solver without a grid, `cached.py` that of a
+causal network that remembers, `confidence.py` the one that picks the sites to reveal, `catalogue.py` all of them by
+name. Imports `processes` and `denoisers`.
+
+To add a solver: a frozen dataclass that is a `StepSolver` (or a `Solver`), whose fields are its options.
 """
 
-from ddpm_jax.samplers.adaptive import tsit5
-from ddpm_jax.samplers.cached import cached, no_groups_yet
-from ddpm_jax.samplers.catalogue import SAMPLERS, Sampler, SamplerOptions, make, refusal
-from ddpm_jax.samplers.confidence import all_hidden, confidence
-from ddpm_jax.samplers.estimates import Estimate, dpm_2m, first_order, heun, nothing_yet
-from ddpm_jax.samplers.langevin import annealed_langevin, corrector
-from ddpm_jax.samplers.loop import After, Film, Step, sample
-from ddpm_jax.samplers.steps import churn, euler, posterior_step, reverse_diffusion
+from ddpm_jax.samplers.adaptive import Tsit5
+from ddpm_jax.samplers.cached import Cached
+from ddpm_jax.samplers.catalogue import CHURN, SOLVERS, make, unread
+from ddpm_jax.samplers.confidence import Confidence
+from ddpm_jax.samplers.estimates import DPM2M, FirstOrder, Heun, ReverseStep
+from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
+from ddpm_jax.samplers.solver import After, Film, Problem, Solver, StepSolver, default_grid, sample, walk
+from ddpm_jax.samplers.steps import Churned, Euler, ReverseDiffusion
 
 __all__ = [
-    "SAMPLERS",
+    "CHURN",
+    "DPM2M",
+    "SOLVERS",
     "After",
-    "Estimate",
+    "AnnealedLangevin",
+    "Cached",
+    "Churned",
+    "Confidence",
+    "Euler",
     "Film",
-    "Sampler",
-    "SamplerOptions",
-    "Step",
-    "all_hidden",
-    "annealed_langevin",
-    "cached",
-    "churn",
-    "confidence",
-    "corrector",
-    "dpm_2m",
-    "euler",
-    "first_order",
-    "heun",
+    "FirstOrder",
+    "Heun",
+    "PredictorCorrector",
+    "Problem",
+    "ReverseDiffusion",
+    "ReverseStep",
+    "Solver",
+    "StepSolver",
+    "Tsit5",
+    "default_grid",
     "make",
-    "no_groups_yet",
-    "nothing_yet",
-    "posterior_step",
-    "refusal",
-    "reverse_diffusion",
     "sample",
-    "tsit5",
+    "unread",
+    "walk",
 ]

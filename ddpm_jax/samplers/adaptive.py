@@ -1,55 +1,66 @@
 """The probability flow by an adaptive Runge-Kutta method: as many network evaluations as the tolerance takes."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Int
 
-from ddpm_jax.denoisers import Denoise
-from ddpm_jax.processes import Gaussian
-from ddpm_jax.processes.process import Images
-from ddpm_jax.samplers.loop import Film
+from ddpm_jax.processes.process import Images, Keys
+from ddpm_jax.samplers.solver import After, Film, Problem, Solver
 
 AXIS = "example"
 MAX_STEPS = 4096
 
 
-def tsit5(
-    process: Gaussian,
-    denoise: Denoise,
-    condition: Any,
-    grid: np.ndarray,
-    x: Images,
-    frames: tuple[int, ...] = (),
-    rtol: float = 1e-5,
-    atol: float = 1e-5,
-) -> tuple[Images, Film, Int[Array, " batch"]]:
+@dataclass(frozen=True)
+class Tsit5(Solver):
     """Solve dx/dt = velocity from t = 1 to t_min with Tsitouras' 5(4) pair, then take x_hat there.
 
     Each example has steps of its own, so image i depends on its own start alone. All wait for the slowest: the
     network is called on the whole batch until the last example is done. Song et al. 2021b solve the same equation with
-    RK45 at tolerances of 1e-5.
+    RK45 at tolerances of 1e-5. Of the grid only the first time, the last before 0, and those of the frames are used.
 
-    Args:
-        process: a Gaussian one whose schedule has derivatives.
-        denoise: whose mean gives the velocity.
-        condition: what the denoiser is told.
-        grid: `[N + 1]`; only its first time, the last before 0, and those of the frames are used.
-        x: `[batch, *site]`, a draw of the prior.
-        frames: the steps of the grid at whose start to return x_t, interpolated, and x_hat. Extra network evaluations,
-            not counted.
+    Attributes:
         rtol: relative tolerance of a step, in the root mean square over an example.
         atol: absolute tolerance, in units of x_t.
-
-    Returns:
-        x at time 0, the frames, and the evaluations that each example needed. An example that needs more than
-        MAX_STEPS steps is NaN.
     """
+
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    derivatives: ClassVar[bool] = True
+
+    def evaluations(self, steps: int) -> int | None:
+        """It depends on the example."""
+        return None
+
+    def solve(
+        self,
+        problem: Problem,
+        keys: Keys,
+        x: Images,
+        frames: tuple[int, ...] = (),
+        after: After | None = None,
+    ) -> tuple[Images, Film, Int[Array, " batch"]]:
+        """See `Solver`. An example that needs more than MAX_STEPS steps is NaN.
+
+        The frames' x_t are interpolated, and their x_hat take further network evaluations, not counted.
+
+        Raises:
+            ValueError: there is an `after`, but there are no steps of a grid.
+        """
+        if after is not None:
+            raise ValueError("an adaptive solver has no steps of a grid, after which to do something")
+        return _solved(self, problem, x, frames)
+
+
+def _solved(
+    solver: Tsit5, problem: Problem, x: Images, frames: tuple[int, ...]
+) -> tuple[Images, Film, Int[Array, " batch"]]:
     import diffrax  # late: it takes a second
 
-    times = jnp.asarray(grid, x.dtype)
+    process, times = problem.process, jnp.asarray(problem.grid, x.dtype)
     order = sorted(set(frames))
     save = [diffrax.SubSaveAt(t1=True)]
     if order:
@@ -58,7 +69,7 @@ def tsit5(
     def velocity(t: Any, x_t: Any, args: Any) -> Array:
         # One example of many under vmap: gather them for the denoiser, whose condition is the whole batch's.
         everyone, at = jax.lax.all_gather((x_t, t), AXIS)
-        return process.velocity(everyone, denoise(everyone, at, condition).mean, at)[jax.lax.axis_index(AXIS)]
+        return process.velocity(everyone, problem.posterior(everyone, at).mean, at)[jax.lax.axis_index(AXIS)]
 
     def solve(x: Array) -> tuple[Array, Array, Array, Array]:
         solution = diffrax.diffeqsolve(
@@ -69,7 +80,7 @@ def tsit5(
             dt0=(times[-2] - times[0]) / 100,
             y0=x,
             saveat=diffrax.SaveAt(subs=save),
-            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+            stepsize_controller=diffrax.PIDController(rtol=solver.rtol, atol=solver.atol),
             adjoint=diffrax.ForwardMode(),
             max_steps=MAX_STEPS,
             throw=False,
@@ -79,7 +90,7 @@ def tsit5(
         return solution.ys[0][0], solution.ys[-1], solution.stats["num_steps"], done
 
     x_end, states, steps, done = jax.vmap(solve, axis_name=AXIS)(x)
-    end = jnp.where(done.reshape(-1, *[1] * (x.ndim - 1)), denoise(x_end, times[-2], condition).mean, jnp.nan)
+    end = jnp.where(done.reshape(-1, *[1] * (x.ndim - 1)), problem.posterior(x_end, times[-2]).mean, jnp.nan)
     # The velocity at t = 1, six more in each step, tried or taken, whose last serves the next, and x_hat.
     evaluations = (steps > 0) + 6 * steps + 1
     if not frames:
@@ -88,4 +99,4 @@ def tsit5(
     slots = jnp.asarray([order.index(frame) for frame in frames])
     states = jnp.moveaxis(states, 1, 0)[slots]
     at = times[jnp.asarray(frames)]
-    return end, (states, jax.lax.map(lambda pair: denoise(pair[0], pair[1], condition).mean, (states, at))), evaluations
+    return end, (states, jax.lax.map(lambda pair: problem.posterior(pair[0], pair[1]).mean, (states, at))), evaluations

@@ -1,22 +1,22 @@
 """Reveal the sites of which the denoiser is most sure, not those that chance picks (MaskGIT, Chang et al. 2022)."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Denoise
-from ddpm_jax.processes import Ordered
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.loop import Step
+from ddpm_jax.samplers.solver import Problem, StepSolver
 
 Counts = Float[Array, " batch"]
 Scores = Float[Array, "batch L"]
 
 
-def confidence(process: Ordered, denoise: Denoise, condition: Any = None, temperature: float = 0.0) -> Step:
+@dataclass(frozen=True)
+class Confidence(StepSolver):
     """From t to s draw all hidden sites and keep the most confident draws, as many as the process keeps on average.
 
     A site's confidence is the log-probability of its own draw (of a pixel's channels together) plus temperature s
@@ -26,34 +26,38 @@ def confidence(process: Ordered, denoise: Denoise, condition: Any = None, temper
     one and, until the last, not all.
 
     The samples' law is not the denoiser's: it prefers what is likely. As the temperature grows without end the sites
-    are picked at random, and it is that of `first_order` in the random order. Memory: from `all_hidden`.
+    are picked at random, and it is that of `FirstOrder` in the random order. The process's order is exchangeable; else
+    the denoiser has never seen such sets of sites.
 
-    Args:
-        process: whose order is exchangeable; else the denoiser has never seen such sets of sites.
-        denoise: whose posterior is drawn from and gives its draws' probabilities.
-        condition: what the denoiser is told.
-        temperature: 0 picks by probability alone.
+    Attributes:
+        confidence_temperature: 0 picks by probability alone.
     """
 
-    def step(keys: Keys, x_t: Images, memory: Counts, t: Times, s: Times) -> tuple[Images, Images, Counts]:
+    confidence_temperature: float = 0.0
+    kinds: ClassVar[tuple[str, ...]] = ("ordered",)
+    exchangeable: ClassVar[bool] = True
+
+    def start(self, problem: Problem, x: Images) -> Counts:
+        """How many sites of each image are hidden at the start."""
+        process = problem.process
+        return (~process.sites_of(process.visible(x))).sum(axis=1, dtype=x.dtype)
+
+    def step(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: Counts, t: Times, s: Times
+    ) -> tuple[Images, Images, Counts]:
+        """Reveal the surest sites. Memory: as at the start."""
+        process = problem.process
         keys_draw, keys_noise, keys_ties = random.split(keys, 3)
-        posterior = denoise(x_t, t, condition)
+        posterior = problem.posterior(x_t, t)
         visible = process.visible(x_t)
         x_hat = jnp.where(visible, x_t, posterior.sample(keys_draw))
         hidden = ~process.sites_of(visible)
         score = -posterior.loss(x_hat).reshape(*hidden.shape, -1).sum(axis=-1)
-        score = score + temperature * s * random.gumbel(keys_noise, hidden.shape)
+        score = score + self.confidence_temperature * s * random.gumbel(keys_noise, hidden.shape)
         still = memory - jnp.round(memory * process.order.share(process.keep(s)))
         place = _places(jnp.where(hidden, -score, jnp.inf), random.uniform(keys_ties, hidden.shape))
         chosen = hidden & (place < hidden.sum(axis=1, keepdims=True) - still[:, None])
         return jnp.where(process.spread(chosen, x_t.shape[-1]), x_hat, x_t), x_hat, memory
-
-    return step
-
-
-def all_hidden(process: Ordered, x: Images) -> Counts:
-    """The memory of `confidence`: how many sites of each image are hidden at the start."""
-    return (~process.sites_of(process.visible(x))).sum(axis=1, dtype=x.dtype)
 
 
 def _places(values: Scores, ties: Scores) -> Int[Array, "batch L"]:

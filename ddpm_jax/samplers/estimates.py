@@ -1,79 +1,117 @@
-"""Estimates of the clean image that a step is taken with: what tells one solver from another.
+"""Solvers that are an estimate of the clean image followed by the process's own reverse step.
 
-Along a deterministic step x_s = (sigma_s/sigma_t) x_t + sigma_s int x_hat d(alpha/sigma), from t to s: a solver is a
-way to put one number for x_hat under that integral. All end plainly: at s = 0 the estimate is the denoiser's own.
+An estimate may be one draw of the posterior, or a combination of several means. The step treats it as if it were x, a
+draw of q(x_s | x_t, x_hat), so at s = 0 the estimate is the result. Only at the end is the estimate the denoiser's own.
 """
 
-from collections.abc import Callable
-from typing import Any
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from ddpm_jax.denoisers import Denoise
-from ddpm_jax.processes import Gaussian, Process
+from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
-
-Estimate = Callable[[Keys, Images, Times, Times, Any], tuple[Images, Any]]
-"""`(keys, x_t, t, s, memory) -> (x_hat, memory)`; the memory is a pytree of fixed shape, t and s one time for all."""
+from ddpm_jax.samplers.solver import Problem, StepSolver
 
 
-def first_order(denoise: Denoise, condition: Any = None) -> Estimate:
+@dataclass(frozen=True)
+class ReverseStep(StepSolver):
+    """`x_hat` by `estimate`, then the process's own reverse step.
+
+    Attributes:
+        eta: of that step's fresh noise: 1 as in the Markov process, 0 none.
+    """
+
+    eta: float = 0.0
+
+    @abstractmethod
+    def estimate(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
+    ) -> tuple[Images, Any]:
+        """`(x_hat, memory)`."""
+
+    def step(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
+    ) -> tuple[Images, Images, Any]:
+        """A draw of q(x_s | x_t, x_hat)."""
+        keys_estimate, keys_reverse = random.split(keys)
+        x_hat, memory = self.estimate(problem, keys_estimate, x_t, memory, t, s)
+        return problem.process.reverse(keys_reverse, x_t, x_hat, t, s, self.eta), x_hat, memory
+
+
+@dataclass(frozen=True)
+class FirstOrder(ReverseStep):
     """One draw of the posterior at (x_t, t), its mean where it is a point; at s = 0 what it ends a chain with.
 
     With eta = 1 this is ancestral sampling (Ho et al. 2020, algorithm 2), with eta = 0 and a point DDIM (Song et al.
-    2021a). No memory.
+    2021a). Where sites are hidden, eta > 0 hides some again.
     """
 
-    def estimate(keys: Keys, x_t: Images, t: Times, s: Times, memory: Any) -> tuple[Images, Any]:
-        posterior = denoise(x_t, t, condition)
+    kinds: ClassVar[tuple[str, ...]] = ("gaussian", "ordered")
+    etas: ClassVar[tuple[int, int]] = (0, 1)
+    churns: ClassVar[bool] = True
+
+    def estimate(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
+    ) -> tuple[Images, Any]:
+        """A draw. No memory."""
+        posterior = problem.posterior(x_t, t)
         return jnp.where(jnp.asarray(s) > 0, posterior.sample(keys), posterior.final(keys)), memory
 
-    return estimate
 
-
-def heun(process: Process, denoise: Denoise, condition: Any = None) -> Estimate:
-    """The mean of the estimates at both ends of the step: the trapezoidal rule, second order at eta = 0.
+@dataclass(frozen=True)
+class Heun(ReverseStep):
+    """The mean of the estimates at both ends of the step: the trapezoidal rule, second order.
 
     The far end is reached by a DDIM step with the first estimate. Where the last step ends at s = 0 there is no second
     evaluation. In the variable alpha/sigma, where Karras et al. 2022 (algorithm 1) average dx/dsigma in sigma/alpha:
-    an average of noise estimates would diverge where alpha(1) is tiny. No memory.
+    an average of noise estimates would diverge where alpha(1) is tiny.
     """
 
-    def estimate(keys: Keys, x_t: Images, t: Times, s: Times, memory: Any) -> tuple[Images, Any]:
-        near = denoise(x_t, t, condition).mean
+    churns: ClassVar[bool] = True
+
+    def estimate(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
+    ) -> tuple[Images, Any]:
+        """The mean over both ends. No memory."""
+        near = problem.posterior(x_t, t).mean
 
         def average() -> Images:
-            x_s = process.reverse(keys, x_t, near, t, s, 0.0)
-            return (near + denoise(x_s, s, condition).mean) / 2
+            x_s = problem.process.reverse(keys, x_t, near, t, s, 0.0)
+            return (near + problem.posterior(x_s, s).mean) / 2
 
         return jax.lax.cond(jnp.asarray(s) > 0, average, lambda: near), memory
 
-    return estimate
+    def evaluations(self, steps: int) -> int | None:
+        """Two a step, but one in the last."""
+        return 2 * steps - 1
 
 
-def dpm_2m(process: Gaussian, denoise: Denoise, condition: Any = None) -> Estimate:
+@dataclass(frozen=True)
+class DPM2M(ReverseStep):
     """DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2): the line through the last two estimates, at mid-step.
 
     With lambda = log(alpha/sigma), h = lambda_s - lambda_t and h' the step before, x_hat + h/(2 h') (x_hat - last).
     The deterministic step (eta = 0) makes it second order, with one evaluation a step; eta = 1 is their
     SDE-DPM-Solver++(2M). Plain on the first step and at s = 0, and on the second where alpha(1) = 0: h' is infinite,
     and the error h^2 log(1/h).
-
-    Memory: the last estimate and its time, from `nothing_yet(x)`.
     """
 
-    def estimate(keys: Keys, x_t: Images, t: Times, s: Times, memory: Any) -> tuple[Images, Any]:
+    etas: ClassVar[tuple[int, int]] = (0, 1)
+
+    def start(self, problem: Problem, x: Images) -> tuple[Images, Times]:
+        """No estimate yet, and a time at which there is none."""
+        return jnp.zeros_like(x), jnp.zeros((), x.dtype)
+
+    def estimate(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
+    ) -> tuple[Images, Any]:
+        """On the line. Memory: the last estimate and its time."""
         last, t_last = memory
-        x_hat = denoise(x_t, t, condition).mean
+        x_hat, process = problem.posterior(x_t, t).mean, problem.process
         now = process.log_snr(t, x_t)
         ratio = (process.log_snr(s, x_t) - now) / (now - process.log_snr(t_last, x_t))
         weight = jnp.where((s > 0) & (t_last > 0), ratio / 2, 0)
         return x_hat + weight * (x_hat - last), (x_hat, jnp.asarray(t, x_t.dtype))
-
-    return estimate
-
-
-def nothing_yet(x: Images) -> tuple[Images, Times]:
-    """The memory of `dpm_2m` before its first step: no estimate, and a time at which there is none."""
-    return jnp.zeros_like(x), jnp.zeros((), x.dtype)

@@ -2,18 +2,31 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from ddpm_jax.schedules.table import Pair, Time, from_log_snr
+from ddpm_jax.schedules.table import Pair, Schedule, Time, from_log_snr
 
 ENDPOINT_UNIT = 5.0
 """gamma per unit of the endpoints' raw parameters. At a learning rate of 1e-3 Adam moves a raw parameter by about 1 in
 a thousand steps, and the best endpoints may lie several units of gamma from where they start."""
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """A schedule before its parameters, which are trained with the network."""
+
+    def init(self, key: Key[Array, ""]) -> Any:
+        """Fresh parameters, a pytree."""
+        ...
+
+    def bind(self, params: Any) -> Schedule:
+        """The schedule with these parameters."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ddpm_jax import runs
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import digest, flatten
 from ddpm_jax.config.loading import checked, load_config, read_file, users_code
+from ddpm_jax.config.names import is_option
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeps import checks
 
@@ -154,6 +155,8 @@ def _override(key: Any, value: Any, known: Mapping[str, Any]) -> str:
     """A member's change as the command line has it, so that both are read alike."""
     value = value.item() if hasattr(value, "item") else value  # a number of NumPy's
     value = tuple(value) if isinstance(value, list) else value
+    if is_option(key):
+        return f"--config.{key}={value!r}"
     word = checked(f"--config.{key}={value}", dict(known))
     wanted = type(known[key])
     if not (isinstance(value, wanted | str) or (wanted is float and isinstance(value, int))):

@@ -1,0 +1,22 @@
+"""A generative model as a whole, made of its parts, without a config.
+
+`model.py` has the `Model` (description, process, network, prediction, objective, times), `sampling.py` how images are
+drawn from one, `estimators.py` how the likelihood of images is computed. Imports every room of the mathematics, and
+`data` for the description; `training`, `experiment` and what stands above import it.
+"""
+
+from ddpm_jax.generative.estimators import Bound, Estimator, Measure, OnePass, ProbabilityFlow, default_estimator
+from ddpm_jax.generative.model import Model, Prediction
+from ddpm_jax.generative.sampling import Sampling
+
+__all__ = [
+    "Bound",
+    "Estimator",
+    "Measure",
+    "Model",
+    "OnePass",
+    "Prediction",
+    "ProbabilityFlow",
+    "Sampling",
+    "default_estimator",
+]

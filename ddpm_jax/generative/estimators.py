@@ -1,0 +1,182 @@
+"""How -log p of stored images is computed, in nats. Noise belongs to row numbers."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ddpm_jax import keys as random
+from ddpm_jax import likelihood, schedules
+from ddpm_jax.generative.model import Model, Rows
+from ddpm_jax.likelihood import Kind, Terms, interval_groups
+from ddpm_jax.likelihood.ode import Divergence
+from ddpm_jax.processes import Gaussian, Process
+from ddpm_jax.schedules.grids import make_grid
+
+Nats = tuple[Float[Array, " batch"], Int[Array, " batch"]]
+"""-log p of each image, and the network evaluations it took."""
+
+
+class Estimator(Protocol):
+    """A likelihood of a kind."""
+
+    @property
+    def kind(self) -> Kind:
+        """`exact`, `bound` or `ode`."""
+        ...
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations for one image."""
+        ...
+
+    def terms(self, model: Model, params: Any, rows: Rows) -> Terms:
+        """Its parts, each `[batch]`."""
+        ...
+
+    def nats(self, model: Model, params: Any, rows: Rows) -> Nats:
+        """Their sum, and what it took."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A further likelihood of test images, reported apart from the first.
+
+    Attributes:
+        title: what a progress bar calls it.
+        estimator: what computes it: its `nats`.
+        images: how many at most.
+        kind: of the figure.
+        dequantisation: how discrete pixels were made continuous.
+        draws: of the dequantisation.
+        facts: what else to keep beside the figure.
+    """
+
+    title: str
+    estimator: Any
+    images: int
+    kind: Kind
+    dequantisation: str = "none"
+    draws: int = 1
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """The variational bound over a grid's intervals; exact where the order of sites is fixed.
+
+    Attributes:
+        grid: `[N + 1]`, falling from 1 to 0.
+        groups: in how many runs the intervals are taken; None: every one is evaluated.
+        continuous: the integral over time instead of the sum.
+        kind: `bound`, or `exact`.
+        process: in place of the model's, such as another order.
+        number: of the noise: two of one image are to differ.
+    """
+
+    grid: np.ndarray
+    groups: int | None = None
+    continuous: bool = False
+    kind: Kind = "bound"
+    process: Process | None = None
+    number: int = 0
+
+    @property
+    def evaluations(self) -> int:
+        """One a run of intervals."""
+        intervals = len(self.grid) - 1
+        return len(interval_groups(intervals, self.groups or intervals)) - 1
+
+    def terms(self, model: Model, params: Any, rows: Rows) -> Terms:
+        """See `likelihood.bound`."""
+        keys = random.per_example(random.purpose_key(self.number, random.LIKELIHOOD), rows["row"])
+        x, condition = model.description.encode(rows["image"]), model.condition(rows["condition"])
+        process, denoise = self.process or model.bound_process(params), model.denoiser(params)
+        return likelihood.bound(process, denoise, self.grid, keys, x, condition, self.groups, self.continuous)
+
+    def nats(self, model: Model, params: Any, rows: Rows) -> Nats:
+        """The sum of the terms."""
+        total = self.terms(model, params, rows).total
+        return total, jnp.full(total.shape[0], self.evaluations, jnp.int32)
+
+
+@dataclass(frozen=True)
+class OnePass:
+    """The chain rule, of a causal network, which says all conditionals at once."""
+
+    kind: ClassVar[Kind] = "exact"
+    evaluations: ClassVar[int] = 1
+
+    def terms(self, model: Model, params: Any, rows: Rows) -> Terms:
+        """All of it in `steps`."""
+        x, condition = model.description.encode(rows["image"]), model.condition(rows["condition"])
+        zero = jnp.zeros(x.shape[0], x.dtype)
+        posterior = model.denoiser(params)(x, zero, condition)
+        return Terms(zero, posterior.loss(x).reshape(x.shape[0], -1).sum(axis=1), zero)
+
+    def nats(self, model: Model, params: Any, rows: Rows) -> Nats:
+        """The sum over sites."""
+        total = self.terms(model, params, rows).total
+        return total, jnp.ones(total.shape[0], jnp.int32)
+
+
+@dataclass(frozen=True)
+class ProbabilityFlow:
+    """-log of the discrete likelihood by the probability-flow ODE: of another kind than a bound (`likelihood.ode`).
+
+    A table's log-SNR is joined by straight lines for this.
+
+    Attributes:
+        t_min: where the data are.
+        divergence: `exact` or `hutchinson`.
+        draws: of the uniform dequantisation.
+        tolerance: of the solver, relative and absolute, in nats per dimension.
+    """
+
+    t_min: float
+    divergence: Divergence = "hutchinson"
+    draws: int = 1
+    tolerance: float = 1e-3
+
+    def nats(self, model: Model, params: Any, rows: Rows) -> Nats:
+        """The mean over the draws."""
+        bound: Any = model.bound_process(params)
+        process = Gaussian(schedules.interpolated(bound.schedule), model.description.values)
+        return likelihood.ode(
+            process,
+            model.denoiser(params, process=process),
+            random.per_example(random.purpose_key(1, random.LIKELIHOOD), rows["row"]),
+            model.description.encode(rows["image"]),
+            model.condition(rows["condition"]),
+            t_min=self.t_min,
+            divergence=self.divergence,
+            draws=self.draws,
+            rtol=self.tolerance,
+            atol=self.tolerance,
+        )
+
+
+def default_estimator(process: Any, prediction: Any, groups: int = 100) -> Any:
+    """What suits a process and a prediction: the chain rule, every chunk of an order, or a bound in some evaluations.
+
+    None where images are given no probability.
+    """
+    if not prediction.likely:
+        return None
+    if getattr(prediction, "causal", False):
+        return OnePass()
+    if process.kind == "ordered":
+        count = process.order.groups
+        if count is None:
+            return Bound(np.append(np.linspace(1, 1e-3, groups), 0.0), continuous=True)
+        fixed = process.order.sequence is not None
+        grid = np.arange(count, -1, -1) / count
+        return Bound(grid, None if fixed else groups, kind="exact" if fixed else "bound")
+    schedule = process.start().schedule
+    if isinstance(schedule, schedules.Table):
+        return Bound(np.arange(schedule.steps, -1, -1) / schedule.steps, groups)
+    spacing = "uniform" if isinstance(process.schedule, schedules.Trained) else "log_snr"
+    return Bound(make_grid(schedule, groups, spacing, schedule.t_min), continuous=True)

@@ -1,0 +1,132 @@
+"""What is trained: a process that removes, a network that predicts, and what makes a loss of the two."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from ddpm_jax import keys as random
+from ddpm_jax.data import Description
+from ddpm_jax.denoisers import Denoiser
+from ddpm_jax.models import Network
+from ddpm_jax.objectives.losses import Objective, loss
+from ddpm_jax.objectives.times import TimeDistribution
+from ddpm_jax.processes import Process
+
+Rows = dict[str, Any]
+"""Some images of a data set: `{"image", "condition", "row"}`.
+
+`image` as stored, `[batch, *site]`; `condition` their labels, int32 `[batch]`; `row` their numbers in the split, int32
+`[batch]`.
+"""
+
+
+class Prediction(Protocol):
+    """What a network's raw output means, and what the network is told."""
+
+    @property
+    def likely(self) -> bool:
+        """Whether images are given a probability."""
+        ...
+
+    def numbers(self, channels: int, levels: int | None) -> int:
+        """How many numbers the network puts out for each pixel."""
+        ...
+
+    def network_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of what the network is given, for images of this shape."""
+        ...
+
+    def denoiser(self, network: Any, process: Any) -> Denoiser:
+        """The denoiser of a network `(x, time, condition) -> raw` with its parameters bound."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A generative model. All methods are pure functions of parameters, `{"network": ..., "schedule": ...}`.
+
+    Attributes:
+        description: of the data: shape, levels, labels.
+        process: what removes information; its schedule's parameters, if it has any, are the model's.
+        network: for inputs of `prediction.network_shape`, with `prediction.numbers` numbers a pixel.
+        prediction: what the network's output means.
+        objective: what is minimised.
+        times: where in time training looks.
+        condition_drop: how often a conditional network is trained without its label.
+        estimator: how -log p of an image is computed; None: the model gives images no probability.
+    """
+
+    description: Description
+    process: Process
+    network: Network
+    prediction: Prediction
+    objective: Objective
+    times: TimeDistribution
+    condition_drop: float = 0.1
+    estimator: Any = None
+
+    def init(self, key: Key[Array, ""]) -> dict[str, Any]:
+        """Fresh parameters."""
+        key_network, key_schedule = jax.random.split(key)
+        return {"network": self.network.init(key_network), "schedule": self.process.init(key_schedule)}
+
+    def bound_process(self, params: Any) -> Process:
+        """The process with these parameters."""
+        return self.process.bind(params["schedule"])
+
+    def denoiser(
+        self, params: Any, dropout_keys: Key[Array, " batch"] | None = None, process: Process | None = None
+    ) -> Denoiser:
+        """The denoiser with these parameters; in training mode if there are keys for dropout.
+
+        `process` stands in for the model's own, as one with another form of the same schedule.
+        """
+        network = self.network.bind(params["network"], dropout_keys)
+        return self.prediction.denoiser(network, process or self.bound_process(params))
+
+    def condition(self, labels: Int[Array, " batch"] | None) -> Int[Array, " batch"] | None:
+        """The condition that the network takes; None for an unconditional one."""
+        return labels if self.network.labels else None
+
+    def loss(
+        self,
+        params: Any,
+        frozen: Any,
+        keys: Key[Array, " batch"],
+        dropout_keys: Key[Array, " batch"] | None,
+        rows: Rows,
+        t: Float[Array, " batch"],
+        s: Float[Array, " batch"],
+        weight: Float[Array, " batch"],
+    ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        """The training loss of each example, and its term without weight: see `losses.loss`."""
+        keys_drop, keys_noise = random.split(keys)
+        labels = rows["condition"]
+        dropped = random.bernoulli(keys_drop, self.condition_drop, labels.shape)
+        condition = self.condition(jnp.where(dropped, self.description.null_condition, labels))
+        x = self.description.encode(rows["image"])
+        denoise, process = self.denoiser(params, dropout_keys), self.bound_process(params)
+        return loss(process, denoise, self.objective, keys_noise, x, condition, t, s, weight)
+
+    def validation_loss(self, params: Any, rows: Rows) -> Float[Array, " batch"]:
+        """The training loss without dropout, each image at noise and a time that belong to its row number."""
+        root = random.purpose_key(0, random.VALIDATION)
+        keys_times, keys_noise = random.split(random.per_example(root, rows["row"]))
+        history = self.times.start()
+        t, s, weight = (drawn[:, 0] for drawn in jax.vmap(lambda key: self.times.draw(key, 1, history))(keys_times))
+        x, condition = self.description.encode(rows["image"]), self.condition(rows["condition"])
+        process, denoise = self.bound_process(params), self.denoiser(params)
+        return loss(process, denoise, self.objective, keys_noise, x, condition, t, s, weight)[0]
+
+    def likelihood(self, params: Any, rows: Rows) -> Any:
+        """-log p of images, or a bound on it, as `likelihood.Terms` in nats; noise belongs to row numbers.
+
+        Raises:
+            ValueError: the model gives images no probability.
+        """
+        if self.estimator is None:
+            raise ValueError("this model gives images no probability: it has no estimator")
+        return self.estimator.terms(self, params, rows)

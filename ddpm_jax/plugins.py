@@ -1,0 +1,83 @@
+"""Parts by name: an entry of a room's table, or a dotted path `package.module:function` to a part of the user's own.
+
+The options of a part are its keyword arguments. Any room may import this one.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pkgutil import resolve_name
+from typing import Any
+
+from ddpm_jax.errors import nearest
+
+
+def dotted(name: str) -> bool:
+    """Whether a name is a path to a part outside the tables."""
+    return ":" in name
+
+
+def find(table: Mapping[str, Any], name: str) -> Any:
+    """The entry of the table, or what the path leads to.
+
+    Raises:
+        ValueError: there is neither, or the module does not import; in one line.
+    """
+    if name in table:
+        return table[name]
+    if not dotted(name):
+        raise ValueError(f"unknown name {name!r}; {nearest(name, table)}, or give package.module:function")
+    try:
+        found = resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{name!r} is not found ({error}); it must be package.module:function") from error
+    if not callable(found):
+        raise ValueError(f"{name!r} is not a function or a class")
+    return found
+
+
+def options(function: Callable[..., Any], without: Iterable[str] = ()) -> dict[str, Any]:
+    """The keyword arguments of a part and their defaults; `inspect.Parameter.empty` where there is none."""
+    parameters = inspect.signature(function).parameters.values()
+    named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    return {one.name: one.default for one in named if one.name not in without}
+
+
+def given(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """Those of the arguments that the part takes."""
+    taken = options(function)
+    return {name: value for name, value in arguments.items() if name in taken}
+
+
+def refusals(function: Callable[..., Any], chosen: Mapping[str, Any], without: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """What is wrong with the options chosen: `(option, reason)` for each that is unknown, missing or of another type.
+
+    An option is of the type of its default; one without a default must be chosen, and may be of any type.
+    """
+    taken, found = options(function, without), []
+    for name, value in chosen.items():
+        if name not in taken:
+            found.append((name, f"no such option; {nearest(name, taken) if taken else 'it has none'}"))
+        elif (kind := _kind_missed(value, taken[name])) is not None:
+            found.append((name, f"{value!r} is not {kind}, such as {taken[name]!r}"))
+    for name, default in taken.items():
+        if default is inspect.Parameter.empty and name not in chosen:
+            found.append((name, "is missing, and has no default"))
+    return found
+
+
+def _kind_missed(value: Any, default: Any) -> str | None:
+    """What a value should be by its option's default, and is not; None where it is."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    number = whole or (isinstance(value, float) and math.isfinite(value))
+    kinds: tuple[tuple[type, bool, str], ...] = (
+        (bool, isinstance(value, bool), "True or False"),
+        (int, whole, "a whole number"),
+        (float, number, "a number"),
+        (str, isinstance(value, str), "a string"),
+        (tuple, isinstance(value, tuple), "a tuple"),
+    )
+    for kind, good, words in kinds:  # bool first, for it is an int as well
+        if isinstance(default, kind):
+            return None if good else words
+    return None

@@ -1,0 +1,258 @@
+"""What every solver answers, what it is given, and the one loop that most walk by."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ddpm_jax import keys as random
+from ddpm_jax.denoisers import Denoiser
+from ddpm_jax.processes import Process, Refusal, Traits
+from ddpm_jax.processes.process import Images, Keys, Times
+
+Film = tuple[Float[Array, "frames batch *site"], Float[Array, "frames batch *site"]]
+"""x_t before some steps, and the x_hat that each of them used."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a solver solves: put back what the process has removed, by what the denoiser says of it.
+
+    Attributes:
+        process: with parameters bound. Each solver says which kinds it is for.
+        denoise: wrapped as wanted.
+        condition: what the denoiser is told, a row an example.
+        grid: `[N + 1]` times, falling, from 1 (or near it) to 0.
+    """
+
+    process: Any
+    denoise: Denoiser
+    condition: Any = None
+    grid: np.ndarray | Array | None = None
+
+    @property
+    def steps(self) -> int:
+        """N, the intervals of the grid."""
+        assert self.grid is not None
+        return len(self.grid) - 1
+
+    def posterior(self, x_t: Images, t: Times) -> Any:
+        """What the denoiser says at x_t."""
+        return self.denoise(x_t, t, self.condition)
+
+
+@runtime_checkable
+class After(Protocol):
+    """What is done to the state after a step, such as inpainting."""
+
+    def __call__(self, keys: Keys, x_s: Images, s: Times) -> Images:
+        """The state to go on with at time s."""
+        ...
+
+
+class Solver(ABC):
+    """A way to solve a `Problem`. One is a small frozen dataclass; its fields are its options.
+
+    What it needs of the other parts stands in its class: what is left as here it can do, or does not need.
+
+    Attributes:
+        kinds: of the processes it is for.
+        etas: the least and the greatest share of fresh noise it can do: 1 as in the Markov process, 0 none.
+        churns: whether `Churned` can go before its steps.
+        derivatives: whether it needs the schedule's derivatives.
+        causal: whether it needs a causal network, and with it an order that is the same for every image.
+        exchangeable: whether it needs a network that was trained on orders in which all sites are alike.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("gaussian",)
+    etas: ClassVar[tuple[int, int]] = (0, 0)
+    churns: ClassVar[bool] = False
+    derivatives: ClassVar[bool] = False
+    causal: ClassVar[bool] = False
+    exchangeable: ClassVar[bool] = False
+
+    @abstractmethod
+    def solve(
+        self,
+        problem: Problem,
+        keys: Keys,
+        x: Images,
+        frames: tuple[int, ...] = (),
+        after: After | None = None,
+    ) -> tuple[Images, Film, Int[Array, " batch"]]:
+        """From x, a draw of the process's prior, to x at time 0; the frames asked for; the network evaluations.
+
+        Args:
+            problem: with a grid.
+            keys: one key, or one an example.
+            x: `[batch, *site]`.
+            frames: the steps, in 0 ... N - 1, whose (x_t, x_hat) to return.
+            after: called after each step.
+        """
+
+    @abstractmethod
+    def evaluations(self, steps: int) -> int | None:
+        """The network evaluations of one sample on a grid of N intervals; None where it depends."""
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it adds fresh noise."""
+        return self.etas[0] > 0 or getattr(self, "eta", 0) > 0
+
+    @property
+    def signal(self) -> bool:
+        """Whether it needs alpha(1) > 0."""
+        return False
+
+    def refusals(self, name: str, traits: Traits, causal: bool = False) -> Iterator[Refusal]:
+        """What of it, by the name `name`, does not go with a process, and with a network that is causal or not."""
+        kind = {"gaussian": "Gaussian"}.get(self.kinds[0], self.kinds[0])
+        if traits.kind not in self.kinds:
+            yield Refusal("name", f"{name} is for {kind} processes; use first_order")
+            return
+        if self.causal and not causal:
+            yield Refusal("name", f"{name} needs a causal network; use first_order")
+        if self.causal and traits.exchangeable:
+            yield Refusal("name", f"{name} needs an order that is the same for every image")
+        if self.exchangeable and not traits.exchangeable:
+            yield Refusal(
+                "name",
+                f"{name} needs a network that knows any set of sites: set config.process.order to random or "
+                "independent, or use first_order",
+            )
+        if traits.kind == "ordered" and self.noisy and not traits.independent:
+            yield Refusal(
+                "eta",
+                "only sites of independent times can be hidden again; set it to 0, or config.process.order=independent",
+            )
+        if self.derivatives and not traits.continuous:
+            yield Refusal("name", f"{name} cannot use a table, which has no derivatives; use first_order or heun")
+        if traits.zero_terminal and self.signal and self.noisy:
+            yield Refusal(
+                "name", f"{name} with fresh noise needs a schedule with alpha(1) > 0; use first_order or dpm_2m"
+            )
+
+    def for_film(self) -> "Solver":
+        """The solver to use where frames are looked at: one that has the state of all sites."""
+        return self
+
+
+class StepSolver(Solver):
+    """A solver that takes a step from t down to s, again and again, along the grid: one compiled loop."""
+
+    @abstractmethod
+    def step(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
+    ) -> tuple[Images, Images, Any]:
+        """One step from t down to s, both one time for all: `(x_s, x_hat, memory)`."""
+
+    def start(self, problem: Problem, x: Images) -> Any:
+        """What it remembers before the first step: a pytree whose shapes stay."""
+        return None
+
+    def correct(self, problem: Problem, keys: Keys, x_s: Images, s: Times) -> Images:
+        """What it does to the state after a step."""
+        return x_s
+
+    def evaluations(self, steps: int) -> int | None:
+        """One a step."""
+        return steps
+
+    def solve(
+        self,
+        problem: Problem,
+        keys: Keys,
+        x: Images,
+        frames: tuple[int, ...] = (),
+        after: After | None = None,
+    ) -> tuple[Images, Film, Int[Array, " batch"]]:
+        """Walk down the grid. Step i uses `fold_in(keys, i)`; only the frames asked for are kept in memory."""
+        x, film = walk(self, problem, keys, x, frames, after)
+        return x, film, jnp.full(x.shape[0], self.evaluations(problem.steps))
+
+
+def walk(
+    solver: StepSolver,
+    problem: Problem,
+    keys: Keys,
+    x: Images,
+    frames: tuple[int, ...] = (),
+    after: After | None = None,
+) -> tuple[Images, Film]:
+    """x at time 0, and the pair of x_t before each step of `frames` with the x_hat that the step used."""
+    assert problem.grid is not None
+    steps, times = problem.steps, jnp.asarray(problem.grid, x.dtype)
+    slots = np.full(steps, len(frames), np.int32)  # a step outside `frames` writes to a slot that is thrown away
+    slots[list(frames)] = np.arange(len(frames))
+    film = jnp.zeros((2, len(frames) + 1, *x.shape), x.dtype) if frames else None
+
+    def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
+        x_t, memory, film = carry
+        i, t, s, slot = inputs
+        keys_step, keys_correct, keys_after = random.split(random.fold_in(keys, i), 3)
+        x_s, x_hat, memory = solver.step(problem, keys_step, x_t, memory, t, s)
+        x_s = solver.correct(problem, keys_correct, x_s, s)
+        if after is not None:
+            x_s = after(keys_after, x_s, s)
+        if film is not None:
+            film = film.at[:, slot].set(jnp.stack([x_t, x_hat]))
+        return (x_s, memory, film), None
+
+    start = (x, solver.start(problem, x), film)
+    (x, _, film), _ = jax.lax.scan(body, start, (jnp.arange(steps), times[:-1], times[1:], slots))
+    if film is None:
+        empty = jnp.zeros((0, *x.shape), x.dtype)
+        return x, (empty, empty)
+    return x, (film[0, :-1], film[1, :-1])
+
+
+def sample(
+    process: Process,
+    denoise: Denoiser,
+    solver: Solver,
+    steps: int | np.ndarray,
+    key: Keys,
+    shape: tuple[int, ...],
+    condition: Any = None,
+    after: After | None = None,
+) -> Images:
+    """Draw images: start from the process's prior and put information back.
+
+    Args:
+        process: what removed it.
+        denoise: what is known of the clean image.
+        solver: such as `DPM2M()`.
+        steps: of a grid that suits the process (`default_grid`), or the times themselves, `[N + 1]` from 1 to 0.
+        key: one key, or one an example.
+        shape: `[batch, *site]`.
+        condition: what the denoiser is told, a row an example.
+        after: called after each step: inpainting.
+
+    Returns:
+        x at time 0, of this shape.
+
+    Raises:
+        ValueError: the solver is not for this process.
+    """
+    for refusal in solver.refusals(type(solver).__name__, process.traits, causal=hasattr(denoise, "advance")):
+        raise ValueError(refusal.reason)
+    grid = default_grid(process, steps) if isinstance(steps, int) else steps
+    key_prior, key_steps = random.split(key)
+    start = process.prior(key_prior, shape)
+    return solver.solve(Problem(process, denoise, condition, grid), key_steps, start, after=after)[0]
+
+
+def default_grid(process: Any, steps: int) -> np.ndarray:
+    """`[steps + 1]` times from 1 to 0 that suit a process: even in log-SNR for noise, even in time for hidden sites."""
+    if process.kind == "ordered":
+        groups = process.order.groups
+        grid = np.arange(steps, -1, -1) / steps
+        return np.round(grid * groups) / groups if groups else grid
+    from ddpm_jax.schedules.grids import make_grid
+
+    return make_grid(process.schedule, steps, "log_snr", getattr(process.schedule, "t_min", 1e-3))
