@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-
 PARAMETERS, TRAINING, SAMPLES, VALIDATION, LIKELIHOOD = range(5)
 """What randomness is for."""
 

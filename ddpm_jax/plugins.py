@@ -49,7 +49,9 @@ def given(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in taken}
 
 
-def refusals(function: Callable[..., Any], chosen: Mapping[str, Any], without: Iterable[str] = ()) -> list[tuple[str, str]]:
+def refusals(
+    function: Callable[..., Any], chosen: Mapping[str, Any], without: Iterable[str] = ()
+) -> list[tuple[str, str]]:
     """What is wrong with the options chosen: `(option, reason)` for each that is unknown, missing or of another type.
 
     An option is of the type of its default; one without a default must be chosen, and may be of any type.

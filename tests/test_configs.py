@@ -123,4 +123,4 @@ def test_small_members_are_of_their_network_and_small(name):
         config = load_config(f"{FOLDER.parent / folder / name}.py{size}")
         assert config.model.name == NETWORKS[name]
         experiment = make(config, description)
-        assert parameter_count(jax.eval_shape(experiment.network.init, jax.random.key(0))) < 800_000
+        assert parameter_count(jax.eval_shape(experiment.model.network.init, jax.random.key(0))) < 800_000

@@ -5,11 +5,11 @@ With x_t = alpha x + sigma z this is a linear system of two equations in (x, z).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ddpm_jax.denoisers.categorical import Categorical, level_logits
 from ddpm_jax.denoisers.posteriors import Normal, Output
@@ -138,7 +138,11 @@ class GaussianPrediction:
     input: str = "none"
     steps: int = 1000
     sigma_data: float = 0.5
-    likely: ClassVar[bool] = True
+
+    @property
+    def likely(self) -> bool:
+        """Whether images are given a probability."""
+        return True
 
     def numbers(self, channels: int, levels: int | None) -> int:
         """How many numbers the network puts out for each pixel.
@@ -158,7 +162,7 @@ class GaussianPrediction:
         return GaussianDenoiser(self, network, process)
 
     def refusals(self, traits: Traits, schedule: str, discrete: bool) -> Iterator[Refusal]:
-        """What of it does not go with a process; `schedule` is its schedule's name, `discrete` whether time has steps."""
+        """What does not go with a process; `schedule` is its schedule's name, `discrete`: time has steps."""
         silent = traits.zero_terminal
         if self.output in BLIND_AT_ZERO_ALPHA and silent:
             yield Refusal(
@@ -197,7 +201,7 @@ class GaussianDenoiser:
     network: Any
     process: Gaussian
 
-    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Normal | Categorical:
+    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Normal | Categorical:
         """The posterior at x_t.
 
         Raises:

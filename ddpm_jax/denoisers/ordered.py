@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ddpm_jax.denoisers.categorical import Categorical
 from ddpm_jax.denoisers.logistics import LogisticMixture, numbers_a_pixel
@@ -120,9 +120,7 @@ class OrderedPrediction:
         if self.causal and traits.exchangeable:
             yield Refusal("order", "a causal network predicts a site from those before it in one fixed order")
         if apart and not HEADS[self.output].apart:
-            yield Refusal(
-                "prediction", f"{self.output} predicts a pixel with its channels; use categorical, or pixels"
-            )
+            yield Refusal("prediction", f"{self.output} predicts a pixel with its channels; use categorical, or pixels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +144,7 @@ class OrderedDenoiser:
                 "categorical"
             )
 
-    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Any:
+    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Any:
         """The posterior at x_t, over all sites: `[batch, *space, channels]`.
 
         The time is not used: what is hidden is seen in x_t, and of t the network could only learn that share.
@@ -168,7 +166,7 @@ class OrderedDenoiser:
         return self.network.start(count)
 
     def advance(
-        self, cache: Any, x: Images, step: int | Int[Array, ""], condition: Any
+        self, cache: PyTree, x: Images, step: int | Int[Array, ""], condition: PyTree
     ) -> tuple[Any, Int[Array, "chunk channels"], Any]:
         """The posterior of the sites of group `step`, the numbers of their values, and what to remember from then on.
 

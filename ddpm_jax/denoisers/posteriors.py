@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
@@ -64,7 +64,7 @@ class Posterior(Protocol):
 class Denoiser(Protocol):
     """`(x_t, t, condition) -> Posterior`, for t > 0: all that losses, samplers and likelihoods ask of a network."""
 
-    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Any:
+    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Any:
         """The posterior at x_t; `t` broadcasts to `[batch]`."""
         ...
 

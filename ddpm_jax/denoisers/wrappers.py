@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PyTree
 
 from ddpm_jax.denoisers.categorical import check_tempering
 from ddpm_jax.denoisers.posteriors import Denoiser, Normal
@@ -24,7 +24,7 @@ class Clipped:
     low: float = -1.0
     high: float = 1.0
 
-    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Normal:
+    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Normal:
         """A normal of the same variance about the clipped mean."""
         posterior = self.denoise(x_t, t, condition)
         return Normal(jnp.clip(posterior.mean, self.low, self.high), posterior.variance)
@@ -40,7 +40,7 @@ class Thresholded:
     denoise: Denoiser
     quantile: float
 
-    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Normal:
+    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Normal:
         """A normal of the same variance about the mean thresholded."""
         posterior = self.denoise(x_t, t, condition)
         x = posterior.mean
@@ -55,7 +55,7 @@ class Pointed:
 
     denoise: Denoiser
 
-    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Normal:
+    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Normal:
         """The mean, as a point."""
         return Normal(self.denoise(x_t, t, condition).mean)
 
@@ -72,9 +72,9 @@ class Guided:
 
     denoise: Any
     weight: float
-    null_condition: Any
+    null_condition: PyTree
 
-    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Any:
+    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Any:
         """The guided posterior."""
         t = jnp.broadcast_to(t, x_t.shape[:1])
         both = self.denoise(_stack(x_t, x_t), _stack(t, t), _stack(condition, self.null_condition))
@@ -84,7 +84,7 @@ class Guided:
         """Of a causal network: what it remembers of twice as many images."""
         return self.denoise.start(2 * count)
 
-    def advance(self, cache: Any, x: Images, step: int | Int[Array, ""], condition: Any) -> tuple[Any, Any, Any]:
+    def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""], condition: PyTree) -> tuple[Any, Any, Any]:
         """Of a causal network: the guided posterior of the sites of one group."""
         conditions = _stack(condition, self.null_condition)
         both, numbers, cache = self.denoise.advance(cache, _stack(x, x), step, conditions)
@@ -113,7 +113,7 @@ class Tempered:
     def __post_init__(self) -> None:
         check_tempering(self.temperature, self.top_k, self.nucleus)
 
-    def __call__(self, x_t: Images, t: Times, condition: Any = None) -> Any:
+    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Any:
         """The tempered posterior."""
         return self._changed(self.denoise(x_t, t, condition))
 
@@ -121,7 +121,7 @@ class Tempered:
         """Of a causal network: what it remembers before the first group."""
         return self.denoise.start(count)
 
-    def advance(self, cache: Any, x: Images, step: int | Int[Array, ""], condition: Any) -> tuple[Any, Any, Any]:
+    def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""], condition: PyTree) -> tuple[Any, Any, Any]:
         """Of a causal network: the tempered posterior of the sites of one group."""
         posterior, numbers, cache = self.denoise.advance(cache, x, step, condition)
         return self._changed(posterior), numbers, cache

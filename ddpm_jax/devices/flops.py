@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 
 def of_function(function: Callable[..., Any], *inputs: Any) -> float:
@@ -44,7 +45,7 @@ def of_jaxpr(jaxpr: Any) -> float:
     return total
 
 
-def _inner(params: dict[str, Any]) -> list[Any]:
+def _inner(params: dict[str, PyTree]) -> list[Any]:
     """The traced functions among the parameters of a step."""
     values = [item for value in params.values() for item in (value if isinstance(value, list | tuple) else [value])]
     traced = [getattr(value, "jaxpr", value) for value in values]

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ddpm_jax.data import Dataset
 from ddpm_jax.devices import flops
@@ -18,7 +19,7 @@ from ddpm_jax.generative import Sampling
 from ddpm_jax.runs.book import Book
 
 
-def curve(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar, book: Book) -> None:
+def curve(experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, bar: Bar, book: Book) -> None:
     """Quality against the cost of a sample: a point for each order and number of steps that the config asks for.
 
     The first is the config's own, whose figures the book has already from `evaluation.evaluate`. FLOPs of a sample are
@@ -49,7 +50,7 @@ def curve(experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar
 
 
 def _point(
-    experiment: Experiment, other: Sampling, plan: Plan, params: Any, count: int, dataset: Dataset, progress: Any
+    experiment: Experiment, other: Sampling, plan: Plan, params: PyTree, count: int, dataset: Dataset, progress: Any
 ) -> dict[str, Any]:
     images, _, evaluations = sampler(experiment, plan, other)(params, experiment.config.seed, count, progress=progress)
     return {
@@ -71,7 +72,7 @@ def flops_per_sample(experiment: Experiment, sampling: Sampling) -> float | None
 
 
 def measured(
-    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar, book: Book, key: str
+    experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, bar: Bar, book: Book, key: str
 ) -> dict[str, Any]:
     """The likelihood of the test split and the quality of samples, with these parameters; null what the config leaves
     out, or what fails, whose reason the book has under the key.

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.data import Dataset, Description, Source
@@ -53,7 +54,7 @@ def sampler(
 
     each = plan.each(some, experiment.config.sampler.batch)
 
-    def sample(params: Any, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
+    def sample(params: PyTree, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
         rows = np.arange(count, dtype=np.int32)
         labels = labels_for(experiment.description, count, label)
         return each((params, purpose_key(seed, SAMPLES)), {"row": rows, "condition": labels}, progress)
@@ -70,7 +71,7 @@ def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
 
 
 def likelihoods(
-    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, bar: Bar, book: Book | None = None
+    experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, bar: Bar, book: Book | None = None
 ) -> dict[str, Any]:
     """Bits per dimension on the training and the test split, of the model's kind, with its parts; exact floor lines.
 
@@ -101,7 +102,7 @@ def likelihoods(
 
 
 def likelihood_of(
-    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, split: str, bar: Bar
+    experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, split: str, bar: Bar
 ) -> dict[str, Any] | None:
     """Bits per dimension of a split with their parts; None for a model that gives images no probability."""
     estimator, dimensions = experiment.model.estimator, experiment.description.dimensions
@@ -126,7 +127,7 @@ def _kept(figure: Likelihood) -> dict[str, Any]:
 
 
 def _measured(
-    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, measure: Measure, bar: Bar
+    experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, measure: Measure, bar: Bar
 ) -> dict[str, Any]:
     """A further likelihood of test images."""
     each = plan.each(partial(measure.estimator.nats, experiment.model), experiment.config.sampler.batch)
@@ -186,7 +187,7 @@ def references(experiment: Experiment, count: int, dataset: Dataset, book: Book)
 
 
 def evaluate(
-    experiment: Experiment, plan: Plan, params: Any, dataset: Dataset, step: int, bar: Bar, book: Book | None = None
+    experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, step: int, bar: Bar, book: Book | None = None
 ) -> dict[str, Any]:
     """All figures of a model trained for `step` steps, as `result.json` has them; each goes into the book as it comes.
 
@@ -249,7 +250,7 @@ def headline(result: dict[str, Any]) -> dict[str, float]:
 GRID, FILM, FRAMES = 64, 6, 10
 
 
-def draw_pictures(experiment: Experiment, plan: Plan, params: Any, folder: Path, bar: Bar) -> dict[str, Path]:
+def draw_pictures(experiment: Experiment, plan: Plan, params: PyTree, folder: Path, bar: Bar) -> dict[str, Path]:
     """A grid of samples and a film strip of the sampling, as PNG in the folder. Images of two spatial axes only."""
     if len(experiment.description.space) != 2:
         return {}

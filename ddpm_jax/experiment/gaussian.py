@@ -58,9 +58,7 @@ def prediction(config: ConfigDict) -> GaussianPrediction:
 
 def started(config: ConfigDict) -> schedules.Schedule:
     """The schedule as it is before training: itself, if it has no parameters."""
-    schedule = Gaussian(make_schedule(config)).start().schedule
-    assert not isinstance(schedule, schedules.Trained)
-    return schedule
+    return Gaussian(make_schedule(config)).start().known
 
 
 def t_min(config: ConfigDict) -> float:

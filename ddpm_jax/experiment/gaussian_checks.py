@@ -86,9 +86,7 @@ def _schedule(config: ConfigDict) -> tuple[Any, list[Refusal]]:
         reason = f"{name} cannot be made with {steps} steps and these options: {error}"
         return None, [Refusal(f"process.{key}", reason)]
     if steps and section.t_min:
-        found.append(
-            Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
-        )
+        found.append(Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0"))
     return made, found
 
 

@@ -55,7 +55,9 @@ def _process(config: ConfigDict) -> Iterator[Refusal]:
             yield Refusal(f"process.{option}", "is of noise, which an ordered process has none of; leave it 0")
     if process.order == INDEPENDENT:
         if process.chunk != 1:
-            yield Refusal("process.chunk", "independent times reveal sites one by one; use 1, and config.sampler.steps for more")
+            yield Refusal(
+                "process.chunk", "independent times reveal sites one by one; use 1, and config.sampler.steps for more"
+            )
     else:
         if process.steps:
             yield Refusal("process.steps", f"the order {process.order} has as many steps as chunks; use 0")
@@ -64,7 +66,9 @@ def _process(config: ConfigDict) -> Iterator[Refusal]:
         if process.schedule != "linear":
             yield Refusal("process.schedule", f"ranks of the order {process.order} are evenly spaced; use linear")
     if 0 < process.t_min < LEAST_TIME:
-        yield Refusal("process.t_min", f"{process.t_min} is below {LEAST_TIME}, where float32 loses the share of hidden sites")
+        yield Refusal(
+            "process.t_min", f"{process.t_min} is below {LEAST_TIME}, where float32 loses the share of hidden sites"
+        )
     if process.steps and process.t_min:
         yield Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
 
@@ -78,9 +82,13 @@ def _model(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
             f"{process.order} has not; use raster, fixed or spread, or model.name=transformer",
         )
     if model.prediction not in HEADS:
-        yield Refusal("model.prediction", f"{model.prediction} is of noise; for hidden sites choose from {', '.join(HEADS)}")
+        yield Refusal(
+            "model.prediction", f"{model.prediction} is of noise; for hidden sites choose from {', '.join(HEADS)}"
+        )
     if model.prediction != "categorical" and process.sites == "channels":
-        yield Refusal("model.prediction", f"{model.prediction} predicts a pixel with its channels; use categorical, or pixels")
+        yield Refusal(
+            "model.prediction", f"{model.prediction} predicts a pixel with its channels; use categorical, or pixels"
+        )
     if model.variance != "fixed_small":
         yield Refusal("model.variance", f"{model.variance} is the variance of a Gaussian step; use fixed_small")
     if model.time != "hidden":

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Protocol
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax import likelihood, schedules
@@ -32,11 +32,11 @@ class Estimator(Protocol):
         """Network evaluations for one image."""
         ...
 
-    def terms(self, model: Model, params: Any, rows: Rows) -> Terms:
+    def terms(self, model: Model, params: PyTree, rows: Rows) -> Terms:
         """Its parts, each `[batch]`."""
         ...
 
-    def nats(self, model: Model, params: Any, rows: Rows) -> Nats:
+    def nats(self, model: Model, params: PyTree, rows: Rows) -> Nats:
         """Their sum, and what it took."""
         ...
 
@@ -90,14 +90,14 @@ class Bound:
         intervals = len(self.grid) - 1
         return len(interval_groups(intervals, self.groups or intervals)) - 1
 
-    def terms(self, model: Model, params: Any, rows: Rows) -> Terms:
+    def terms(self, model: Model, params: PyTree, rows: Rows) -> Terms:
         """See `likelihood.bound`."""
         keys = random.per_example(random.purpose_key(self.number, random.LIKELIHOOD), rows["row"])
         x, condition = model.description.encode(rows["image"]), model.condition(rows["condition"])
         process, denoise = self.process or model.bound_process(params), model.denoiser(params)
         return likelihood.bound(process, denoise, self.grid, keys, x, condition, self.groups, self.continuous)
 
-    def nats(self, model: Model, params: Any, rows: Rows) -> Nats:
+    def nats(self, model: Model, params: PyTree, rows: Rows) -> Nats:
         """The sum of the terms."""
         total = self.terms(model, params, rows).total
         return total, jnp.full(total.shape[0], self.evaluations, jnp.int32)
@@ -110,14 +110,14 @@ class OnePass:
     kind: ClassVar[Kind] = "exact"
     evaluations: ClassVar[int] = 1
 
-    def terms(self, model: Model, params: Any, rows: Rows) -> Terms:
+    def terms(self, model: Model, params: PyTree, rows: Rows) -> Terms:
         """All of it in `steps`."""
         x, condition = model.description.encode(rows["image"]), model.condition(rows["condition"])
         zero = jnp.zeros(x.shape[0], x.dtype)
         posterior = model.denoiser(params)(x, zero, condition)
         return Terms(zero, posterior.loss(x).reshape(x.shape[0], -1).sum(axis=1), zero)
 
-    def nats(self, model: Model, params: Any, rows: Rows) -> Nats:
+    def nats(self, model: Model, params: PyTree, rows: Rows) -> Nats:
         """The sum over sites."""
         total = self.terms(model, params, rows).total
         return total, jnp.ones(total.shape[0], jnp.int32)
@@ -141,7 +141,7 @@ class ProbabilityFlow:
     draws: int = 1
     tolerance: float = 1e-3
 
-    def nats(self, model: Model, params: Any, rows: Rows) -> Nats:
+    def nats(self, model: Model, params: PyTree, rows: Rows) -> Nats:
         """The mean over the draws."""
         bound: Any = model.bound_process(params)
         process = Gaussian(schedules.interpolated(bound.schedule), model.description.values)
@@ -175,7 +175,7 @@ def default_estimator(process: Any, prediction: Any, groups: int = 100) -> Any:
         fixed = process.order.sequence is not None
         grid = np.arange(count, -1, -1) / count
         return Bound(grid, None if fixed else groups, kind="exact" if fixed else "bound")
-    schedule = process.start().schedule
+    schedule = process.start().known
     if isinstance(schedule, schedules.Table):
         return Bound(np.arange(schedule.steps, -1, -1) / schedule.steps, groups)
     spacing = "uniform" if isinstance(process.schedule, schedules.Trained) else "log_snr"

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.data import Description
@@ -73,12 +73,12 @@ class Model:
         key_network, key_schedule = jax.random.split(key)
         return {"network": self.network.init(key_network), "schedule": self.process.init(key_schedule)}
 
-    def bound_process(self, params: Any) -> Process:
+    def bound_process(self, params: PyTree) -> Process:
         """The process with these parameters."""
         return self.process.bind(params["schedule"])
 
     def denoiser(
-        self, params: Any, dropout_keys: Key[Array, " batch"] | None = None, process: Process | None = None
+        self, params: PyTree, dropout_keys: Key[Array, " batch"] | None = None, process: Process | None = None
     ) -> Denoiser:
         """The denoiser with these parameters; in training mode if there are keys for dropout.
 
@@ -93,8 +93,8 @@ class Model:
 
     def loss(
         self,
-        params: Any,
-        frozen: Any,
+        params: PyTree,
+        frozen: PyTree,
         keys: Key[Array, " batch"],
         dropout_keys: Key[Array, " batch"] | None,
         rows: Rows,
@@ -111,7 +111,7 @@ class Model:
         denoise, process = self.denoiser(params, dropout_keys), self.bound_process(params)
         return loss(process, denoise, self.objective, keys_noise, x, condition, t, s, weight)
 
-    def validation_loss(self, params: Any, rows: Rows) -> Float[Array, " batch"]:
+    def validation_loss(self, params: PyTree, rows: Rows) -> Float[Array, " batch"]:
         """The training loss without dropout, each image at noise and a time that belong to its row number."""
         root = random.purpose_key(0, random.VALIDATION)
         keys_times, keys_noise = random.split(random.per_example(root, rows["row"]))
@@ -121,7 +121,7 @@ class Model:
         process, denoise = self.bound_process(params), self.denoiser(params)
         return loss(process, denoise, self.objective, keys_noise, x, condition, t, s, weight)[0]
 
-    def likelihood(self, params: Any, rows: Rows) -> Any:
+    def likelihood(self, params: PyTree, rows: Rows) -> Any:
         """-log p of images, or a bound on it, as `likelihood.Terms` in nats; noise belongs to row numbers.
 
         Raises:

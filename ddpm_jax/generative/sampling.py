@@ -1,11 +1,10 @@
 """How images are drawn from a model: a solver, its grid, and the wrappers of the denoiser."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Clipped, Denoiser, Guided, Pointed, Tempered, Thresholded
@@ -60,7 +59,7 @@ class Sampling:
     def draw(
         self,
         model: Model,
-        params: Any,
+        params: PyTree,
         keys: Key[Array, " batch"],
         labels: Int[Array, " batch"],
         frames: tuple[int, ...] = (),

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Denoiser
@@ -56,7 +56,7 @@ def bound(
     grid: np.ndarray | Array,
     keys: Key[Array, " batch"],
     x: Images,
-    condition: Any = None,
+    condition: PyTree = None,
     groups: int | None = None,
     continuous: bool = False,
 ) -> Terms:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Denoiser
@@ -41,7 +41,7 @@ def ode(
     denoise: Denoiser,
     keys: Key[Array, " batch"],
     x: Images,
-    condition: Any = None,
+    condition: PyTree = None,
     *,
     t_min: float = 1e-3,
     divergence: Divergence = "hutchinson",
@@ -110,7 +110,7 @@ def ode(
         velocity, spread = trace(field, state[0], probe)
         return velocity, spread / dimensions
 
-    def one(key: Array, x: Array, condition: Any) -> tuple[Array, Array]:
+    def one(key: Array, x: Array, condition: PyTree) -> tuple[Array, Array]:
         key_shift, key_probe = jax.random.split(key)
         shift = width * (jax.random.uniform(key_shift, x.shape, x.dtype) - 0.5)
         start_at = x if process.values is None else x + shift

@@ -90,7 +90,7 @@ class BoundNetwork:
     dropout_keys: Key[Array, " batch"] | None = None
 
     def __call__(
-        self, x: Float[Array, "batch *space channels"], time: Float[Array, " batch"], condition: Any = None
+        self, x: Float[Array, "batch *space channels"], time: Float[Array, " batch"], condition: PyTree = None
     ) -> Float[Array, "batch *space out_channels"]:
         """See `Network.apply`."""
         return self.network.apply(self.params, x, time, condition, self.dropout_keys)
@@ -100,7 +100,7 @@ class BoundNetwork:
         return self.network.start(count)
 
     def advance(
-        self, cache: PyTree[Array], x: Float[Array, "batch *space channels"], step: Int[Array, ""], condition: Any
+        self, cache: PyTree[Array], x: Float[Array, "batch *space channels"], step: Int[Array, ""], condition: PyTree
     ) -> tuple[Float[Array, "batch chunk out"], PyTree[Array]]:
         """See `Network.advance`."""
         return self.network.advance(self.params, cache, x, step, condition)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ddpm_jax.errors import UserError
 from ddpm_jax.models import checks
@@ -77,7 +77,7 @@ class Resolution(nn.Module):
         others: Any,
         condition: Int[Array, " batch"] | None,
         dropout_keys: Key[Array, " batch"] | None,
-        memory: Any = None,
+        memory: PyTree = None,
         place: Place | None = None,
     ) -> tuple[Float[Array, "batch rows columns channels"], Any, Any]:
         """The stream's output, what it shows to the other, and its new memory, for a whole image or a part at `place`.
@@ -132,7 +132,7 @@ class Resolution(nn.Module):
         others: Any,
         condition: Array | None,
         dropout_keys: Array | None,
-        memory: Any = None,
+        memory: PyTree = None,
         place: Place | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """What the lower resolution adds to this one, what it shows, and its memory."""
@@ -145,7 +145,7 @@ def _empty(right: bool, widths: tuple[int, ...], blocks: int, count: int, column
     width, *lower = widths
     number = 2 * blocks + bool(lower)
     line = empty_memory(right, count, columns, 2 * width, dtype)
-    memory: dict[str, Any] = {"blocks": [(line, line)] * number}
+    memory: dict[str, PyTree] = {"blocks": [(line, line)] * number}
     below = None
     if lower:
         inner, below = _empty(right, tuple(lower), blocks, count, columns // 2, dtype)
@@ -206,7 +206,7 @@ class PixelCNN(nn.Module):
 
     def advance(
         self,
-        cache: dict[str, Any],
+        cache: dict[str, PyTree],
         x: Float[Array, "batch rows columns in_channels"],
         step: Int[Array, ""],
         condition: Int[Array, " batch"] | None,
@@ -219,7 +219,7 @@ class PixelCNN(nn.Module):
         step = jnp.asarray(step)
         row, column = step // x.shape[2], step % x.shape[2]
 
-        def next_row(module: "PixelCNN", memory: Any) -> Any:
+        def next_row(module: "PixelCNN", memory: PyTree) -> Any:
             everywhere = jnp.arange(-1, x.shape[2] + 1)
             h = module.first_down(_neighbours(x, row + jnp.arange(-2, 0), everywhere, ABOVE))
             _, shown, memory = module.down(h, None, condition, None, memory, Place(row, jnp.zeros_like(row)))

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from ddpm_jax.denoisers import PREDICTIONS, Denoiser, point
 from ddpm_jax.processes import Gaussian, Process, Refusal, Traits
@@ -38,9 +38,7 @@ class Objective(ABC):
     points: ClassVar[bool | None] = None
 
     @abstractmethod
-    def term(
-        self, process: Any, posterior: Any, x: Images, z: Images, t: Array, s: Array
-    ) -> Float[Array, " batch"]:
+    def term(self, process: Any, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
         """The loss of the interval (s, t]; s = t in continuous time."""
 
     def once(self, process: Any, x: Images) -> Float[Array, " batch"]:
@@ -302,7 +300,7 @@ def loss(
     objective: Objective,
     keys: Key[Array, " batch"],
     x: Images,
-    condition: Any,
+    condition: PyTree,
     t: Float[Array, " batch"],
     s: Float[Array, " batch"],
     weight: Float[Array, " batch"] | float = 1.0,

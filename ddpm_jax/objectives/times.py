@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from ddpm_jax import plugins
 from ddpm_jax.schedules.calculus import time_of_log_snr
@@ -58,7 +58,7 @@ class TimeDistribution(ABC):
             raise ValueError(f"t_min {self.t_min} is not in (0, 1)")
 
     @abstractmethod
-    def draw(self, key: Key[Array, ""], count: int, history: Any) -> Draws:
+    def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """(t, s, weight), each `[count]`.
 
         E[weight f(t)] is the mean of f over the T intervals; in continuous time the integral of f from t_min to 1, plus
@@ -74,7 +74,7 @@ class TimeDistribution(ABC):
         """What the history is to know of a part of a batch, a pytree. Those of two parts may be added or averaged."""
         return {}
 
-    def update(self, history: Any, sums: Any) -> Any:
+    def update(self, history: PyTree, sums: PyTree) -> Any:
         """The history with what `tally` says; the same for any multiple of the sums."""
         return history
 
@@ -112,7 +112,7 @@ class TimeDistribution(ABC):
 class Uniform(TimeDistribution):
     """Each interval as often as any other (Ho et al. 2020, algorithm 1)."""
 
-    def draw(self, key: Key[Array, ""], count: int, history: Any) -> Draws:
+    def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Independent times."""
         if self.steps:
             return self.of_index(jax.random.randint(key, (count,), 1, self.steps + 1))
@@ -128,7 +128,7 @@ class Stratified(TimeDistribution):
     loss's variance away.
     """
 
-    def draw(self, key: Key[Array, ""], count: int, history: Any) -> Draws:
+    def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """One time in each part."""
         key_turn, key_offset = jax.random.split(key)
         part = (jnp.arange(count) + jax.random.randint(key_turn, (), 0, count)) % count
@@ -158,7 +158,7 @@ class LogNormal(TimeDistribution):
         if self.schedule is None:
             raise ValueError("log-normal times need the schedule, through whose inverse they go")
 
-    def draw(self, key: Key[Array, ""], count: int, history: Any) -> Draws:
+    def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Times of normal logarithms."""
         assert self.schedule is not None
         last, u = self.split(jax.random.uniform(key, (count,)))
@@ -185,7 +185,7 @@ class LogitNormal(TimeDistribution):
         super().__post_init__()
         _check_deviation(self.logit_deviation)
 
-    def draw(self, key: Key[Array, ""], count: int, history: Any) -> Draws:
+    def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Times of normal logits."""
         last, u = self.split(jax.random.uniform(key, (count,)))
         t = jax.nn.sigmoid(self.logit_mean + self.logit_deviation * jax.scipy.special.ndtri(u))
@@ -218,7 +218,7 @@ class Importance(TimeDistribution):
         """Nothing is known of any bin."""
         return {"moment": jnp.zeros(self.bins), "visits": jnp.zeros(self.bins, jnp.int32)}
 
-    def draw(self, key: Key[Array, ""], count: int, history: Any) -> Draws:
+    def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Times by the history."""
         p = probabilities(history)
         ends = jnp.cumsum(p)
@@ -238,7 +238,7 @@ class Importance(TimeDistribution):
             "count": jax.ops.segment_sum(counted, where, self.bins),
         }
 
-    def update(self, history: Any, sums: Any) -> dict[str, Array]:
+    def update(self, history: PyTree, sums: PyTree) -> dict[str, Array]:
         """A moving average for each bin that was visited."""
         seen = sums["count"] > 0
         mean = sums["squares"] / jnp.where(seen, sums["count"], 1)
@@ -265,7 +265,7 @@ class Clean(TimeDistribution):
     clean: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("ordered",)
 
-    def draw(self, key: Key[Array, ""], count: int, history: Any) -> Draws:
+    def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Zeros."""
         return jnp.zeros(count), jnp.zeros(count), jnp.ones(count)
 

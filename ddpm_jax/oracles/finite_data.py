@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Denoiser
@@ -116,7 +115,7 @@ class FiniteData:
         network is kept from by its size and its training. Memory is that of `[batch, N]` and of 64 images a row.
         """
 
-        def denoise(x_t: Images, t: Times, condition: Any = None) -> FinitePosterior:
+        def denoise(x_t: Images, t: Times, condition: PyTree = None) -> FinitePosterior:
             return FinitePosterior(*self._logits(process, x_t, t))
 
         return denoise

@@ -1,11 +1,10 @@
 """A Gaussian mixture under any Gaussian process stays one, so its posterior and density are known exactly."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Denoiser
@@ -106,7 +105,7 @@ class GaussianMixture:
         whose second form does not cancel where sigma is small; its weight is that of x_t's component.
         """
 
-        def denoise(x_t: Float[Array, "batch D"], t: Times, condition: Any = None) -> MixturePosterior:
+        def denoise(x_t: Float[Array, "batch D"], t: Times, condition: PyTree = None) -> MixturePosterior:
             alpha, sigma = _levels(process, x_t, t)
             means, covariances = self._marginal(alpha, sigma)
             solved = jnp.linalg.solve(covariances, self.covariances[None])  # S^-1 C, symmetric: C and S commute

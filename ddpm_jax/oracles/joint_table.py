@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.denoisers.categorical import Categorical
@@ -80,7 +79,7 @@ class JointTable:
         posterior, as in any network's. For an x_t without probability it is uniform.
         """
 
-        def denoise(x_t: Images, t: Times, condition: Any = None) -> Categorical:
+        def denoise(x_t: Images, t: Times, condition: PyTree = None) -> Categorical:
             values = jnp.asarray(self.values, x_t.dtype)
             states = jnp.asarray(self.states((self.count,))[..., 0])
             hidden = ~process.visible(x_t).reshape(len(x_t), 1, -1)

@@ -90,9 +90,7 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
     def recipe(budget: Budget) -> Recipe:
         rate = learning_rate(section.learning_rate, section.warmup, section.schedule, budget)
         parts, bad = config.training.accumulate, config.training.skip_bad
-        return Recipe(
-            model.loss, model.times, feed.draw, optimizer, rate, decays, batch, key_steps, parts, bad
-        )
+        return Recipe(model.loss, model.times, feed.draw, optimizer, rate, decays, batch, key_steps, parts, bad)
 
     abstract = jax.eval_shape(first_state, key_params)
     limits = config.training
@@ -113,7 +111,9 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
 
 def _validation_loss(experiment: Experiment, plan: Plan, source: Source) -> Callable[[TrainState], float]:
     rows = rows_of(source, experiment.config.evaluation.validation_images)
-    each = plan.each(experiment.model.validation_loss, max(experiment.config.sampler.batch, experiment.config.data.batch))
+    each = plan.each(
+        experiment.model.validation_loss, max(experiment.config.sampler.batch, experiment.config.data.batch)
+    )
     return lambda state: float(each(weights(state, experiment.config.sampler.ema), rows).mean())
 
 

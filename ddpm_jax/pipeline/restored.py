@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import PyTree
+
 from ddpm_jax import data, runs
 from ddpm_jax.config import checks
 from ddpm_jax.config.identity import splits
@@ -21,7 +23,7 @@ class Restored:
     experiment: Experiment
     plan: Plan
     dataset: data.Dataset
-    params: Any
+    params: PyTree
     step: int
 
 

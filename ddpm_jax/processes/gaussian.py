@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax import schedules
@@ -30,19 +30,28 @@ class Gaussian:
     @property
     def traits(self) -> Traits:
         """Of the schedule as it is before training."""
-        schedule = self.start().schedule
+        schedule = self.start().known
         with jax.ensure_compile_time_eval():
-            alpha, sigma = map(np.asarray, schedule(np.asarray([1, 0], np.float32)))  # type: ignore[operator]
+            alpha, sigma = map(np.asarray, schedule(np.asarray([1, 0], np.float32)))
         continuous = getattr(schedule, "continuous", True)
         return Traits(self.kind, continuous, zero_terminal=float(alpha[0]) == 0, sigma_start=float(sigma[1]))
+
+    @property
+    def known(self) -> schedules.Schedule:
+        """The schedule. Raises ValueError where it is trained and has no parameters yet."""
+        if isinstance(self.schedule, schedules.Trained):
+            raise ValueError("the schedule is trained, and its parameters are not bound: use process.bind(params)")
+        return self.schedule
 
     def init(self, key: Key[Array, ""]) -> Any:
         """Fresh parameters of the schedule; `{}` where it has none."""
         return self.schedule.init(key) if isinstance(self.schedule, schedules.Trained) else {}
 
-    def bind(self, params: Any) -> "Gaussian":
+    def bind(self, params: PyTree) -> "Gaussian":
         """With these parameters of the schedule."""
-        return replace(self, schedule=self.schedule.bind(params)) if isinstance(self.schedule, schedules.Trained) else self
+        return (
+            replace(self, schedule=self.schedule.bind(params)) if isinstance(self.schedule, schedules.Trained) else self
+        )
 
     def start(self) -> "Gaussian":
         """As it is before training."""
@@ -51,7 +60,7 @@ class Gaussian:
     def at(self, t: Times, like: Images) -> tuple[Array, Array]:
         """(alpha, sigma), broadcastable to `like`. t = 0 is the clean image whatever the schedule's limit: (1, 0)."""
         t = expand(t, like)
-        alpha, sigma = self.schedule(t)
+        alpha, sigma = self.known(t)
         return jnp.where(t > 0, alpha, 1), jnp.where(t > 0, sigma, 0)
 
     def snr(self, t: Times, like: Images) -> Array:
@@ -61,11 +70,11 @@ class Gaussian:
 
     def log_snr(self, t: Times, like: Images) -> Array:
         """2 log(alpha / sigma), lambda in the literature; for t > 0."""
-        return schedules.log_snr(self.schedule, expand(t, like))
+        return schedules.log_snr(self.known, expand(t, like))
 
     def rates(self, t: Times, like: Images) -> tuple[Array, Array]:
         """(alpha', sigma'), the derivatives in t, for t > 0. Raises ValueError for a schedule without derivatives."""
-        return schedules.rates(self.schedule, expand(t, like))
+        return schedules.rates(self.known, expand(t, like))
 
     @property
     def continuous(self) -> bool:
@@ -74,7 +83,7 @@ class Gaussian:
 
     def drift_diffusion(self, t: Times, like: Images) -> tuple[Array, Array]:
         """(f, g^2) of the forward equation dx = f x dt + g dw, for t > 0. Infinite where alpha = 0."""
-        return schedules.drift_diffusion(self.schedule, expand(t, like))
+        return schedules.drift_diffusion(self.known, expand(t, like))
 
     def score(self, x_t: Images, x: Images, t: Times) -> Images:
         """The gradient of log q(x_t) in x_t, where x = E[x | x_t]: (alpha x - x_t) / sigma^2 (Tweedie's formula)."""
@@ -167,6 +176,6 @@ class Gaussian:
         """alpha(1)^2 |x|^2 / (2 sigma(1)^2): the prior has the variance of q(x_1 | x), so only the means differ."""
         return sum_sites(0.5 * self.snr(jnp.ones((), x.dtype), x) * jnp.square(x))
 
-    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: Any) -> Any:
+    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: PyTree) -> Any:
         """As they are."""
         return film

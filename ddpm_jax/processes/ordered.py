@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key, Shaped
+from jaxtyping import Array, Bool, Float, Key, PyTree, Shaped
 
 from ddpm_jax.processes.orders import Order
 from ddpm_jax.processes.process import Images, Keys, Times, Traits, expand, sum_sites
@@ -42,7 +42,7 @@ class Ordered:
         """No parameters."""
         return {}
 
-    def bind(self, params: Any) -> "Ordered":
+    def bind(self, params: PyTree) -> "Ordered":
         """Itself."""
         return self
 
@@ -132,7 +132,7 @@ class Ordered:
         """0: at t = 1 nothing is left."""
         return jnp.zeros(x.shape[0], x.dtype)
 
-    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: Any) -> Any:
+    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: PyTree) -> Any:
         """Hidden sites are grey; below them is the mean of what the network expects there, before any draw.
 
         In a fixed order only the next sites are learned, so the others stay grey. Without guidance and temperature.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 Images = Float[Array, "batch *site"]
 Times = Float[Array, "..."]  # broadcasts to [batch, *site] once trailing axes are added
@@ -58,7 +58,7 @@ class Process(Protocol):
         """Fresh parameters, a pytree; `{}` for most."""
         ...
 
-    def bind(self, params: Any) -> "Process":
+    def bind(self, params: PyTree) -> "Process":
         """The process with these parameters."""
         ...
 
@@ -90,7 +90,7 @@ class Process(Protocol):
         """KL(q(x_1 | x) || prior) in nats."""
         ...
 
-    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: Any) -> Any:
+    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: PyTree) -> Any:
         """Frames (x_t, x_hat), `[frames, batch, *site]` each, as a person is to see them, values in [-1, 1].
 
         `denoise` is the model's own, and `t` and `s`, `[frames]`, are the ends of each frame's step.

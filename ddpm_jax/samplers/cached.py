@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
@@ -44,8 +44,8 @@ class Cached(StepSolver):
         return denoise.start(x.shape[0]), jnp.zeros((), jnp.int32)
 
     def step(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
         """Draw the next group. Memory: the cache, and the group's number."""
         cache, group = memory
         denoise: Any = problem.denoise

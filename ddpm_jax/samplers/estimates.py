@@ -6,10 +6,11 @@ draw of q(x_s | x_t, x_hat), so at s = 0 the estimate is the result. Only at the
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
@@ -28,13 +29,13 @@ class ReverseStep(StepSolver):
 
     @abstractmethod
     def estimate(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, PyTree]:
         """`(x_hat, memory)`."""
 
     def step(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
         """A draw of q(x_s | x_t, x_hat)."""
         keys_estimate, keys_reverse = random.split(keys)
         x_hat, memory = self.estimate(problem, keys_estimate, x_t, memory, t, s)
@@ -54,8 +55,8 @@ class FirstOrder(ReverseStep):
     churns: ClassVar[bool] = True
 
     def estimate(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, PyTree]:
         """A draw. No memory."""
         posterior = problem.posterior(x_t, t)
         return jnp.where(jnp.asarray(s) > 0, posterior.sample(keys), posterior.final(keys)), memory
@@ -73,8 +74,8 @@ class Heun(ReverseStep):
     churns: ClassVar[bool] = True
 
     def estimate(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, PyTree]:
         """The mean over both ends. No memory."""
         near = problem.posterior(x_t, t).mean
 
@@ -84,7 +85,7 @@ class Heun(ReverseStep):
 
         return jax.lax.cond(jnp.asarray(s) > 0, average, lambda: near), memory
 
-    def evaluations(self, steps: int) -> int | None:
+    def evaluations(self, steps: int) -> int:
         """Two a step, but one in the last."""
         return 2 * steps - 1
 
@@ -106,8 +107,8 @@ class DPM2M(ReverseStep):
         return jnp.zeros_like(x), jnp.zeros((), x.dtype)
 
     def estimate(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, PyTree]:
         """On the line. Memory: the last estimate and its time."""
         last, t_last = memory
         x_hat, process = problem.posterior(x_t, t).mean, problem.process

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes import Refusal
@@ -52,7 +53,7 @@ class PredictorCorrector(ReverseDiffusion):
 
         return jax.lax.cond(s > 0, moved, lambda: x_s)
 
-    def evaluations(self, steps: int) -> int | None:
+    def evaluations(self, steps: int) -> int:
         """One a step, and one a move; the last step has none."""
         return steps + (steps - 1) * self.corrector_steps
 
@@ -84,8 +85,8 @@ class AnnealedLangevin(StepSolver):
         return self.langevin_step * problem.process.snr(jnp.asarray(problem.grid[-2], like.dtype), like)
 
     def step(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
         """The moves at level t. No memory."""
         process, size = problem.process, self.relative_step(problem, x_t)
         _, sigma = process.at(t, x_t)
@@ -103,7 +104,7 @@ class AnnealedLangevin(StepSolver):
             x = jnp.where(s > 0, x, x_hat)
         return x, x_hat, memory
 
-    def evaluations(self, steps: int) -> int | None:
+    def evaluations(self, steps: int) -> int:
         """One a move, and one for the end."""
         return steps * self.corrector_steps + self.end
 

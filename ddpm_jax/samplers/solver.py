@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Denoiser
@@ -32,7 +32,7 @@ class Problem:
 
     process: Any
     denoise: Denoiser
-    condition: Any = None
+    condition: PyTree = None
     grid: np.ndarray | Array | None = None
 
     @property
@@ -147,8 +147,8 @@ class StepSolver(Solver):
 
     @abstractmethod
     def step(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
         """One step from t down to s, both one time for all: `(x_s, x_hat, memory)`."""
 
     def start(self, problem: Problem, x: Images) -> Any:
@@ -159,7 +159,7 @@ class StepSolver(Solver):
         """What it does to the state after a step."""
         return x_s
 
-    def evaluations(self, steps: int) -> int | None:
+    def evaluations(self, steps: int) -> int:
         """One a step."""
         return steps
 
@@ -218,7 +218,7 @@ def sample(
     steps: int | np.ndarray,
     key: Keys,
     shape: tuple[int, ...],
-    condition: Any = None,
+    condition: PyTree = None,
     after: After | None = None,
 ) -> Images:
     """Draw images: start from the process's prior and put information back.

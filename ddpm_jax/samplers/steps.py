@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes import Refusal, Traits
@@ -33,8 +34,8 @@ class Euler(StepSolver):
         return True
 
     def step(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
         """One step. No memory."""
         process, (_, keys_noise) = problem.process, random.split(keys)
         x_hat = problem.posterior(x_t, t).mean
@@ -65,8 +66,8 @@ class ReverseDiffusion(StepSolver):
         return True
 
     def step(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
         """One step. No memory."""
         process, (_, keys_noise) = problem.process, random.split(keys)
         x_hat = problem.posterior(x_t, t).mean
@@ -110,21 +111,19 @@ class Churned(StepSolver):
         elif traits.kind != "gaussian":
             yield Refusal("churn", "churn is for Gaussian processes; set it to 0")
         if not self.low < self.high:
-            yield Refusal(
-                "churn_max", f"{self.high} is not above config.sampler.churn_min: no step would be churned"
-            )
+            yield Refusal("churn_max", f"{self.high} is not above config.sampler.churn_min: no step would be churned")
 
     def start(self, problem: Problem, x: Images) -> Any:
         """The solver's own."""
         return self.solver.start(problem, x)
 
-    def evaluations(self, steps: int) -> int | None:
+    def evaluations(self, steps: int) -> int:
         """The solver's own."""
         return self.solver.evaluations(steps)
 
     def step(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
-    ) -> tuple[Images, Images, Any]:
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
         """Back in time, then the solver's step."""
         gamma = min(self.amount / problem.steps, 2**0.5 - 1)
         if not gamma > 0:

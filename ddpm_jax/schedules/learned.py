@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from ddpm_jax.schedules.table import Pair, Schedule, Time, from_log_snr
 
@@ -24,7 +24,7 @@ class Trained(Protocol):
         """Fresh parameters, a pytree."""
         ...
 
-    def bind(self, params: Any) -> Schedule:
+    def bind(self, params: PyTree) -> Schedule:
         """The schedule with these parameters."""
         ...
 
@@ -81,7 +81,7 @@ class Learned:
         }
         return {name: np.asarray(value, np.float32) for name, value in raw.items()}
 
-    def bind(self, params: dict[str, Any]) -> "LearnedSchedule":
+    def bind(self, params: dict[str, PyTree]) -> "LearnedSchedule":
         """The schedule with these parameters."""
         if not self.trains_shape:
             held = {name: jax.lax.stop_gradient(params[name]) for name in params if name not in ("start", "range")}
@@ -97,7 +97,7 @@ def _inverse_softplus(value: float) -> float:
 class LearnedSchedule:
     """`Learned` with its parameters. Derivatives in t and in the parameters go through each other."""
 
-    params: dict[str, Any]
+    params: dict[str, PyTree]
     continuous: ClassVar[bool] = True
     t_min: ClassVar[float] = Learned.t_min
 

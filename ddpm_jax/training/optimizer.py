@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ddpm_jax.errors import UserError
 
@@ -52,7 +52,7 @@ def _adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
         direction, state = whole.update(leaf, optax.ScaleByAdamState(count, mu, nu))
         return direction, state.mu, state.nu
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(updates: Any, state: Any, params: PyTree = None) -> tuple[Any, Any]:
         del params
         leaves, tree = jax.tree.flatten(updates)
         averages = zip(leaves, jax.tree.leaves(state.mu), jax.tree.leaves(state.nu), strict=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 
 @jax.tree_util.register_dataclass
@@ -23,17 +24,17 @@ class TrainState:
             now; int32 `[2]`.
     """
 
-    params: Any
-    frozen: Any
-    ema: dict[str, Any]
-    opt_state: Any
-    extra: Any
+    params: PyTree
+    frozen: PyTree
+    ema: dict[str, PyTree]
+    opt_state: PyTree
+    extra: PyTree
     step: Any
     skipped: Any
 
 
 def new_state(
-    params: Any, decays: tuple[float, ...], optimizer: Any, frozen: Any = None, extra: Any = None
+    params: PyTree, decays: tuple[float, ...], optimizer: Any, frozen: Any = None, extra: Any = None
 ) -> TrainState:
     """The state before the first step; averages start at the parameters."""
     return TrainState(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.devices.plan import mean_over
@@ -91,7 +91,7 @@ def train_step(
     drawn = tuple(drawn[rows] for drawn in recipe.times.draw(key_times, recipe.batch, state.extra))
     batch = recipe.draw(data, keys_data, i)
 
-    def mean_loss(params: Any, part: tuple) -> tuple[Array, Any]:
+    def mean_loss(params: PyTree, part: tuple) -> tuple[Array, Any]:
         batch, keys_loss, keys_dropout, (t, s, weight) = part
         losses, terms = recipe.loss(params, state.frozen, keys_loss, keys_dropout, batch, t, s, weight)
         return jnp.mean(losses), recipe.times.tally(t, terms)

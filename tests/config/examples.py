@@ -19,8 +19,20 @@ def changed(**values):
     return config
 
 
-def refused(check, *arguments):
+def told(check, *arguments):
+    """The lines of a refusal, one for each thing that is wrong."""
     with pytest.raises(UserError) as caught:
         check(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return str(caught.value).split("\n")
+
+
+def about(key, lines):
+    """What the lines, each of which names a key, say of this one."""
+    assert all(line.startswith("config.") for line in lines), lines
+    return "\n".join(line.removeprefix(f"config.{key}: ") for line in lines if line.startswith(f"config.{key}: "))
+
+
+def refused(check, *arguments):
+    """The line of a refusal for one thing."""
+    (line,) = told(check, *arguments)
+    return line

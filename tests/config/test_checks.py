@@ -13,7 +13,7 @@ from ddpm_jax.config.identity import (
 )
 from ddpm_jax.data import Description
 from ddpm_jax.experiment.options import model_options
-from tests.config.examples import changed, refused, small
+from tests.config.examples import about, changed, refused, small, told
 
 DIGITS = Description(name="digits", shape=(8, 8, 1), levels=17, labels=10, version="1.0.0")
 
@@ -86,9 +86,7 @@ def test_base_is_good_and_new_each_time():
 def test_impossible_values(key, value, line):
     config = small()
     config.update_from_flattened_dict({key: value})
-    words = refused(c.check, config)
-    assert words.startswith(f"config.{key}: ")
-    assert line in words
+    assert line in about(key, told(c.check, config))
 
 
 def test_values_that_contradict_one_another():
@@ -98,6 +96,16 @@ def test_values_that_contradict_one_another():
     c.check(changed(sampler__guidance=2.0, model__conditional=True))
     c.check(changed(training__steps=0, training__seconds=1.0))
     c.check(changed(sampler__ema=0.0, optimizer__ema=()))
+
+
+def test_mistakes_are_told_all_at_once():
+    for mistakes in (
+        {"model.prediction": "score", "objective.times": "clean", "evaluation.exact_images": 5},
+        {"process.schedule": "ddpm_liner", "sampler.name": "first"},
+    ):
+        lines = told(c.check, changed(**{key.replace(".", "__"): value for key, value in mistakes.items()}))
+        assert len(lines) == len(mistakes)
+        assert all(about(key, lines) for key in mistakes)
 
 
 def test_every_limited_key_exists():

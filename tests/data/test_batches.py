@@ -26,7 +26,7 @@ def keys_of(count, seed=0):
 
 def flipped_rows(batch):
     """Which rows are flipped, after checking that each is its image or that image reversed on the last spatial axis."""
-    x, labels = np.asarray(batch["x"]), np.asarray(batch["condition"])
+    x, labels = np.asarray(batch["image"]), np.asarray(batch["condition"])
     flips = x[..., 0, 0].reshape(len(x), -1)[:, 0] == 255
     straight = np.where(flips.reshape(-1, *[1] * (x.ndim - 1)), x[..., ::-1, :], x)
     assert (straight[..., -1, :] == 255).all()
@@ -39,7 +39,7 @@ def test_draw_is_uniform_and_flips_half(shape):
     images, labels = map(jnp.asarray, source_of(20, shape).arrays())
     count = 20_000
     batch = jax.jit(lambda keys: draw(images, labels, keys, flip=True))(keys_of(count))
-    assert batch["x"].dtype == jnp.uint8
+    assert batch["image"].dtype == jnp.uint8
     assert batch["condition"].dtype == jnp.int32
     flips = flipped_rows(batch)
     counts = np.bincount(2 * np.asarray(batch["condition"]) + flips, minlength=40)
@@ -68,7 +68,7 @@ def test_flipping_does_not_change_which_images_are_drawn():
 
 def test_host_batches_are_a_pure_function_of_seed_and_step():
     batches = host_batches(source_of(23), seed=4, batch=8, flip=True)
-    assert batches[0]["x"].dtype == np.uint8
+    assert batches[0]["image"].dtype == np.uint8
     assert batches[0]["condition"].dtype == np.int32
     later = batches[7]
     again = host_batches(source_of(23), seed=4, batch=8, flip=True)[7]  # a resumed run: nothing but the step

@@ -91,12 +91,12 @@ def test_bits_belong_to_the_image_however_it_is_read(prepared, cache):
     rows = whole.rows([25, 3, 3, 0])  # read one by one, before anything is decoded
     images, labels = whole.arrays()
     np.testing.assert_array_equal(rows["image"], images[[25, 3, 3, 0]])
-    np.testing.assert_array_equal(rows["label"], labels[[25, 3, 3, 0]])
+    np.testing.assert_array_equal(rows["condition"], labels[[25, 3, 3, 0]])
     cut = load("binarised_grey", prepared, {"some": "train[7:12]", "test": "test[5:]"})
     np.testing.assert_array_equal(cut.split("some").arrays()[0], images[7:12])
     np.testing.assert_array_equal(cut.split("test").arrays()[0], images[25:])
     np.testing.assert_array_equal(load("binarised_grey:1.2.3", prepared).split("validation").arrays()[0], images[18:20])
-    batch = host_batches(load("binarised_grey", prepared).split("test"), seed=0, batch=10)[0]["x"]
+    batch = host_batches(load("binarised_grey", prepared).split("test"), seed=0, batch=10)[0]["image"]
     assert sorted(image.tobytes() for image in batch) == sorted(image.tobytes() for image in images[20:])
 
 
@@ -138,7 +138,7 @@ def test_mnist(tfds_dir):
     assert [len(dataset.split(name)) for name in ("train", "validation", "test")] == [55_000, 5_000, 10_000]
     grey = load("mnist", tfds_dir).split("test").rows(range(1000))
     binary = dataset.split("test").rows(range(1000))
-    np.testing.assert_array_equal(binary["label"], grey["label"])
+    np.testing.assert_array_equal(binary["condition"], grey["condition"])
     assert not binary["image"][grey["image"] == 0].any()
     assert binary["image"][grey["image"] == 255].all()
     chance = grey["image"] / 255

@@ -161,7 +161,7 @@ def test_an_unknown_label_is_the_null_condition(write_set):
     root = labelled(write_set, "partly", [0, -1, 2, -1, 1])
     for _ in range(2):  # the second time from the cache
         source = load("partly", root, {"train": "train"}).split("train")
-        np.testing.assert_array_equal(source.rows([1, 2])["label"], [3, 2])
+        np.testing.assert_array_equal(source.rows([1, 2])["condition"], [3, 2])
         np.testing.assert_array_equal(source.arrays()[1], [0, 3, 2, 3, 1])
 
 

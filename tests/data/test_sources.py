@@ -60,7 +60,7 @@ def test_rows_arrays_and_items_agree(tfds_dir):
     rows = source.rows([299, 0, 7, 7])
     images, labels = source.arrays()
     np.testing.assert_array_equal(rows["image"], images[[299, 0, 7, 7]])
-    np.testing.assert_array_equal(rows["label"], labels[[299, 0, 7, 7]])
+    np.testing.assert_array_equal(rows["condition"], labels[[299, 0, 7, 7]])
     np.testing.assert_array_equal(source[7]["image"], images[7])
     assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
     assert not images.flags.writeable
@@ -71,8 +71,8 @@ def test_rows_arrays_and_items_agree(tfds_dir):
 def test_host_batches_read_a_stored_set(tfds_dir):
     source = load("cifar10", tfds_dir, {"test": "test[:100]"}).split("test")
     batches = host_batches(source, seed=0, batch=20)
-    found = np.concatenate([batch["x"] for batch in prefetch(batches, 0, 5, depth=4, threads=3)])
-    np.testing.assert_array_equal(found[20:40], batches[1]["x"])
+    found = np.concatenate([batch["image"] for batch in prefetch(batches, 0, 5, depth=4, threads=3)])
+    np.testing.assert_array_equal(found[20:40], batches[1]["image"])
     images, _ = source.arrays()
     assert sorted(image.tobytes() for image in found) == sorted(image.tobytes() for image in images)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Categorical, gaussian_denoiser, guide
+from ddpm_jax.denoisers import Categorical, GaussianPrediction, Guided
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.schedules import VE, VP
 
@@ -48,7 +48,8 @@ def test_the_networks_logits_are_a_prior_for_the_level_and_x_t_its_evidence(sche
     x = jnp.asarray(VALUES[np.random.default_rng(2).integers(0, 5, (3, 4, 2))])
     x_t = process.corrupt(x, jax.random.normal(jax.random.key(3), x.shape), jnp.float32(t))
     raw = jnp.asarray(LOGITS).reshape(3, 4, 10)
-    posterior = gaussian_denoiser(lambda *_: raw, process, "categorical", time="thousand")(x_t, jnp.float32(t), None)
+    says = GaussianPrediction("categorical", time="thousand")
+    posterior = says.denoiser(lambda *_: raw, process)(x_t, jnp.float32(t), None)
     alpha, sigma = (float(level) for level in schedule(jnp.float32(t)))
     evidence = -((np.asarray(x_t, np.float64)[..., None] - alpha * VALUES) ** 2) / (2 * sigma**2)
     np.testing.assert_allclose(jax.nn.softmax(posterior.logits), table(LOGITS + evidence), atol=1e-4)
@@ -61,7 +62,7 @@ def test_guidance_is_a_product_of_powers():
     def denoise(x_t, t, condition):
         return Categorical(jnp.where(condition[:, None, None, None] > 0, LOGITS[0], other[0]), jnp.asarray(VALUES))
 
-    posterior = guide(denoise, 3.0, jnp.zeros(3))(jnp.zeros((3, 4, 2)), jnp.float32(0.5), jnp.ones(3))
+    posterior = Guided(denoise, 3.0, jnp.zeros(3))(jnp.zeros((3, 4, 2)), jnp.float32(0.5), jnp.ones(3))
     product = table(LOGITS[0]) ** 3 * table(other[0]) ** -2
     np.testing.assert_allclose(
         jax.nn.softmax(posterior.logits)[1], product / product.sum(axis=-1, keepdims=True), atol=1e-5

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.denoisers import C_IN, C_NOISE, CATEGORICAL, PREDICTIONS, gaussian_denoiser, outputs, point
+from ddpm_jax.denoisers import C_IN, C_NOISE, CATEGORICAL, PREDICTIONS, GaussianPrediction, point
 from ddpm_jax.denoisers.gaussian import solve
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, Table, ddpm_linear
@@ -38,9 +38,8 @@ def arrays(count, shape=SHAPE):
 
 def denoiser(output, process, prediction, variance="fixed_small"):
     """A denoiser whose network says `output` whatever it is given."""
-    return gaussian_denoiser(
-        lambda x_t, time, condition: output, process, prediction, variance, "thousand", sigma_data=DATA
-    )
+    says = GaussianPrediction(prediction, variance, "thousand", sigma_data=DATA)
+    return says.denoiser(lambda x_t, time, condition: output, process)
 
 
 def levels(process, t=T):
@@ -163,7 +162,7 @@ def test_the_network_hears_its_time_and_the_condition(t):
         heard.append((time, condition))
         return x_t
 
-    gaussian_denoiser(network, DDPM, "x0", time="index", steps=100)(arrays(1)[0], t, "condition")
+    GaussianPrediction("x0", time="index", steps=100).denoiser(network, DDPM)(arrays(1)[0], t, "condition")
     [(time, condition)] = heard
     np.testing.assert_allclose(time, [49, 49, 49], rtol=1e-6)
     assert condition == "condition"
@@ -197,6 +196,9 @@ def test_unit_inputs_have_unit_variance(name):
 
 
 def test_how_many_numbers_a_network_puts_out():
-    assert outputs("epsilon", "fixed_large", 17) == 1
-    assert outputs("v", "learned", None) == 2
-    assert outputs(CATEGORICAL, "fixed_small", 17) == 17
+    assert GaussianPrediction("epsilon", "fixed_large").numbers(1, 17) == 1
+    assert GaussianPrediction("v", "learned").numbers(1, None) == 2
+    assert GaussianPrediction(CATEGORICAL).numbers(1, 17) == 17
+    assert GaussianPrediction("epsilon").numbers(3, 17) == 3
+    assert GaussianPrediction("v", "learned").numbers(3, None) == 6
+    assert GaussianPrediction(CATEGORICAL).numbers(3, 17) == 51

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import HEADS, LIKELY, Categorical, LogisticMixture, Normal, guide, ordered_denoiser, temper
-from ddpm_jax.denoisers import ordered_outputs as outputs
+from ddpm_jax.denoisers import (
+    HEADS,
+    LIKELY,
+    Categorical,
+    Guided,
+    LogisticMixture,
+    Normal,
+    OrderedPrediction,
+    Tempered,
+)
 from ddpm_jax.processes.ordered import MASK, Ordered
 from ddpm_jax.processes.orders import make_order
 
@@ -65,11 +73,13 @@ class Causal:
         return raw, cache
 
 
-def causal_denoiser(process, prediction):
-    network = Causal(process, outputs(prediction, CHANNELS, LEVELS, COMPONENTS))
-    return ordered_denoiser(
-        network, process, prediction, VALUES, CHANNELS, COMPONENTS, True, network.start, network.advance
-    )
+def says(output, causal=False, values=VALUES):
+    return OrderedPrediction(output, values, CHANNELS, COMPONENTS, causal)
+
+
+def causal_denoiser(process, output):
+    prediction = says(output, causal=True)
+    return prediction.denoiser(Causal(process, prediction.numbers(CHANNELS, LEVELS)), process)
 
 
 def test_a_network_sees_values_and_which_are_visible_and_hears_the_share_that_is_hidden():
@@ -81,7 +91,7 @@ def test_a_network_sees_values_and_which_are_visible_and_hears_the_share_that_is
 
     process = process_of()
     x_t = hidden_at(process, 0.5).at[0].set(MASK)
-    ordered_denoiser(network, process, "categorical", VALUES, CHANNELS)(x_t, jnp.float32(0.5), "condition")
+    says("categorical").denoiser(network, process)(x_t, jnp.float32(0.5), "condition")
     [(x, time, condition)] = heard
     visible = np.asarray(x_t) != MASK
     assert 0 < visible.sum() < visible.size
@@ -99,7 +109,7 @@ def test_a_causal_network_sees_values_alone_and_hears_always_the_same():
         return jnp.zeros((*x.shape[:-1], CHANNELS * LEVELS))
 
     process = process_of()
-    denoise = ordered_denoiser(network, process, "categorical", VALUES, CHANNELS, causal=True)
+    denoise = says("categorical", causal=True).denoiser(network, process)
     for t in (0.0, 0.5, 1.0):
         denoise(hidden_at(process, t), jnp.float32(t), None)
     np.testing.assert_array_equal(heard[0][0], X)
@@ -110,21 +120,21 @@ def test_a_causal_network_sees_values_alone_and_hears_always_the_same():
 
 @pytest.mark.parametrize(("prediction", "kind"), list(zip(HEADS, [Categorical, LogisticMixture, Normal], strict=True)))
 def test_heads_make_a_posterior_over_the_image_of_so_many_outputs(prediction, kind):
-    count = outputs(prediction, CHANNELS, LEVELS, COMPONENTS)
+    count = says(prediction).numbers(CHANNELS, LEVELS)
     assert count == {"categorical": 10, "logistics": 12, "x0": 2}[prediction]
     raw = jnp.asarray(np.random.default_rng(1).normal(size=(3, *SPACE, count)), jnp.float32)
     process = process_of()
-    denoise = ordered_denoiser(lambda *_: raw, process, prediction, VALUES, CHANNELS, COMPONENTS)
+    denoise = says(prediction).denoiser(lambda *_: raw, process)
     posterior = denoise(hidden_at(process, 0.5), jnp.float32(0.5), None)
     assert isinstance(posterior, kind)
     for answer in (lambda p: p.loss(X), lambda p: p.sample(jax.random.key(0)), lambda p: p.mean):
         assert jax.eval_shape(answer, posterior).shape == X.shape
-    assert (prediction in LIKELY) == (prediction != "x0")
+    assert says(prediction).likely == (prediction in LIKELY) == (prediction != "x0")
 
 
 def test_the_logits_of_a_value_are_together():
     raw = jnp.asarray(np.random.default_rng(1).normal(size=(3, *SPACE, 10)), jnp.float32)
-    denoise = ordered_denoiser(lambda *_: raw, process_of(), "categorical", VALUES, CHANNELS)
+    denoise = says("categorical").denoiser(lambda *_: raw, process_of())
     np.testing.assert_array_equal(denoise(X, jnp.float32(0), None).logits[..., 1, :], raw[..., 5:])
 
 
@@ -132,9 +142,9 @@ def test_a_point_keeps_what_is_visible_but_for_a_causal_network_which_did_not_se
     raw = jnp.asarray(np.random.default_rng(1).normal(size=X.shape), jnp.float32)
     process = process_of()
     x_t = hidden_at(process, 0.5)
-    point = ordered_denoiser(lambda *_: raw, process, "x0", None, CHANNELS)(x_t, jnp.float32(0.5), None)
+    point = says("x0", values=None).denoiser(lambda *_: raw, process)(x_t, jnp.float32(0.5), None)
     np.testing.assert_array_equal(point.mean, np.where(np.asarray(x_t) == MASK, raw, x_t))
-    causal = ordered_denoiser(lambda *_: raw, process, "x0", None, CHANNELS, causal=True)
+    causal = says("x0", causal=True, values=None).denoiser(lambda *_: raw, process)
     np.testing.assert_array_equal(causal(x_t, jnp.float32(0.5), None).mean, raw)
 
 
@@ -186,7 +196,7 @@ def test_temperature_and_guidance_go_group_by_group_too():
     process = process_of("fixed", chunk=2)
     denoise = causal_denoiser(process, "logistics")
     condition, null = jnp.array([0.0, 1.0, -1.0]), jnp.zeros(3)
-    changed = temper(guide(denoise, 2.0, null), 0.7, 3)
+    changed = Tempered(Guided(denoise, 2.0, null), 0.7, 3)
     start = jnp.full_like(X, MASK)
     keys = random.per_example(jax.random.key(0), jnp.arange(3))
 
@@ -205,14 +215,14 @@ def test_what_it_refuses():
     network = lambda *_: jnp.zeros(())  # noqa: E731
     for prediction in ("logistics", "x0"):
         with pytest.raises(ValueError, match="categorical"):
-            ordered_denoiser(network, process_of(apart=True), prediction, VALUES, CHANNELS)
+            says(prediction).denoiser(network, process_of(apart=True))
     for prediction in LIKELY:
         with pytest.raises(ValueError, match="levels"):
-            ordered_denoiser(network, process_of(), prediction, None, CHANNELS)
+            says(prediction, values=None)
     with pytest.raises(ValueError, match="causal"):
-        ordered_denoiser(network, process_of(), "x0", None, CHANNELS).start(3)
-    anyhow = ordered_denoiser(
-        network, process_of("random"), "x0", None, CHANNELS, 1, True, Causal.start, Causal.advance
-    )
+        says("x0").denoiser(network, process_of()).start(3)
+    with pytest.raises(ValueError, match="causal"):
+        says("x0", causal=True).denoiser(network, process_of()).start(3)  # it has no `start` itself
+    anyhow = says("x0", causal=True).denoiser(Causal(process_of(), CHANNELS), process_of("random"))
     with pytest.raises(ValueError, match="fixed order"):
         anyhow.start(3)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.denoisers import Normal, as_point, clip, guide, temper, threshold
+from ddpm_jax.denoisers import Clipped, Guided, Normal, Pointed, Tempered, Thresholded
 from ddpm_jax.denoisers.posteriors import Output
 
 LABELS = jnp.array([2.0, -3.0, 5.0])
@@ -31,7 +31,7 @@ def test_guidance_moves_from_none_to_the_condition_and_beyond(weight, expected, 
     denoise = Told()
     x_t = jnp.arange(6.0).reshape(3, 2)
     t = jnp.array([0.2, 0.4, 0.6]) if each else jnp.float32(0.4)
-    posterior = guide(denoise, weight, NULL)(x_t, t, {"label": LABELS})
+    posterior = Guided(denoise, weight, NULL)(x_t, t, {"label": LABELS})
     np.testing.assert_allclose(posterior.mean, np.repeat(np.reshape(expected, (3, 1)), 2, axis=1), rtol=1e-6)
     np.testing.assert_allclose(np.ravel(posterior.variance), 0.1 * np.broadcast_to(t, 3), rtol=1e-6)
 
@@ -45,9 +45,9 @@ def test_what_guidance_and_clipping_change_forgets_the_networks_output():
     """Errors must be those of the new mean, not of the raw output that the old one came from."""
     x = jnp.zeros((3, 2))
     t = jnp.full(3, 0.5)
-    guided = guide(Told(), 3.0, NULL)(x, t, {"label": LABELS})
+    guided = Guided(Told(), 3.0, NULL)(x, t, {"label": LABELS})
     np.testing.assert_allclose(guided.squared_error(x, x)[:, 0], [14**2, 29**2, 5**2], rtol=1e-6)
-    clipped = clip(Told())(x, t, {"label": LABELS})
+    clipped = Clipped(Told())(x, t, {"label": LABELS})
     np.testing.assert_allclose(clipped.squared_error(x, x), 1.0)
 
 
@@ -56,16 +56,16 @@ def test_clip_keeps_the_mean_in_range_and_the_variance():
     t = jnp.array([0.2, 0.4, 0.6])
     condition = {"label": jnp.array([0.25, -3.0, 5.0])}
     for limits, expected in (((), [0.25, -1, 1]), ((-4.0, 0.0), [0, -3, 0])):
-        posterior = clip(Told(), *limits)(x, t, condition)
+        posterior = Clipped(Told(), *limits)(x, t, condition)
         np.testing.assert_array_equal(posterior.mean[:, 0], expected)
         np.testing.assert_allclose(posterior.variance[:, 0], 0.1 * t)
 
 
-def test_as_point_keeps_the_mean_and_drops_the_spread():
+def test_a_point_keeps_the_mean_and_drops_the_spread():
     x = jnp.zeros((3, 2))
     t = jnp.array([0.2, 0.4, 0.6])
     condition = {"label": LABELS}
-    point = as_point(Told())(x, t, condition)
+    point = Pointed(Told())(x, t, condition)
     np.testing.assert_array_equal(point.mean, Told()(x, t, condition).mean)
     np.testing.assert_array_equal(point.sample(jax.random.key(0)), point.mean)
 
@@ -73,19 +73,21 @@ def test_as_point_keeps_the_mean_and_drops_the_spread():
 def test_dynamic_thresholding_is_clipping_for_small_images_and_shrinks_large_ones():
     """Saharia et al. 2022, by hand: 5 values, quantile 0.75 is the second largest size."""
     x = jnp.array([[0.1, -0.5, 0.2, 0.9, -1.0], [1.0, -2.0, 4.0, 8.0, 0.0]])
-    denoise = threshold(lambda x_t, t, condition: Normal(x_t, 0.1 * jnp.ones_like(x_t)), 0.75)
+    denoise = Thresholded(lambda x_t, t, condition: Normal(x_t, 0.1 * jnp.ones_like(x_t)), 0.75)
     posterior = denoise(x, jnp.full(2, 0.5), None)
     np.testing.assert_allclose(posterior.mean, [[0.1, -0.5, 0.2, 0.9, -1.0], [0.25, -0.5, 1.0, 1.0, 0.0]], rtol=1e-6)
     np.testing.assert_allclose(posterior.variance, 0.1)
 
 
-def test_temperature_changes_every_posterior_and_nothing_is_left_alone():
+def test_temperature_changes_every_posterior_and_that_of_one_none():
     denoise = Told()
     x = jnp.zeros((3, 2))
     t = jnp.array([0.2, 0.4, 0.6])
-    posterior = temper(denoise, 0.5)(x, t, {"label": LABELS})
+    posterior = Tempered(denoise, 0.5)(x, t, {"label": LABELS})
     np.testing.assert_allclose(posterior.variance, 0.05 * t[:, None], rtol=1e-6)
-    assert temper(denoise) is denoise
+    plain, same = (one(x, t, {"label": LABELS}) for one in (denoise, Tempered(denoise)))
+    np.testing.assert_array_equal(same.mean, plain.mean)
+    np.testing.assert_array_equal(same.variance, plain.variance)
     for wrong in ({"temperature": -1.0}, {"top_k": -1}, {"nucleus": 2.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            temper(denoise, **wrong)
+            Tempered(denoise, **wrong)

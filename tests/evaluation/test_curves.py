@@ -69,8 +69,8 @@ def test_a_network_of_any_order_is_sampled_in_another(known_config, order, steps
     """Groups of 12/steps sites are revealed in turn: those that the order names first are there after one step."""
     known_config.sampler.order, known_config.sampler.steps = order, steps
     experiment = experiment_of(known_config)
-    process = experiment.sampling_process({"schedule": {}}, None)
-    grid, keys = experiment.grid(), jax.random.split(jax.random.key(0), 5)
+    process, grid = experiment.sampling.process, experiment.sampling.grid
+    keys = jax.random.split(jax.random.key(0), 5)
     assert len(grid) == steps + 1
     x_t = process.prior(keys, (5, 3, 4, 1))
     for number, (t, s) in enumerate(pairwise(grid)):
@@ -108,6 +108,9 @@ def test_an_adaptive_sampler_has_no_count_of_flops(known_config):
     known_config.model.name = "transformer"
     known_config.sampler.steps = 4
     experiment = experiment_of(known_config)
-    assert flops_per_sample(experiment, 8) / flops_per_sample(experiment, 4) == pytest.approx(2)
+    assert flops_per_sample(experiment, experiment.sampling_in(8)) / flops_per_sample(
+        experiment, experiment.sampling
+    ) == pytest.approx(2)
     known_config.sampler.name, known_config.sampler.spacing = "tsit5", "uniform"
-    assert flops_per_sample(experiment_of(known_config), 4) is None
+    adaptive = experiment_of(known_config)
+    assert flops_per_sample(adaptive, adaptive.sampling) is None

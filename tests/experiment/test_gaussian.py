@@ -1,4 +1,4 @@
-"""An experiment's denoiser, loss and sampler, from a config, on an untrained network."""
+"""An experiment's loss and samples, from a config, on an untrained network."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import pytest
 from ddpm_jax import keys as random
 from ddpm_jax.config.base import base
 from ddpm_jax.data import Description
-from ddpm_jax.experiment import make, purpose_key
+from ddpm_jax.experiment import make
 
 DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
 
@@ -28,7 +28,7 @@ def experiment(**changes):
 
 @pytest.fixture(scope="module")
 def params():
-    fresh = experiment().init(jax.random.key(0))
+    fresh = experiment().model.init(jax.random.key(0))
     leaves, tree = jax.tree.flatten(fresh)
     keys = jax.random.split(jax.random.key(1), len(leaves))  # a fresh network puts out zeros, and ignores its input
     return tree.unflatten(
@@ -38,7 +38,8 @@ def params():
 
 def sample(params, labels=(1, 2, 3), **changes):
     keys = random.per_example(jax.random.key(5), jnp.arange(3))
-    images, _, _ = experiment(**changes).sample(params, keys, jnp.asarray(labels))
+    one = experiment(**changes)
+    images, _, _ = one.sampling.draw(one.model, params, keys, jnp.asarray(labels))
     return np.asarray(images)
 
 
@@ -65,8 +66,8 @@ def test_the_label_is_dropped_as_often_as_asked(params):
     t = jnp.full(4, 0.5)
 
     def losses(drop, label):
-        batch = {"x": jnp.zeros((4, 8, 8, 1), jnp.uint8), "condition": jnp.full(4, label)}
-        one = experiment(**{"objective.condition_drop": drop})
+        batch = {"image": jnp.zeros((4, 8, 8, 1), jnp.uint8), "condition": jnp.full(4, label), "row": jnp.arange(4)}
+        one = experiment(**{"objective.condition_drop": drop}).model
         return np.asarray(one.loss(params, {}, keys, keys, batch, t, t - 0.001, jnp.ones(4))[0])
 
     np.testing.assert_array_equal(losses(0.999999, 1), losses(0.999999, 2))
@@ -75,6 +76,6 @@ def test_the_label_is_dropped_as_often_as_asked(params):
 
 def test_no_two_purposes_share_a_key():
     keys = {
-        tuple(jax.random.key_data(purpose_key(seed, purpose)).tolist()) for seed in range(4) for purpose in range(5)
+        tuple(jax.random.key_data(random.purpose_key(seed, purpose)).tolist()) for seed in range(4) for purpose in range(5)
     }
     assert len(keys) == 20

@@ -8,7 +8,8 @@ from ddpm_jax.config.base import base
 from ddpm_jax.config.checks import check
 from ddpm_jax.config.families import FAMILIES
 from ddpm_jax.config.loading import load_config
-from ddpm_jax.errors import UserError
+from ddpm_jax.samplers import SOLVERS
+from tests.config.examples import about, told
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.py"))
 
@@ -104,12 +105,8 @@ def test_every_config_of_the_project_is_possible(path):
     ],
 )
 def test_impossible_combinations(family, changes, key, reason):
-    with pytest.raises(UserError) as caught:
-        check(of(family, **changes))
-    words = str(caught.value)
-    assert "\n" not in words
-    assert words.startswith(f"config.{key}")
-    assert reason in words
+    words = about(key, told(check, of(family, **changes)))
+    assert words and reason in words
 
 
 def test_what_is_refused_for_one_schedule_is_possible_for_another():
@@ -140,10 +137,12 @@ def test_fourier_features_take_logarithms_of_sigma():
     check(of("vp", model__name="ncsnpp", model__time="quarter_log_sigma"))
 
 
-def test_langevin_is_for_gaussian_processes():
-    from ddpm_jax.samplers import SAMPLERS, SamplerOptions, refusal
-
-    for name in SAMPLERS:
-        facts = {"process": "ordered", "causal": True, "exchangeable": True, "independent": True}
-        told = refusal(name, SamplerOptions(eta=1.0), **facts)
-        assert (told is None) == (name == "first_order")
+def test_langevin_is_for_gaussian_processes_and_only_first_order_hides_sites_again():
+    for name, solver in SOLVERS.items():
+        config = of("masked", sampler__name=name, sampler__eta=1.0)
+        if name == "first_order":
+            check(config)
+            continue
+        lines = told(check, config)
+        assert about("sampler.name", lines) or about("sampler.eta", lines), lines
+        assert ("is for Gaussian processes" in about("sampler.name", lines)) == ("gaussian" in solver.kinds)

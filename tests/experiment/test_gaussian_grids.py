@@ -1,4 +1,4 @@
-"""A config's time grids."""
+"""A config's time grids, of noise."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax.config.base import base
-from ddpm_jax.experiment import gaussian_grids as grids
+from ddpm_jax.experiment import gaussian
 
 
 def changed(**changes):
@@ -19,7 +19,7 @@ def test_in_discrete_time_the_sampler_visits_levels_of_training():
     """Whatever the spacing, on a schedule that is known everywhere but was trained at i/T."""
     for spacing in ("uniform", "quadratic", "log_snr"):
         config = changed(**{"process.schedule": "vp", "process.steps": 50, "sampler.spacing": spacing})
-        grid = grids.sampling(config, 7)
+        grid = gaussian.sampling_grid(config, 7)
         np.testing.assert_allclose(grid * 50, np.round(grid * 50), atol=1e-9)
         assert (grid[0], grid[-2], grid[-1], len(grid)) == (1, 0.02, 0, 8)
         assert (np.diff(grid) < 0).all()
@@ -33,8 +33,8 @@ def test_in_discrete_time_the_sampler_visits_levels_of_training():
 def test_the_decoder_takes_over_where_it_is_told_to(schedule, steps, least):
     changes = {"process.schedule": schedule, "process.steps": steps, "sampler.spacing": "uniform"}
     one = changed(**changes, **{"evaluation.decoder_noise": 0.02})
-    grid = grids.bound(one)
-    np.testing.assert_array_equal(jax.jit(lambda: jnp.asarray(grids.bound(one)))(), grid.astype(np.float32))
+    grid = gaussian.bound_grid(one)
+    np.testing.assert_array_equal(jax.jit(lambda: jnp.asarray(gaussian.bound_grid(one)))(), grid.astype(np.float32))
     assert (grid[0], grid[-1]) == (1, 0) and (np.diff(grid) < 0).all()
     assert grid[-2] == pytest.approx(least, rel=2e-3)
-    assert grids.bound(changed(**changes))[-2] == pytest.approx(grids.t_min(one))
+    assert gaussian.bound_grid(changed(**changes))[-2] == pytest.approx(gaussian.t_min(one))

@@ -1,5 +1,7 @@
 """An ordered experiment from its config: likelihoods add up, images are drawn, and the film shows what is hidden."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,16 +40,20 @@ def of(family, **changes):
 
 
 def weights(experiment, seed=0):
-    fresh = experiment.init(jax.random.key(seed))
+    fresh = experiment.model.init(jax.random.key(seed))
     leaves, tree = jax.tree.flatten(fresh)
     keys = jax.random.split(jax.random.key(seed + 1), len(leaves))  # a fresh network says nothing
     noisy = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
     return tree.unflatten(noisy)
 
 
+def sample(experiment, params, keys, labels, frames=()):
+    return experiment.sampling.draw(experiment.model, params, keys, labels, frames)
+
+
 def rows(images):
     numbers = jnp.arange(len(images), dtype=jnp.int32)
-    return {"image": jnp.asarray(images), "label": jnp.zeros_like(numbers), "row": numbers}
+    return {"image": jnp.asarray(images), "condition": jnp.zeros_like(numbers), "row": numbers}
 
 
 @pytest.mark.parametrize(
@@ -63,8 +69,8 @@ def rows(images):
 )
 def test_exact_likelihoods_sum_to_one_over_all_images(family, changes):
     experiment = of(family, **changes)
-    assert experiment.likelihood_kind == "exact"
-    nats = experiment.likelihood(weights(experiment), rows(IMAGES)).total
+    assert experiment.model.estimator.kind == "exact"
+    nats = experiment.model.likelihood(weights(experiment), rows(IMAGES)).total
     assert float(np.exp(-np.asarray(nats, np.float64)).sum()) == pytest.approx(1, abs=1e-4)
     assert float(nats.std()) > 0.05
 
@@ -72,17 +78,17 @@ def test_exact_likelihoods_sum_to_one_over_all_images(family, changes):
 def test_a_model_of_any_order_is_exact_in_one_and_a_bound_over_all():
     experiment = of("random_order", **{"evaluation.exact_images": 81})
     params = weights(experiment)
-    assert experiment.likelihood_kind == "bound"
-    measure = experiment.measures()["in_order"]
-    nats, evaluations = measure.nats(params, rows(IMAGES))
+    assert experiment.model.estimator.kind == "bound"
+    measure = experiment.measures["in_order"]
+    nats, evaluations = measure.estimator.nats(experiment.model, params, rows(IMAGES))
     assert measure.kind == "exact" and set(np.asarray(evaluations)) == {4}
     assert float(np.exp(-np.asarray(nats, np.float64)).sum()) == pytest.approx(1, abs=1e-4)
     repeated = np.repeat(IMAGES[40:41], 4000, axis=0)
-    bound = np.asarray(experiment.likelihood(params, rows(repeated)).total)
+    bound = np.asarray(experiment.model.likelihood(params, rows(repeated)).total)
     orders = {
         seed: float(
             of("random_order", **{"process.order": "fixed", "process.order_seed": seed})
-            .likelihood(params, rows(IMAGES[40:41]))
+            .model.likelihood(params, rows(IMAGES[40:41]))
             .total[0]
         )
         for seed in range(6)
@@ -96,9 +102,9 @@ def test_samples_are_levels_and_belong_to_their_keys(family):
     experiment = of(family)
     params, labels = weights(experiment), jnp.zeros(5, jnp.int32)
     keys = random.per_example(jax.random.key(2), jnp.arange(5))
-    images, _, evaluations = experiment.sample(params, keys, labels)
+    images, _, evaluations = sample(experiment, params, keys, labels)
     assert images.shape == (5, 2, 2, 1) and int(images.max()) <= 2
-    some, _, _ = experiment.sample(params, keys[3:4], labels[:1])
+    some, _, _ = sample(experiment, params, keys[3:4], labels[:1])
     np.testing.assert_array_equal(some[0], images[3])
     steps = {"spread": 2, "one_shot": 1}.get(family, 4)
     assert set(np.asarray(evaluations)) == {steps}
@@ -109,8 +115,8 @@ def test_the_cached_sampler_draws_what_the_loop_draws():
         experiment = of(family)
         params, labels = weights(experiment), jnp.zeros(64, jnp.int32)
         keys = random.per_example(jax.random.key(3), jnp.arange(64))
-        cached, _, _ = experiment.sample(params, keys, labels)
-        plain, _, _ = of(family, **{"sampler.name": "first_order"}).sample(params, keys, labels)
+        cached, _, _ = sample(experiment, params, keys, labels)
+        plain, _, _ = sample(of(family, **{"sampler.name": "first_order"}), params, keys, labels)
         np.testing.assert_array_equal(cached, plain)
         assert len(np.unique(np.asarray(cached).reshape(64, -1), axis=0)) > 10
 
@@ -119,9 +125,9 @@ def test_sampled_frequencies_are_the_likelihoods():
     experiment = of("autoregressive")
     params, count = weights(experiment), 8100
     keys = random.per_example(jax.random.key(4), jnp.arange(count))
-    images, _, _ = jax.jit(experiment.sample)(params, keys, jnp.zeros(count, jnp.int32))
+    images, _, _ = jax.jit(partial(sample, experiment))(params, keys, jnp.zeros(count, jnp.int32))
     numbers = np.asarray(images).reshape(count, 4).astype(int) @ np.array([27, 9, 3, 1])
-    expected = count * np.exp(-np.asarray(experiment.likelihood(params, rows(IMAGES)).total, np.float64))
+    expected = count * np.exp(-np.asarray(experiment.model.likelihood(params, rows(IMAGES)).total, np.float64))
     observed = np.bincount(numbers, minlength=81)
     enough = expected >= 5
     statistic = ((observed - expected)[enough] ** 2 / expected[enough]).sum()
@@ -132,7 +138,7 @@ def test_sampled_frequencies_are_the_likelihoods():
 def test_the_film_shows_hidden_sites_grey_and_the_mean_below():
     experiment = of("autoregressive")
     params, keys = weights(experiment), random.per_example(jax.random.key(5), jnp.arange(3))
-    images, (shown, means), _ = experiment.sample(params, keys, jnp.zeros(3, jnp.int32), frames=(0, 2))
+    images, (shown, means), _ = sample(experiment, params, keys, jnp.zeros(3, jnp.int32), frames=(0, 2))
     assert not np.asarray(shown[0]).any()
     x = np.asarray(TINY.encode(images)).reshape(3, 4)
     np.testing.assert_allclose(np.asarray(shown[1]).reshape(3, 4)[:, :2], x[:, :2])
@@ -145,15 +151,15 @@ def test_the_film_shows_hidden_sites_grey_and_the_mean_below():
 def test_what_a_fixed_order_has_not_learned_is_not_shown():
     experiment = of("random_order", **{"process.order": "raster"})
     keys = random.per_example(jax.random.key(5), jnp.arange(2))
-    _, (_, means), _ = experiment.sample(weights(experiment), keys, jnp.zeros(2, jnp.int32), frames=(1,))
+    _, (_, means), _ = sample(experiment, weights(experiment), keys, jnp.zeros(2, jnp.int32), frames=(1,))
     flat = np.asarray(means[0]).reshape(2, 4)
     assert flat[:, 1].all() and not flat[:, 2:].any()
 
 
 def test_the_exact_likelihood_in_one_order_takes_the_same_chunks():
     experiment = of("random_order", **{"process.chunk": 2, "evaluation.exact_images": 81})
-    measure = experiment.measures()["in_order"]
-    nats, evaluations = measure.nats(weights(experiment), rows(IMAGES))
+    measure = experiment.measures["in_order"]
+    nats, evaluations = measure.estimator.nats(experiment.model, weights(experiment), rows(IMAGES))
     assert measure.facts == {"order": "raster", "chunk": 2} and set(np.asarray(evaluations)) == {2}
     assert float(np.exp(-np.asarray(nats, np.float64)).sum()) == pytest.approx(1, abs=1e-4)
 
@@ -162,7 +168,7 @@ def test_temperature_makes_samples_alike():
     def spread(**changes):
         experiment = of("autoregressive", **changes)
         keys = random.per_example(jax.random.key(6), jnp.arange(200))
-        images, _, _ = experiment.sample(weights(experiment), keys, jnp.zeros(200, jnp.int32))
+        images, _, _ = sample(experiment, weights(experiment), keys, jnp.zeros(200, jnp.int32))
         return len(np.unique(np.asarray(images).reshape(200, -1), axis=0))
 
     assert spread(**{"sampler.top_k": 1}) == 1
@@ -172,13 +178,13 @@ def test_temperature_makes_samples_alike():
 
 def test_a_point_has_no_likelihood_and_one_answer():
     experiment = of("one_shot")
-    assert experiment.likelihood_kind is None
+    assert experiment.model.estimator is None
     keys = random.per_example(jax.random.key(7), jnp.arange(8))
-    images, _, _ = experiment.sample(weights(experiment), keys, jnp.zeros(8, jnp.int32))
+    images, _, _ = sample(experiment, weights(experiment), keys, jnp.zeros(8, jnp.int32))
     assert len(np.unique(np.asarray(images).reshape(8, -1), axis=0)) == 1
 
 
 def test_more_steps_than_needed_are_refused_and_fewer_are_taken():
     experiment = of("random_order")
-    np.testing.assert_allclose(experiment.grid(2), [1, 0.5, 0])
-    np.testing.assert_allclose(experiment.grid(), [1, 0.75, 0.5, 0.25, 0])
+    np.testing.assert_allclose(experiment.sampling_in(2).grid, [1, 0.5, 0])
+    np.testing.assert_allclose(experiment.sampling.grid, [1, 0.75, 0.5, 0.25, 0])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
-from ddpm_jax import schedules
-from ddpm_jax.denoisers import Categorical, Normal, gaussian_denoiser
+from ddpm_jax import plugins, schedules
+from ddpm_jax.denoisers import Categorical, GaussianPrediction, Normal
 from ddpm_jax.likelihood import bound
 from ddpm_jax.objectives import losses
-from ddpm_jax.objectives.losses import OBJECTIVES, Options
+from ddpm_jax.objectives.losses import OBJECTIVES
 from ddpm_jax.objectives.times import make_times
 from ddpm_jax.processes import Gaussian, Ordered, make_order
 from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, ddpm_cosine, ddpm_linear
@@ -30,7 +30,7 @@ def keys(rows, seed=0):
 
 
 def denoiser(network, prediction, variance="fixed_small", process=DDPM):
-    return gaussian_denoiser(network, process, prediction, variance, "thousand", sigma_data=DATA)
+    return GaussianPrediction(prediction, variance, "thousand", sigma_data=DATA).denoiser(network, process)
 
 
 def loss(*arguments):
@@ -39,7 +39,9 @@ def loss(*arguments):
 
 
 def objective(name, **options):
-    return OBJECTIVES[name](Options(**{"steps": 100, "sigma_data": DATA, **options}))
+    """With those of steps and sigma_data that it takes."""
+    makes = OBJECTIVES[name]
+    return makes(**{**plugins.given(makes, steps=100, sigma_data=DATA), **options})
 
 
 def simple(network, prediction, t=T, rows=ROWS):
@@ -139,7 +141,7 @@ def test_a_loss_does_not_ask_what_the_network_puts_out(name, schedule):
 
     costs = [
         loss(
-            process, denoiser(network, prediction, process=process), objective(name, steps=0), keys(ROWS), X, None, t, t
+            process, denoiser(network, prediction, process=process), objective(name, **plugins.given(OBJECTIVES[name], steps=0)), keys(ROWS), X, None, t, t
         )
         for network, prediction in ((lambda *_: x_hat, "x0"), (as_v, "v"))
     ]

@@ -123,7 +123,7 @@ def test_stratified_times_have_one_in_each_stratum_and_each_is_uniform():
 
 @pytest.mark.parametrize("schedule", [EDM(), VP(), Flow()], ids=repr)
 def test_log_normal_times_have_a_normal_log_ratio(schedule):
-    for options, law in (({}, stats.norm(-1.2, 1.2)), ({"mean": 0.3, "deviation": 0.5}, stats.norm(0.3, 0.5))):
+    for options, law in (({}, stats.norm(-1.2, 1.2)), ({"log_mean": 0.3, "log_deviation": 0.5}, stats.norm(0.3, 0.5))):
         t, _, weight = draw(make_times("log_normal", schedule, 0, 1e-5, **options))
         alpha, sigma = (np.asarray(part, np.float64) for part in jax.jit(schedule)(np.array([1e-5, 1.0, *t])))
         low, high, *ratios = np.log(sigma) - np.log(np.maximum(alpha, 1e-30))
@@ -146,7 +146,7 @@ def test_log_normal_times_of_a_table_are_its_nearest_entries():
 
 
 def test_logit_normal_times_have_a_normal_logit():
-    for options, law in (({}, stats.norm(0, 1)), ({"mean": -0.5, "deviation": 0.7}, stats.norm(-0.5, 0.7))):
+    for options, law in (({}, stats.norm(0, 1)), ({"logit_mean": -0.5, "logit_deviation": 0.7}, stats.norm(-0.5, 0.7))):
         t, _, weight = draw(make_times("logit_normal", Flow(), 0, 1e-5, **options))
         assert stats.kstest(np.log(t / (1 - t)), law.cdf).pvalue > 1e-3
         np.testing.assert_array_equal(weight, 1)
@@ -237,13 +237,15 @@ def test_clean_times_are_none(steps):
 def test_impossible_times_are_refused_in_one_line():
     table = ddpm_linear(100)
     cases = (
-        (("even", VP(), 10, 0.1), {}, "unknown times"),
+        (("even", VP(), 10, 0.1), {}, "even"),
         (("uniform", table, 0, 0.1), {}, "no continuous time"),
         (("uniform", table, 10, 0.1), {}, "not those of a table"),
         (("uniform", VP(), 10, 0.1), {"decoder": 0.5}, "one of T"),
         (("uniform", VP(), 0, 0.1), {"decoder": 1.0}, "decoder share"),
         (("uniform", VP(), 0, 0.0), {}, "t_min"),
-        (("log_normal", VP(), 0, 0.1), {"deviation": 0.0}, "deviation"),
+        (("log_normal", VP(), 0, 0.1), {"log_deviation": 0.0}, "deviation"),
+        (("logit_normal", VP(), 0, 0.1), {"logit_deviation": -1.0}, "deviation"),
+        (("log_normal", None, 0, 0.1), {}, "need the schedule"),
     )
     for arguments, options, words in cases:
         with pytest.raises(ValueError, match=words) as caught:

@@ -12,12 +12,12 @@ from scipy import stats
 
 from ddpm_jax import keys as random
 from ddpm_jax import samplers, schedules
-from ddpm_jax.denoisers import as_point
+from ddpm_jax.denoisers import Pointed
 from ddpm_jax.oracles import GaussianMixture
 from ddpm_jax.processes import Gaussian
 
 PROCESSES = {
-    name: Gaussian(schedules.make(name, 0, **options).bind({}))
+    name: Gaussian(schedules.make(name, **options))
     for name, options in {"flow": {}, "vp": {}, "subvp": {}, "ve": {"sigma_max": 50.0}, "cosine": {}}.items()
 }
 others = pytest.mark.parametrize("name", [name for name in PROCESSES if name != "flow"])
@@ -58,10 +58,9 @@ def walk(process, model, eta, keys, y, point):
     """From x_t = alpha y down the ratios to 0."""
     t = times_of(process, RATIOS)
     denoise = model.denoiser(process)
-    estimate = samplers.first_order(as_point(denoise) if point else denoise)
-    step = samplers.posterior_step(process, estimate, eta)
+    problem = samplers.Problem(process, Pointed(denoise) if point else denoise, grid=np.append(t, 0))
     start = process.at(t[0], y)[0] * y
-    return jax.jit(lambda keys, x: samplers.sample(step, np.append(t, 0), keys, x)[0])(keys, start)
+    return jax.jit(lambda keys, x: samplers.walk(samplers.FirstOrder(eta), problem, keys, x)[0])(keys, start)
 
 
 @others

@@ -22,9 +22,7 @@ from ddpm_jax.likelihood import bound
 from ddpm_jax.objectives import losses
 from ddpm_jax.oracles import JointTable
 from ddpm_jax.processes import Ordered, make_order
-from ddpm_jax.samplers.estimates import first_order
-from ddpm_jax.samplers.loop import sample
-from ddpm_jax.samplers.steps import posterior_step
+from ddpm_jax.samplers import FirstOrder, Problem, walk
 from ddpm_jax.schedules.keeping import KEEPS
 
 RNG = np.random.default_rng(0)
@@ -135,8 +133,8 @@ def assert_frequencies(x, law):
 def test_samples_have_their_law_for_any_number_of_steps(name, chunk):
     """Frequencies against the propagated law: 1 to 4 equal steps, and uneven ones."""
     process = made(name, chunk)
-    step = posterior_step(process, first_order(TABLE.denoiser(process)), 0.0)
-    jitted = jax.jit(lambda key, x, t, s: step(key, x, None, t, s)[0])
+    problem = Problem(process, TABLE.denoiser(process))
+    jitted = jax.jit(lambda key, x, t, s: FirstOrder().step(problem, key, x, None, t, s)[0])
     start = process.prior(jax.random.key(0), (ROWS, 2, 2, 1))
     for number, grid in enumerate([*map(equal_grid, (1, 2, 3, 4)), np.array([1, 0.7, 0.1, 0])]):
         x = start
@@ -150,12 +148,12 @@ def test_samples_have_their_law_for_any_number_of_steps(name, chunk):
 
 def test_the_loops_samples_are_the_tables():
     process = made("raster")
-    step = posterior_step(process, first_order(TABLE.denoiser(process)), 0.0)
+    problem = Problem(process, TABLE.denoiser(process), grid=equal_grid(4))
     keys, start = (
         random.per_example(jax.random.key(9), jnp.arange(ROWS)),
         process.prior(jax.random.key(0), (ROWS, 2, 2, 1)),
     )
-    x, _ = jax.jit(lambda keys, x: sample(step, equal_grid(4), keys, x))(keys, start)
+    x, _ = jax.jit(lambda keys, x: walk(FirstOrder(), problem, keys, x))(keys, start)
     assert_frequencies(x, WEIGHTS)
 
 
@@ -172,9 +170,9 @@ def test_the_propagated_law_is_the_chain_rules(name, chunk):
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 def test_samples_whose_sites_are_hidden_again_have_their_law(eta):
     process, grid = made("independent"), equal_grid(4)
-    step = posterior_step(process, first_order(TABLE.denoiser(process)), eta)
+    problem = Problem(process, TABLE.denoiser(process), grid=grid)
     start = process.prior(jax.random.key(0), (ROWS, 2, 2, 1))
-    x, _ = jax.jit(lambda key, x: sample(step, grid, key, x))(jax.random.key(1), start)
+    x, _ = jax.jit(lambda key, x: walk(FirstOrder(eta), problem, key, x))(jax.random.key(1), start)
     law = TABLE.sampled_law(process, grid, eta).reshape(-1)
     assert_frequencies(x, law)
     plain = TABLE.sampled_law(process, grid).reshape(-1)
@@ -201,7 +199,7 @@ def test_the_losss_expectation_is_the_entropy_of_groups_and_the_excess_the_depen
     process, x = with_every_sequence(name, chunk, jnp.repeat(STATES, groups, axis=0))
     i = jnp.repeat(jnp.tile(jnp.arange(1, groups + 1), 81), len(x) // (81 * groups))
     keys = random.per_example(jax.random.key(0), jnp.arange(len(x)))
-    objective = losses.OBJECTIVES["bound"](losses.Options(steps=groups))
+    objective = losses.Bits(groups)
     run = jax.jit(lambda x, t, s: losses.loss(process, TABLE.denoiser(process), objective, keys, x, None, t, s)[0])
     bits = np.asarray(run(x, i / groups, (i - 1) / groups), np.float64).reshape(81, -1).mean(axis=1)
     nats = np.sum(WEIGHTS * bits) * 4 * math.log(2)
@@ -254,10 +252,9 @@ def test_a_denoiser_that_contradicts_itself_has_a_bound_above_its_mixture(chunk)
     assert np.exp(-nats).sum() < 0.95  # the bound's own numbers leave probability unaccounted for
 
     process = made("random", chunk)
-    step = posterior_step(process, first_order(contradicting(process)), 0.0)
+    problem = Problem(process, contradicting(process), grid=equal_grid(process.order.groups))
     start = process.prior(jax.random.key(0), (ROWS, 2, 2, 1))
-    grid = equal_grid(process.order.groups)
-    x, _ = jax.jit(lambda key, x: sample(step, grid, key, x))(jax.random.key(1), start)
+    x, _ = jax.jit(lambda key, x: walk(FirstOrder(), problem, key, x))(jax.random.key(1), start)
     assert_frequencies(x, mixture)
 
 

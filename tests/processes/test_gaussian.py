@@ -10,8 +10,8 @@ import pytest
 from scipy import integrate, stats
 
 from ddpm_jax.denoisers import Normal
-from ddpm_jax.processes import Gaussian
-from ddpm_jax.schedules import Table, ddpm_linear
+from ddpm_jax.processes import Gaussian, Traits
+from ddpm_jax.schedules import VE, VP, Flow, Table, ddpm_linear, make
 
 ROWS = 20_000
 X = np.array([0.7, -0.2])
@@ -295,3 +295,35 @@ def test_data_without_levels_have_no_decoder():
     x = jnp.zeros((2, 3))
     term = Gaussian(ddpm_linear(100)).elbo(Normal(x + 1), x, x, jnp.full(2, 0.1), jnp.zeros(2))
     np.testing.assert_array_equal(term, 0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (VP(), Traits("gaussian")),
+        (ddpm_linear(100), Traits("gaussian", continuous=False)),
+        (VE(0.02, 50.0), Traits("gaussian", sigma_start=np.float32(0.02))),
+        (Flow(), Traits("gaussian", zero_terminal=True)),
+    ],
+    ids=["vp", "table", "ve", "flow"],
+)
+def test_what_other_parts_may_need_of_it(schedule, expected):
+    process = Gaussian(schedule)
+    assert process.kind == "gaussian"
+    assert process.traits == expected
+    assert process.init(jax.random.key(0)) == {}
+    assert process.bind({}) is process
+
+
+def test_a_learned_schedules_parameters_are_the_processes():
+    process = Gaussian(make("learned", gamma_min=-6.0), np.linspace(-1, 1, 5))
+    start = Traits("gaussian", sigma_start=np.sqrt(1 / (1 + np.exp(6.0))))
+    assert process.traits.sigma_start == pytest.approx(start.sigma_start, rel=1e-5)
+    assert (process.traits.continuous, process.traits.zero_terminal) == (start.continuous, start.zero_terminal)
+    params = process.init(jax.random.key(0))
+    params["start"] = params["start"] - 0.2  # in units of 5
+    bound = process.bind(params)
+    np.testing.assert_array_equal(bound.values, process.values)
+    t, like = jnp.float32(1e-6), jnp.zeros((1, 1))
+    np.testing.assert_allclose(bound.log_snr(t, like), 7.0, atol=1e-3)
+    np.testing.assert_allclose(process.start().log_snr(t, like), 6.0, atol=1e-3)

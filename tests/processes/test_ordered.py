@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ddpm_jax.processes import MASK, ORDERS, PROCESSES, Ordered, Process, make_order
+from ddpm_jax.processes import MASK, ORDERS, PROCESSES, Ordered, Process, Traits, make_order
 from ddpm_jax.schedules.keeping import KEEPS
 
 LINEAR = KEEPS["linear"]
@@ -283,3 +283,14 @@ def test_what_is_visible_never_matters_to_the_bound(name):
     everything = SimpleNamespace(loss=lambda x: jnp.full(x.shape, jnp.inf))
     z, little = jnp.full(x.shape, 0.5), jnp.full(4, 1e-3)
     np.testing.assert_array_equal(process.elbo(everything, x, z, little, jnp.zeros(4)), np.zeros(4))
+
+
+@each_order
+def test_what_other_parts_may_need_of_it(name):
+    process = made(name)
+    independent, exchangeable = name == "independent", name in ("random", "independent")
+    expected = Traits("ordered", continuous=independent, exchangeable=exchangeable, independent=independent)
+    assert process.traits == expected
+    assert process.kind == "ordered"
+    assert process.init(jax.random.key(0)) == {}
+    assert process.bind({}) is process

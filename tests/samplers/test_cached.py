@@ -1,6 +1,5 @@
 """Cached sampling: the tokens of the plain loop, the chain rule's law, one group of the network a step."""
 
-from functools import partial
 from itertools import product
 
 import jax
@@ -11,9 +10,9 @@ from scipy import stats
 
 from ddpm_jax import keys as random
 from ddpm_jax import models
-from ddpm_jax.denoisers import ordered_denoiser, ordered_outputs, temper
+from ddpm_jax.denoisers import OrderedPrediction, Tempered
 from ddpm_jax.processes import Ordered, make_order
-from ddpm_jax.samplers import SamplerOptions, cached, make
+from ddpm_jax.samplers import Cached, FirstOrder, Problem
 from ddpm_jax.schedules.keeping import linear
 
 VALUES = np.array([-1, 0, 1], np.float32)
@@ -38,7 +37,7 @@ class RunningSum:
         self.own, self.slope = (rng.integers(-8, 9, shape).astype(np.float32) / 8 for _ in range(2))
         self.weight = rng.integers(-2, 3, (order.count, self.each)).astype(np.float32)
 
-    def network(self, x, time, condition):
+    def __call__(self, x, time, condition):
         """All sites from the whole image, by one triangular sum."""
         parts = (x.reshape(len(x), self.order.count, self.each) * self.weight).sum(-1)[:, self.sites]
         group = np.arange(self.order.count) // self.order.chunk
@@ -65,20 +64,22 @@ class RunningSum:
 
 def denoiser(process, channels):
     """The denoiser of a `RunningSum`; its whole-image call and its steps are computed in two ways."""
-    made = RunningSum(process, channels)
-    options = {"causal": True, "start": made.start, "advance": made.advance}
-    return ordered_denoiser(made.network, process, "categorical", VALUES, channels, **options)
+    return categorical(channels).denoiser(RunningSum(process, channels), process)
 
 
-def run(name, process, denoise, shape, condition=None, start=None, frames=(), seed=0):
-    """Samples by a named sampler on the grid of one group a step."""
+def categorical(channels):
+    return OrderedPrediction("categorical", VALUES, channels, causal=True)
+
+
+def run(solver, process, denoise, shape, condition=None, start=None, frames=(), seed=0):
+    """Samples on the grid of one group a step."""
     grid = np.arange(process.order.groups, -1, -1) / process.order.groups
     keys = random.per_example(jax.random.key(seed), jnp.arange(shape[0]))
 
     @jax.jit
     def samples(keys, condition):
         x = process.prior(keys, shape) if start is None else start
-        return make(name, process, denoise, condition, SamplerOptions(eta=0.0))(grid, keys, x, frames)
+        return solver.solve(Problem(process, denoise, condition, grid), keys, x, frames)
 
     return samples(keys, condition)
 
@@ -100,22 +101,22 @@ def test_the_same_tokens_as_the_loop_that_runs_the_whole_network(case):
     process = ordered(name, space, channels, apart, chunk)
     denoise, shape = denoiser(process, channels), (32, *space, channels)
     labels = jnp.arange(32) % 4 / 2
-    fast, _, evaluations = run("cached", process, denoise, shape, labels)
-    slow, _, _ = run("first_order", process, denoise, shape, labels)
+    fast, _, evaluations = run(Cached(), process, denoise, shape, labels)
+    slow, _, _ = run(FirstOrder(), process, denoise, shape, labels)
     np.testing.assert_array_equal(fast, slow)
     np.testing.assert_array_equal(evaluations, process.order.groups)
     assert np.isin(fast, VALUES).all()
     assert len(np.unique(fast.reshape(32, -1), axis=0)) > 3
-    other, _, _ = run("cached", process, denoise, shape, None)
+    other, _, _ = run(Cached(), process, denoise, shape, None)
     assert np.any(other != fast)  # the labels say something
 
 
 def test_the_same_tokens_for_a_tempered_denoiser_and_where_some_sites_are_known():
     process = ordered("fixed", (2, 4), 1, False, 3)
-    denoise = temper(denoiser(process, 1), 0.5, 2, 1.0)
+    denoise = Tempered(denoiser(process, 1), 0.5, 2, 1.0)
     known = jnp.where(jnp.arange(8).reshape(2, 4, 1) % 3 == 0, 1.0, -2.0)
     start = jnp.broadcast_to(known, (32, 2, 4, 1))
-    fast, slow = (run(name, process, denoise, start.shape, start=start)[0] for name in ("cached", "first_order"))
+    fast, slow = (run(one, process, denoise, start.shape, start=start)[0] for one in (Cached(), FirstOrder()))
     np.testing.assert_array_equal(fast, slow)
     np.testing.assert_array_equal(fast.reshape(32, 8)[:, ::3], 1)
 
@@ -123,8 +124,8 @@ def test_the_same_tokens_for_a_tempered_denoiser_and_where_some_sites_are_known(
 def test_images_belong_to_their_keys_and_films_show_the_groups_coming():
     process = ordered("fixed", (6,), 1, False, 2)
     denoise = denoiser(process, 1)
-    many, (states, estimates), _ = run("cached", process, denoise, (5, 6, 1), frames=(2, 0, 1))
-    few, (none, _), _ = run("cached", process, denoise, (3, 6, 1))
+    many, (states, estimates), _ = run(Cached(), process, denoise, (5, 6, 1), frames=(2, 0, 1))
+    few, (none, _), _ = run(Cached(), process, denoise, (3, 6, 1))
     np.testing.assert_array_equal(many[:3], few)
     assert none.shape == (0, 3, 6, 1)
     visible = np.asarray(process.visible(states.reshape(-1, 6, 1))).reshape(3, 5, 6)
@@ -146,7 +147,7 @@ def test_the_law_is_the_product_of_the_conditionals():
             total += made.weight[site, 0] * VALUES[image[site]]
         expected[image] = chance
     assert sum(expected.values()) == pytest.approx(1)
-    x, _, _ = run("cached", process, denoiser(process, 1), (20_000, 3, 1))
+    x, _, _ = run(Cached(), process, denoiser(process, 1), (20_000, 3, 1))
     codes = np.ravel_multi_index(np.round(np.asarray(x)[..., 0].T + 1).astype(int), (3, 3, 3))
     counts, chances = np.bincount(codes, minlength=27), np.array(list(expected.values()))
     assert stats.chisquare(counts, 20_000 * chances / chances.sum()).pvalue > 1e-3
@@ -154,17 +155,18 @@ def test_the_law_is_the_product_of_the_conditionals():
 
 def test_the_network_is_asked_for_each_group_once_and_never_for_the_image():
     process = ordered("raster", (6,), 1, False, 2)
-    made, heard = RunningSum(process, 1), []
+    heard = []
 
-    def advance(cache, x, step, condition):
-        jax.debug.callback(lambda step: heard.append(int(step)), step, ordered=True)
-        return made.advance(cache, x, step, condition)
+    class Listening(RunningSum):
+        def __call__(self, *_):
+            raise AssertionError("the whole image was asked for")
 
-    def whole(*_):
-        raise AssertionError("the whole image was asked for")
+        def advance(self, cache, x, step, condition):
+            jax.debug.callback(lambda step: heard.append(int(step)), step, ordered=True)
+            return super().advance(cache, x, step, condition)
 
-    denoise = ordered_denoiser(whole, process, "categorical", VALUES, 1, causal=True, start=made.start, advance=advance)
-    x, _, _ = run("cached", process, denoise, (2, 6, 1))
+    denoise = categorical(1).denoiser(Listening(process, 1), process)
+    x, _, _ = run(Cached(), process, denoise, (2, 6, 1))
     jax.block_until_ready(x)
     jax.effects_barrier()
     assert heard == [0, 1, 2]
@@ -172,11 +174,11 @@ def test_the_network_is_asked_for_each_group_once_and_never_for_the_image():
 
 def test_orders_without_a_sequence_and_other_grids_are_refused():
     with pytest.raises(ValueError, match="same for every image"):
-        cached(ordered("random", (4,)), None)
+        Cached().start(Problem(ordered("random", (4,)), denoiser), jnp.zeros((1, 4, 1)))
     process = ordered("raster", (4,))
-    sampler = make("cached", process, denoiser(process, 1), None, SamplerOptions(eta=0.0))
+    problem = Problem(process, denoiser(process, 1), grid=np.array([1, 0.5, 0]))
     with pytest.raises(ValueError, match="takes 4 steps, a group each, not 2"):
-        sampler(np.array([1, 0.5, 0]), jax.random.key(0), process.prior(jax.random.key(0), (1, 4, 1)))
+        Cached().solve(problem, jax.random.key(0), process.prior(jax.random.key(0), (1, 4, 1)))
 
 
 NETWORKS = [
@@ -191,21 +193,12 @@ def test_the_same_tokens_from_the_networks_of_the_house(case):
     name, order, chunk, apart, prediction, options = case
     process = ordered(order, (4, 4), 2, apart, chunk)
     sites = models.Sites(tuple(int(site) for site in process.order.sequence), chunk, apart, len(VALUES))
-    network = models.make(name, (4, 4, 2), ordered_outputs(prediction, 2, 3, 2), sites=sites, **options)
+    says = OrderedPrediction(prediction, VALUES, 2, components=2, causal=True)
+    network = models.make(name, (4, 4, 2), says.numbers(2, 3), sites=sites, **options)
     weights = network.init(jax.random.key(0))
     rng = np.random.default_rng(0)
     weights = jax.tree.map(lambda leaf: leaf + 0.2 * rng.normal(size=leaf.shape).astype(np.float32), weights)
-    denoise = ordered_denoiser(
-        partial(network.apply, weights),
-        process,
-        prediction,
-        VALUES,
-        2,
-        components=2,
-        causal=True,
-        start=network.start,
-        advance=partial(network.advance, weights),
-    )
-    fast, slow = (run(sampler, process, denoise, (8, 4, 4, 2))[0] for sampler in ("cached", "first_order"))
+    denoise = says.denoiser(network.bind(weights), process)
+    fast, slow = (run(solver, process, denoise, (8, 4, 4, 2))[0] for solver in (Cached(), FirstOrder()))
     np.testing.assert_array_equal(fast, slow)
     assert len(np.unique(fast.reshape(8, -1), axis=0)) == 8

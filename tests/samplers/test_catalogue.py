@@ -1,4 +1,4 @@
-"""Samplers by name: what each promises of films, keys, costs and refusals."""
+"""Solvers by name: what each promises of films, keys, costs and refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,13 @@ import pytest
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Normal
-from ddpm_jax.processes import Gaussian
-from ddpm_jax.samplers import SAMPLERS, SamplerOptions, make, refusal
+from ddpm_jax.processes import Gaussian, Traits
+from ddpm_jax.samplers import DPM2M, SOLVERS, Churned, FirstOrder, Heun, Problem, make, unread
 from ddpm_jax.schedules import VE
 
 EXPLODING = Gaussian(VE(0.02, 5.0))
 GRID = np.array([1, 0.7, 0.45, 0.2, 0.0])
-ETA = {name: float(sampler.etas[0]) for name, sampler in SAMPLERS.items()}
+ETA = {name: float(solver.etas[0]) for name, solver in SOLVERS.items()}
 
 
 def two_balls(x_t, t, condition):
@@ -26,11 +26,14 @@ def two_balls(x_t, t, condition):
 
 
 def choices(name, **options):
-    return SamplerOptions(**{"eta": ETA[name], "langevin_step": 1e-4, "corrector_steps": 1, **options})
+    """As a config has them: what a solver does not read as well."""
+    churn = {"churn": 0.0, "churn_min": 0.0, "churn_max": float("inf"), "churn_noise": 1.0}
+    moves = {"langevin_step": 1e-4, "corrector_steps": 1, "snr": 0.16, "confidence_temperature": 0.0}
+    return {"eta": ETA[name], **churn, **moves, **options}
 
 
 def runner(name, heard=None, **options):
-    """A sampler with a denoiser that reports each of its calls."""
+    """A solver with a denoiser that reports each of its calls."""
 
     def denoise(x_t, t, condition):
         if heard is not None:
@@ -39,14 +42,16 @@ def runner(name, heard=None, **options):
 
     def run(keys, condition, frames=()):
         start = EXPLODING.prior(random.fold_in(keys, 99), (len(keys), 3))
-        return make(name, EXPLODING, denoise, condition, choices(name, **options))(GRID, keys, start, frames)
+        problem = Problem(EXPLODING, denoise, condition, GRID)
+        return make(name, choices(name, **options)).solve(problem, keys, start, frames)
 
     return jax.jit(run, static_argnums=2)
 
 
-NOISY = [name for name, sampler in SAMPLERS.items() if "gaussian" in sampler.processes]
+NOISY = [name for name, solver in SOLVERS.items() if "gaussian" in solver.kinds]
+CORRECTING = ("predictor_corrector", "annealed_langevin")
 CASES = [
-    *((name, {"corrector_steps": 3} if SAMPLERS[name].corrects else {}) for name in NOISY),
+    *((name, {"corrector_steps": 3} if name in CORRECTING else {}) for name in NOISY),
     ("heun", {"churn": 2.0}),
 ]
 
@@ -71,9 +76,9 @@ def test_images_films_and_costs(name, options):
         shown = two_balls(states[0], jnp.float32(GRID[2]), shift).mean
         np.testing.assert_allclose(estimates[0], shown, atol=1e-5)
 
-    # With one image, for an adaptive sampler goes on until the slowest is done.
+    # With one image, for an adaptive solver goes on until the slowest is done.
     assert len(heard) == evaluations.item()
-    assert SAMPLERS[name].evaluations(len(GRID) - 1, choices(name, **options)) in (None, len(heard))
+    assert make(name, choices(name, **options)).evaluations(len(GRID) - 1) in (None, len(heard))
     assert max(heard) == 1
     np.testing.assert_allclose(min(heard), GRID[-2], rtol=1e-6)
 
@@ -93,8 +98,14 @@ def test_an_unfinished_solution_is_no_number(monkeypatch):
     assert np.all(np.isnan(runner("tsit5")(keys, jnp.zeros((2, 1)))[0]))
 
 
-FACTS = {"process": "gaussian", "continuous": True, "zero_terminal": False}
-ORDER = {"process": "ordered"}
+def refusals(name, options, facts):
+    """What does not go together, of the options and of the solver that they make."""
+    facts = {"kind": "gaussian", **facts}
+    chosen, causal = choices(name, **options), facts.pop("causal", False)
+    return [*unread(name, chosen), *make(name, chosen).refusals(name, Traits(**facts), causal)]
+
+
+ORDER = {"kind": "ordered"}
 RANDOM = {**ORDER, "exchangeable": True}
 
 
@@ -107,7 +118,9 @@ RANDOM = {**ORDER, "exchangeable": True}
         ("first_order", {"eta": 1.5}, {}, "eta"),
         ("dpm_2m", {"churn": 1.0}, {}, "churn"),
         ("first_order", {"churn": 1.0}, ORDER, "churn"),
+        ("heun", {"churn": 1.0, "churn_min": 2.0, "churn_max": 2.0}, {}, "churn_max"),
         ("heun", {"corrector_steps": 2}, {}, "corrector_steps"),
+        ("first_order", {"confidence_temperature": 1.0}, RANDOM, "confidence_temperature"),
         ("heun", {}, ORDER, "name"),
         ("tsit5", {}, RANDOM, "name"),
         ("cached", {}, {}, "name"),
@@ -127,10 +140,9 @@ RANDOM = {**ORDER, "exchangeable": True}
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(name, options, facts, key):
-    refused = refusal(name, choices(name, **options), **{**FACTS, **facts})
-    assert refused is not None
-    assert refused[0] == key
-    assert "\n" not in refused[1]
+    refused = refusals(name, options, facts)
+    assert [part for part, _ in refused] == [key]
+    assert all("\n" not in reason for _, reason in refused)
 
 
 @pytest.mark.parametrize(
@@ -150,4 +162,14 @@ def test_what_does_not_fit_is_refused_in_one_line(name, options, facts, key):
     ],
 )
 def test_what_fits_is_not_refused(name, options, facts):
-    assert refusal(name, choices(name, **options), **{**FACTS, **facts}) is None
+    assert refusals(name, options, facts) == []
+
+
+def test_solvers_are_made_of_their_own_options():
+    assert make("first_order", choices("first_order", eta=0.3)) == FirstOrder(0.3)
+    assert make("heun", choices("heun", churn=2.0, churn_max=5.0)) == Churned(Heun(), 2.0, high=5.0)
+    assert make("ddpm_jax.samplers:DPM2M", choices("dpm_2m"), {"eta": 0.3}) == DPM2M(0.3)
+    with pytest.raises(ValueError, match="hune"):
+        make("hune", {})
+    with pytest.raises(ValueError, match="solver"):
+        make("ddpm_jax.processes:Traits", {}, {"kind": "gaussian"})

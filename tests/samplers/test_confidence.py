@@ -11,7 +11,7 @@ from scipy import stats
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Categorical
 from ddpm_jax.processes import MASK, Ordered, make_order
-from ddpm_jax.samplers import SamplerOptions, make
+from ddpm_jax.samplers import Confidence, Problem
 from ddpm_jax.schedules.keeping import cosine, linear
 
 VALUES = np.linspace(-1, 1, 4).astype(np.float32)
@@ -39,13 +39,13 @@ def equal_levels(*counts):
 def run(process, denoise, grid, rows, temperature=0.0, start=None, channels=1):
     """Samples, and x_t before every step."""
     keys = random.per_example(jax.random.key(1), jnp.arange(rows))
-    options = SamplerOptions(eta=0.0, confidence_temperature=temperature)
+    problem = Problem(process, denoise, grid=np.asarray(grid))
 
     @jax.jit
     def samples(keys):
         x = process.prior(keys, (rows, *process.order.space, channels)) if start is None else start
         frames = tuple(range(len(grid) - 1))
-        return make("confidence", process, denoise, None, options)(np.asarray(grid), keys, x, frames)
+        return Confidence(temperature).solve(problem, keys, x, frames)
 
     x, (states, _), evaluations = samples(keys)
     np.testing.assert_array_equal(evaluations, len(grid) - 1)

@@ -6,7 +6,12 @@ import numpy as np
 from scipy import stats
 
 from ddpm_jax.denoisers import Normal
-from ddpm_jax.samplers import first_order
+from ddpm_jax.samplers import FirstOrder, Problem
+
+
+def estimate(denoise, x_t, t, s, memory=None, condition=None):
+    problem = Problem(None, denoise, condition)
+    return FirstOrder().estimate(problem, jax.random.key(0), x_t, memory, jnp.float32(t), jnp.float32(s))
 
 
 def test_first_order_draws_from_the_posterior_at_the_step_and_leaves_memory_alone():
@@ -17,7 +22,7 @@ def test_first_order_draws_from_the_posterior_at_the_step_and_leaves_memory_alon
         return Normal(2 * x_t, jnp.full_like(x_t, 0.09))
 
     x_t = jnp.full((5000, 1), 0.4)
-    x_hat, memory = first_order(denoise, "a cat")(jax.random.key(0), x_t, jnp.float32(0.7), jnp.float32(0.2), "memory")
+    x_hat, memory = estimate(denoise, x_t, 0.7, 0.2, "memory", "a cat")
     assert heard == [(np.float32(0.7), "a cat")]
     assert memory == "memory"
     assert stats.kstest(np.ravel(x_hat), stats.norm(0.8, 0.3).cdf).pvalue > 1e-3
@@ -25,14 +30,12 @@ def test_first_order_draws_from_the_posterior_at_the_step_and_leaves_memory_alon
 
 def test_first_order_takes_the_mean_of_a_point():
     x_t = jnp.arange(4.0).reshape(2, 2)
-    estimate = first_order(lambda x_t, t, condition: Normal(2 * x_t))
-    x_hat, _ = estimate(jax.random.key(0), x_t, jnp.float32(0.7), jnp.float32(0.2), None)
+    x_hat, _ = estimate(lambda x_t, t, condition: Normal(2 * x_t), x_t, 0.7, 0.2)
     np.testing.assert_array_equal(x_hat, 2 * x_t)
 
 
 def test_first_order_ends_with_the_mean():
     """DDPM shows the mean of its last step; x without its noise is no draw, but nothing comes after it."""
     x_t = jnp.arange(4.0).reshape(2, 2)
-    estimate = first_order(lambda x_t, t, condition: Normal(2 * x_t, jnp.ones_like(x_t)))
-    x_hat, _ = estimate(jax.random.key(0), x_t, jnp.float32(0.1), jnp.float32(0), None)
+    x_hat, _ = estimate(lambda x_t, t, condition: Normal(2 * x_t, jnp.ones_like(x_t)), x_t, 0.1, 0.0)
     np.testing.assert_array_equal(x_hat, 2 * x_t)

@@ -7,16 +7,11 @@ import numpy as np
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Normal
 from ddpm_jax.processes import Gaussian
-from ddpm_jax.samplers import first_order, posterior_step, sample
+from ddpm_jax.samplers import FirstOrder, Problem, ReverseStep, walk
 from ddpm_jax.schedules import Cosine, ddpm_linear
 
 COSINE = Gaussian(Cosine())
 DDPM = Gaussian(ddpm_linear(1000))
-
-
-def walk_with(process, denoise, eta):
-    """The step of most tests here."""
-    return posterior_step(process, first_order(denoise), eta)
 
 
 def test_the_whole_walk_at_eta_zero_is_ddim_written_out():
@@ -29,7 +24,8 @@ def test_the_whole_walk_at_eta_zero_is_ddim_written_out():
     def clean(x_t, t, condition=None):
         return Normal(jnp.tanh(x_t * (1 + t)))
 
-    got, _ = sample(walk_with(DDPM, clean, 0.0), grid, jax.random.key(0), jnp.asarray(x, jnp.float32))
+    problem = Problem(DDPM, clean, grid=grid)
+    got, _ = walk(FirstOrder(), problem, jax.random.key(0), jnp.asarray(x, jnp.float32))
     for now, then in zip([1000, 700, 300, 20], [700, 300, 20, 0], strict=True):
         x_hat = np.tanh(x * (1 + now / 1000))
         epsilon = (x - np.sqrt(bars[now]) * x_hat) / np.sqrt(1 - bars[now])
@@ -47,10 +43,10 @@ def test_frames_are_the_states_before_their_steps_and_the_estimates_used():
     keys = random.per_example(jax.random.key(0), jnp.arange(3))
     start = COSINE.prior(keys, (3, 2))
 
-    def walk(frames):
-        return jax.jit(lambda: sample(walk_with(COSINE, halfway, 1.0), grid, keys, start, frames=frames))()
+    def walked(frames):
+        return jax.jit(lambda: walk(FirstOrder(1.0), Problem(COSINE, halfway, grid=grid), keys, start, frames))()
 
-    x, (states, estimates) = walk((0, 1, 2, 3))
+    x, (states, estimates) = walked((0, 1, 2, 3))
     np.testing.assert_array_equal(states[0], start)
     np.testing.assert_allclose(estimates, 0.5 * states, rtol=1e-6)
     np.testing.assert_allclose(x, estimates[-1], rtol=1e-6)  # the last step returns its estimate
@@ -61,10 +57,10 @@ def test_frames_are_the_states_before_their_steps_and_the_estimates_used():
         assert np.all(np.abs(rest) < 5 * s_s)
         assert np.abs(rest).min() > 0
 
-    same, (some, _) = walk((2, 0))
+    same, (some, _) = walked((2, 0))
     np.testing.assert_array_equal(same, x)
     np.testing.assert_array_equal(some, states[np.array([2, 0])])
-    none, (empty, _) = walk(())
+    none, (empty, _) = walked(())
     np.testing.assert_array_equal(none, x)
     assert empty.shape == (0, 3, 2)
 
@@ -79,8 +75,8 @@ def test_after_is_called_with_the_time_arrived_at_and_its_own_randomness():
         return x_s + 100
 
     start = jnp.ones((2, 2))
-    step = walk_with(COSINE, halfway, 0.0)
-    x, (states, _) = sample(step, grid, jax.random.key(0), start, after=after, frames=(0, 1, 2))
+    problem = Problem(COSINE, halfway, grid=grid)
+    x, (states, _) = walk(FirstOrder(), problem, jax.random.key(0), start, (0, 1, 2), after)
     jax.effects_barrier()
     np.testing.assert_allclose([s for s, _, _ in heard], [0.7, 0.4, 0], rtol=1e-6)
     np.testing.assert_allclose(states[1:], np.stack([x_s for _, x_s, _ in heard[:-1]]) + 100, rtol=1e-6)
@@ -91,11 +87,28 @@ def test_after_is_called_with_the_time_arrived_at_and_its_own_randomness():
 def test_memory_passes_from_step_to_step():
     """An estimate that counts its calls, from the initial memory on."""
 
-    def counting(keys, x_t, t, s, memory):
-        return jnp.full_like(x_t, memory), memory + 1
+    class Counting(ReverseStep):
+        def start(self, problem, x):
+            return jnp.full((), 10)
 
-    step = posterior_step(COSINE, counting, 0.0)
-    grid = np.array([1, 0.5, 0.2, 0])
-    x, (_, estimates) = sample(step, grid, jax.random.key(0), jnp.ones((1, 1)), 10, frames=(0, 1, 2))
+        def estimate(self, problem, keys, x_t, memory, t, s):
+            return jnp.full_like(x_t, memory), memory + 1
+
+    problem = Problem(COSINE, halfway, grid=np.array([1, 0.5, 0.2, 0]))
+    x, (_, estimates) = walk(Counting(), problem, jax.random.key(0), jnp.ones((1, 1)), (0, 1, 2))
     np.testing.assert_array_equal(np.ravel(estimates), [10, 11, 12])
     assert x.item() == 12
+
+
+def test_a_solver_corrects_each_state_before_what_comes_after_it():
+    class Doubling(FirstOrder):
+        def correct(self, problem, keys, x_s, s):
+            return 2 * x_s
+
+    grid = np.array([1, 0.5, 0])
+    problem, start = Problem(COSINE, halfway, grid=grid), jnp.ones((1, 1))
+    plain, (states, _) = walk(FirstOrder(), problem, jax.random.key(0), start, (1,))
+    doubled, (after, _) = walk(Doubling(), problem, jax.random.key(0), start, (1,), lambda keys, x_s, s: x_s + 1)
+    np.testing.assert_allclose(after, 2 * states + 1, rtol=1e-6)
+    np.testing.assert_allclose(doubled, 2 * 0.5 * after[0] + 1, rtol=1e-6)
+    np.testing.assert_allclose(plain, 0.5 * states[0], rtol=1e-6)

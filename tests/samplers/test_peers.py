@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Normal, clip, gaussian_denoiser
+from ddpm_jax.denoisers import Clipped, GaussianPrediction, Normal
 from ddpm_jax.processes import Gaussian
-from ddpm_jax.samplers import churn, dpm_2m, euler, first_order, nothing_yet, posterior_step
+from ddpm_jax.samplers import DPM2M, Churned, Euler, FirstOrder, Problem
 from ddpm_jax.schedules import EDM, Flow, ddpm_cosine, ddpm_linear
 from ddpm_jax.schedules.grids import table_grid
 
@@ -41,40 +41,32 @@ def predicting(prediction, process=LINEAR, variance="fixed_small"):
         alpha, sigma = process.at((index[0] + 1) / 1000, x_t)
         return peer.output(theirs, peer.clean(x_t, alpha, sigma, jnp), x_t, alpha, sigma)
 
-    return gaussian_denoiser(network, process, prediction, variance=variance)
+    return GaussianPrediction(prediction, variance).denoiser(network, process)
 
 
 def ancestral(denoise, process=LINEAR, eta=1.0):
-    return process, posterior_step(process, first_order(denoise), eta), TABLE
+    return FirstOrder(eta), Problem(process, denoise, grid=TABLE)
 
 
-DPM = dpm_2m(LINEAR, direct(LINEAR))
+CHURN = Churned(FirstOrder(), *(peer.CHURN[name] for name in ("s_churn", "s_tmin", "s_tmax", "s_noise")))
+SIGMAS = np.append(peer.FLOW_SIGMAS, 0)
 FRIENDS = {
     "ddpm_epsilon": ancestral(predicting("epsilon")),
     "ddpm_sample": ancestral(predicting("x0")),
     "ddpm_v": ancestral(predicting("v")),
     "ddpm_cosine": ancestral(predicting("v", COSINE), COSINE),
-    "ddpm_clip": ancestral(clip(direct(LINEAR))),
+    "ddpm_clip": ancestral(Clipped(direct(LINEAR))),
     "ddim": ancestral(direct(LINEAR), eta=0.0),
     "ddim_half": ancestral(direct(LINEAR), eta=0.5),
-    "ddim_clip": ancestral(clip(direct(LINEAR)), eta=0.0),
-    "dpm_2m": (LINEAR, posterior_step(LINEAR, DPM, 0.0), TABLE),
-    "dpm_2m_sde": (LINEAR, posterior_step(LINEAR, DPM, 1.0), TABLE),
+    "ddim_clip": ancestral(Clipped(direct(LINEAR)), eta=0.0),
+    "dpm_2m": (DPM2M(0.0), Problem(LINEAR, direct(LINEAR), grid=TABLE)),
+    "dpm_2m_sde": (DPM2M(1.0), Problem(LINEAR, direct(LINEAR), grid=TABLE)),
     "euler_sigma": ancestral(direct(LINEAR), eta=0.0),
-    "edm_churn": (
-        KARRAS,
-        churn(
-            KARRAS,
-            posterior_step(KARRAS, first_order(direct(KARRAS)), 0.0),
-            peer.STEPS,
-            *(peer.CHURN[name] for name in ("s_churn", "s_tmin", "s_tmax", "s_noise")),
-        ),
-        np.append(peer.EDM_TIMES, 0),
-    ),
-    "flow": (STRAIGHT, euler(STRAIGHT, first_order(direct(STRAIGHT)), 0.0), np.append(peer.FLOW_SIGMAS, 0)),
-    "flow, DDIM": (*ancestral(direct(STRAIGHT), STRAIGHT, eta=0.0)[:2], np.append(peer.FLOW_SIGMAS, 0)),
+    "edm_churn": (CHURN, Problem(KARRAS, direct(KARRAS), grid=np.append(peer.EDM_TIMES, 0))),
+    "flow": (Euler(), Problem(STRAIGHT, direct(STRAIGHT), grid=SIGMAS)),
+    "flow, DDIM": (FirstOrder(), Problem(STRAIGHT, direct(STRAIGHT), grid=SIGMAS)),
 }
-"""What each scheduler is here: process, step, grid."""
+"""What each scheduler is here."""
 
 
 @pytest.fixture(scope="module", params=["kept", pytest.param("live", marks=pytest.mark.peers)])
@@ -85,7 +77,7 @@ def walks(request):
     return peer.walks()
 
 
-def move(step, x, memory, t, s, *noises):
+def move(solver, problem, x, memory, t, s, *noises):
     """One step, with these draws of noise in place of its own, in this order and then round again."""
     drawn = []
 
@@ -95,16 +87,17 @@ def move(step, x, memory, t, s, *noises):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(random, "normal", normal)
-        return step(jax.random.key(0), x, memory, jnp.float32(t), jnp.float32(s))
+        return solver.step(problem, jax.random.key(0), x, memory, jnp.float32(t), jnp.float32(s))
 
 
 @pytest.mark.parametrize("name", FRIENDS)
 def test_a_walk_with_the_same_noise_is_diffusers(name, walks):
     """Within 1e-5 of the state's scale at every step; on the cosine table 1e-4, for alpha(1) is 5e-5."""
-    process, step, grid = FRIENDS[name]
-    x = jnp.asarray(peer.start()) * (80 if process is KARRAS else 1)
-    memory = nothing_yet(x)
-    walked = jax.jit(partial(move, step))
+    solver, problem = FRIENDS[name]
+    grid = problem.grid
+    x = jnp.asarray(peer.start()) * (80 if problem.process is KARRAS else 1)
+    memory = solver.start(problem, x)
+    walked = jax.jit(partial(move, solver, problem))
     for i, expected in enumerate(walks[name.split(",")[0]]):
         x, _, memory = walked(x, memory, grid[i], grid[i + 1], peer.noise()[i])
         tolerance = 1e-5
@@ -116,8 +109,7 @@ def test_fixed_large_has_diffusers_mean_and_variance(walks):
 
     The last step is left out: diffusers ends with noise when steps are skipped, and this package with the mean.
     """
-    step = posterior_step(LINEAR, first_order(predicting("epsilon", variance="fixed_large")), 1.0)
-    walked = jax.jit(partial(move, step))
+    walked = jax.jit(partial(move, *ancestral(predicting("epsilon", variance="fixed_large"))))
     zero, one = np.zeros(peer.SHAPE, np.float32), np.ones(peer.SHAPE, np.float32)
     noisy, quiet = (np.concatenate([peer.start()[None], walks[name]]) for name in ("ddpm_large", "ddpm_large_quiet"))
     for i, (t, s) in enumerate(pairwise(TABLE[:-1])):

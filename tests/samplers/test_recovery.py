@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax.processes import Gaussian
-from ddpm_jax.samplers import SamplerOptions, make
+from ddpm_jax.samplers import Problem, make
 from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, ddpm_cosine, ddpm_linear
 from ddpm_jax.schedules.grids import make_grid
 
@@ -34,8 +34,9 @@ def draw(mixture):
         @jax.jit
         def run(key):
             key_prior, key_steps = jax.random.split(key)
-            start = process.prior(key_prior, (ROWS, 2))
-            return make(name, process, denoise, None, SamplerOptions(eta=eta, **options))(grid, key_steps, start)[0]
+            start, problem = process.prior(key_prior, (ROWS, 2)), Problem(process, denoise, grid=grid)
+            chosen = {"eta": eta, "churn_min": 0.0, "churn_max": float("inf"), "churn_noise": 1.0, **options}
+            return make(name, chosen).solve(problem, key_steps, start)[0]
 
         return np.asarray(run(jax.random.key(0)), np.float64)
 

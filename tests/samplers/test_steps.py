@@ -8,7 +8,17 @@ import pytest
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Normal
 from ddpm_jax.processes import Gaussian
-from ddpm_jax.samplers import annealed_langevin, churn, euler, first_order, posterior_step, reverse_diffusion
+from ddpm_jax.samplers import (
+    AnnealedLangevin,
+    Churned,
+    Euler,
+    FirstOrder,
+    Heun,
+    Problem,
+    ReverseDiffusion,
+    StepSolver,
+    make,
+)
 from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, ddpm_linear
 
 X = np.array([[0.5, -1.2, 0.9], [2.0, 0.3, -0.4]], np.float32)
@@ -19,10 +29,11 @@ def halfway(x_t, t, condition=None):
     return Normal(0.5 * x_t)
 
 
-def take(step, t, s, x=X):
+def take(solver, process, t, s, x=X, grid=None):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(random, "normal", lambda keys, shape: jnp.asarray(NOISE))
-        return step(jax.random.key(0), jnp.asarray(x), None, jnp.float32(t), jnp.float32(s))[0]
+        problem = Problem(process, halfway, grid=grid)
+        return solver.step(problem, jax.random.key(0), jnp.asarray(x), None, jnp.float32(t), jnp.float32(s))[0]
 
 
 def test_reverse_diffusion_is_the_papers_vp_step():
@@ -32,7 +43,7 @@ def test_reverse_diffusion_is_the_papers_vp_step():
     bar = np.prod(1 - np.linspace(1e-4, 0.02, 1000)[:600])
     score = (np.sqrt(bar) * 0.5 * X - X) / (1 - bar)
     expected = (2 - np.sqrt(1 - beta)) * X + beta * score + np.sqrt(beta) * NOISE
-    got = take(reverse_diffusion(process, first_order(halfway)), 0.6, 0.599)
+    got = take(ReverseDiffusion(), process, 0.6, 0.599)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -42,7 +53,7 @@ def test_reverse_diffusion_is_the_papers_ve_step():
     now, then = (0.02 * 2500.0**t for t in (0.6, 0.5))
     d = now**2 - then**2
     expected = X + d * (0.5 * X - X) / now**2 + np.sqrt(d) * NOISE
-    np.testing.assert_allclose(take(reverse_diffusion(process, first_order(halfway)), 0.6, 0.5), expected, rtol=1e-4)
+    np.testing.assert_allclose(take(ReverseDiffusion(), process, 0.6, 0.5), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.7, 1.0])
@@ -54,7 +65,7 @@ def test_euler_is_the_vp_equations_step(eta):
     score = (np.sqrt(bar) * 0.5 * X - X) / (1 - bar)
     drift = -beta / 2 * X - (1 + eta**2) / 2 * beta * score
     expected = X - h * drift + eta * np.sqrt(beta * h) * NOISE
-    got = take(euler(Gaussian(VP()), first_order(halfway), eta), t, t - h)
+    got = take(Euler(eta), Gaussian(VP()), t, t - h)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -62,23 +73,13 @@ def test_euler_on_straight_paths_is_ddim():
     """Their velocity is constant, so both follow the same line; from t = 1 too, where alpha = 0."""
     process = Gaussian(Flow())
     for t, s in ((1.0, 0.7), (0.7, 0.2), (0.2, 0.0)):
-        steps = (make(process, first_order(halfway), 0.0) for make in (euler, posterior_step))
-        one, other = (take(step, t, s) for step in steps)
+        one, other = (take(solver, process, t, s) for solver in (Euler(), FirstOrder()))
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda process: euler(process, first_order(halfway), 0.0),
-        lambda process: euler(process, first_order(halfway), 1.0),
-        lambda process: reverse_diffusion(process, first_order(halfway)),
-        lambda process: posterior_step(process, first_order(halfway), 1.0),
-    ],
-    ids=["euler", "euler_maruyama", "reverse_diffusion", "posterior_step"],
-)
-def test_the_last_step_returns_the_estimate(make):
-    np.testing.assert_allclose(take(make(Gaussian(VP())), 0.1, 0.0), 0.5 * X, rtol=1e-6)
+@pytest.mark.parametrize("solver", [Euler(0.0), Euler(1.0), ReverseDiffusion(), FirstOrder(1.0)], ids=str)
+def test_the_last_step_returns_the_estimate(solver):
+    np.testing.assert_allclose(take(solver, Gaussian(VP()), 0.1, 0.0), 0.5 * X, rtol=1e-6)
 
 
 def test_annealed_langevin_is_the_papers_move():
@@ -87,8 +88,9 @@ def test_annealed_langevin_is_the_papers_move():
     sigma, epsilon = 0.02 * 2500.0**0.6, 8e-5
     e = epsilon * sigma**2 / 0.02**2
     expected = X + e / 2 * (0.5 * X - X) / sigma**2 + np.sqrt(e) * NOISE
+    grid = np.array([1, 0.6, 1e-6, 0])  # sigma_L = 0.02
     got = [
-        take(annealed_langevin(process, halfway, None, epsilon / 0.02**2, 1, end), 0.6, s)
+        take(AnnealedLangevin(epsilon, 1, end), process, 0.6, s, grid=grid)
         for s, end in ((0.5, True), (0.0, False), (0.0, True))
     ]
     np.testing.assert_allclose(got[0], expected, rtol=1e-4)
@@ -96,10 +98,18 @@ def test_annealed_langevin_is_the_papers_move():
     np.testing.assert_allclose(got[2], 0.5 * expected, rtol=1e-4)
 
 
-def arrival(process, t, **options):
-    """Where a step starts after churn: (x, t)."""
-    stop = churn(process, lambda keys, x, memory, t, s: (jnp.full_like(x, t), x, memory), 10, **options)
-    out = stop(jax.random.key(0), jnp.asarray(X), None, jnp.float32(t), jnp.float32(0.1))
+class Stopped(StepSolver):
+    """Shows where its step starts: the time in place of x_s, and the state."""
+
+    def step(self, problem, keys, x_t, memory, t, s):
+        return jnp.full_like(x_t, t), x_t, memory
+
+
+def arrival(process, t, x=X, seed=0, **options):
+    """Where a step of ten starts after churn: (x, t)."""
+    problem = Problem(process, halfway, grid=np.linspace(1, 0, 11))
+    churned = Churned(Stopped(), **options)
+    out = churned.step(problem, jax.random.key(seed), jnp.asarray(x), None, jnp.float32(t), jnp.float32(0.1))
     return out[1], float(out[0][0, 0])
 
 
@@ -120,8 +130,7 @@ def test_churn_keeps_the_law_of_data_at_a_point():
     x = jnp.broadcast_to(alpha * 0.7 + sigma * jax.random.normal(jax.random.key(3), (1, 100_000)), (1, 100_000))
 
     def later(noise):
-        step = churn(process, lambda keys, x, memory, t, s: (x, x + 0 * t, memory), 10, amount=4.0, noise=noise)
-        return step(jax.random.key(4), x, None, jnp.float32(0.5), jnp.float32(0.1))[0]
+        return arrival(process, 0.5, x, 4, amount=4.0, noise=noise)[0]
 
     _, t = arrival(process, 0.5, amount=4.0)
     a, s = process.schedule(jnp.float32(t))
@@ -135,12 +144,11 @@ def test_churn_keeps_the_law_of_data_at_a_point():
 def test_churn_stays_where_it_is_not_asked_for():
     process = Gaussian(EDM())
     sigma = float(process.schedule(jnp.float32(0.5))[1])
-    for options in ({"low": 2 * sigma}, {"high": sigma / 2}):
-        x, t = arrival(process, 0.5, amount=2.0, **options)
+    for options in ({"low": 2 * sigma}, {"high": sigma / 2}, {"amount": 0.0}):
+        x, t = arrival(process, 0.5, **{"amount": 2.0, **options})
         np.testing.assert_array_equal(x, X)
         assert t == 0.5
-    step = posterior_step(process, first_order(halfway), 0.0)
-    assert churn(process, step, 10, 0.0) is step
+    assert make("heun", {"churn": 0.0}) == Heun()
 
 
 def test_churn_stops_at_the_end_of_time():

@@ -10,8 +10,8 @@ CONTINUOUS = tuple(name for name in schedules.SCHEDULES if name not in schedules
 
 
 def build(name):
-    parametrised = schedules.make(name, STEPS if name in schedules.TABLES else 0)
-    return parametrised.bind(parametrised.init(jax.random.key(0)))
+    made = schedules.make(name, STEPS if name in schedules.TABLES else 0)
+    return made.bind(made.init(jax.random.key(0))) if isinstance(made, schedules.Trained) else made
 
 
 @pytest.fixture(params=CONTINUOUS)
