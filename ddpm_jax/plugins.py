@@ -5,6 +5,7 @@ The options of a part are its keyword arguments. Any room may import this one.
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pkgutil import resolve_name
 from typing import Any
@@ -14,7 +15,7 @@ from ddpm_jax.errors import nearest
 
 def dotted(name: str) -> bool:
     """Whether a name is a path to a part outside the tables."""
-    return ":" in name
+    return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name) is not None
 
 
 def find(table: Mapping[str, Any], name: str) -> Any:

@@ -54,11 +54,13 @@ def get_config():
 SAMPLES = ["--count=11", "--seed=1"]
 ALONE = """
 import sys
-from ddpm_jax import evaluate, sample, train
+from ddpm_jax.evaluate import main as evaluate
+from ddpm_jax.sample import main as sample
+from ddpm_jax.train import main as train
 folder = f"--workdir={sys.argv[1]}"
-train.main(["--config=tiny.py", folder])
-sample.main([folder, *sys.argv[2:]])
-evaluate.main([folder])
+train(["--config=tiny.py", folder])
+sample([folder, *sys.argv[2:]])
+evaluate([folder])
 """
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_jax import evaluate, sample
+from ddpm_jax import evaluate
 from ddpm_jax.config.base import base
 from ddpm_jax.errors import UserError
 from ddpm_jax.sample import forget_options
+from ddpm_jax.sample import main as sample
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def refused(main, *words):
 
 
 @pytest.mark.usefixtures("untrained")
-@pytest.mark.parametrize("main", [sample.main, evaluate.main])
+@pytest.mark.parametrize("main", [sample, evaluate.main])
 def test_folders_without_a_run(main):
     assert refused(main, "--workdir=missing").startswith("missing holds no run (config.json is missing)")
     Path("empty").mkdir()
@@ -88,15 +89,15 @@ def test_folders_without_a_run(main):
     ],
 )
 def test_wrong_options(word, line):
-    assert refused(sample.main, "--workdir=run", word).startswith(line)
+    assert refused(sample, "--workdir=run", word).startswith(line)
 
 
 @pytest.mark.usefixtures("copied")
 def test_samples_depend_on_seed_and_row_alone(capsys):
-    sample.main(["--workdir=run", "--count=3", "--seed=1", "--output=new/three"])
+    sample(["--workdir=run", "--count=3", "--seed=1", "--output=new/three"])
     assert "3 samples of step 2, 2 network evaluations each" in capsys.readouterr().out
-    sample.main(["--workdir=run", "--count=6", "--seed=1"])
-    sample.main(["--workdir=run", "--count=3", "--seed=2"])
+    sample(["--workdir=run", "--count=6", "--seed=1"])
+    sample(["--workdir=run", "--count=3", "--seed=2"])
     few, many, other = (np.load(f"{name}.npz") for name in ("new/three", "run/samples/seed1", "run/samples/seed2"))
     assert many["images"].shape == (6, 8, 8, 1)
     assert many["images"].dtype == np.uint8
@@ -111,10 +112,10 @@ def test_samples_depend_on_seed_and_row_alone(capsys):
 
 @pytest.mark.usefixtures("copied")
 def test_labels_and_steps(capsys):
-    sample.main(["--workdir=run", "--count=2", "--label=7", "--steps=1", "--eta=0", "--ema=0", "--best", "--output=x"])
+    sample(["--workdir=run", "--count=2", "--label=7", "--steps=1", "--eta=0", "--ema=0", "--best", "--output=x"])
     assert np.load("x.npz")["labels"].tolist() == [7, 7]
     assert "1 network evaluations each" in capsys.readouterr().out
-    assert refused(sample.main, "--workdir=run", "--label=10") == "--label: 10 is not one of 0 ... 9"
+    assert refused(sample, "--workdir=run", "--label=10") == "--label: 10 is not one of 0 ... 9"
 
 
 @pytest.mark.usefixtures("copied")
@@ -123,7 +124,7 @@ def test_a_disk_that_is_full(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("ddpm_jax.files.write_bytes", full)
-    line = refused(sample.main, "--workdir=run", "--count=1")
+    line = refused(sample, "--workdir=run", "--count=1")
     assert line == "--output: run/samples/seed0 cannot be written (No space left on device)"
 
 

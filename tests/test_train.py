@@ -2,14 +2,16 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from ddpm_jax import data, runs, train
+from ddpm_jax import data, runs
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import read_record
 from ddpm_jax.pipeline import screen
+from ddpm_jax.train import main, train
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = f"--config={ROOT}/configs/digits/ddpm.py"
@@ -19,7 +21,7 @@ def refused(*words):
     """The error of the command, which has written nothing that was not there."""
     before = sorted(map(str, Path().rglob("*")))
     with pytest.raises(UserError) as caught:
-        train.main([DIGITS, *words])
+        main([DIGITS, *words])
     assert "\n" not in str(caught.value)
     assert sorted(map(str, Path().rglob("*"))) == before
     return str(caught.value)
@@ -100,7 +102,7 @@ def test_the_same_command_after_the_end(trained, tmp_path, tiny_config, capsys):
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / "result.json").write_text("{")
     with pytest.warns(UserWarning, match="is set aside as result.json.damaged"):
-        result = train.train(tiny_config, tmp_path / "run")
+        result = train(tiny_config, tmp_path / "run")
     assert "going on with" in capsys.readouterr().out
     assert result["steps"] == 2
     written = read_record(tmp_path / "run" / "result.json")
@@ -112,7 +114,7 @@ def test_a_run_whose_last_step_is_no_multiple_has_its_last_row_once(trained, tmp
     shutil.copytree(trained, tmp_path / "run")
     before = (tmp_path / "run" / "metrics.jsonl").read_text()
     for _ in range(2):
-        train.train(tiny_config, tmp_path / "run")
+        train(tiny_config, tmp_path / "run")
         assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
 
 
@@ -125,7 +127,7 @@ def test_processes_with_other_data_are_refused_before_anything_is_written(tmp_pa
 
     monkeypatch.setattr("ddpm_jax.commands.joining.check_alike", check_alike)
     with pytest.raises(UserError, match="differ in the data"):
-        train.train(tiny_config, tmp_path / "run")
+        train(tiny_config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     (facts,) = asked
     assert len(facts) == 1 and json.dumps(facts)
@@ -143,11 +145,11 @@ def test_a_damaged_config_is_written_anew_by_its_own_command_alone(trained, tmp_
             pytest.warns(UserWarning, match="is damaged and will be written anew"),
             pytest.raises(UserError, match="were saved with another config"),
         ):
-            train.train(tiny_config, tmp_path / "run")
+            train(tiny_config, tmp_path / "run")
         assert path.read_text() == content
         tiny_config.data.batch = 8
         with pytest.warns(UserWarning, match="is damaged and will be written anew"):
-            train.train(tiny_config, tmp_path / "run")
+            train(tiny_config, tmp_path / "run")
         assert path.read_text() == whole
 
 
@@ -159,12 +161,12 @@ def test_a_run_in_the_middle_keeps_what_its_validation_losses_depend_on(trained,
     tiny_config.evaluation.validation_images = 4
     (tmp_path / "run" / "result.json").unlink()
     with pytest.warns(UserWarning), pytest.raises(UserError, match="were saved with another config"):
-        train.train(tiny_config, tmp_path / "run")
+        train(tiny_config, tmp_path / "run")
     (tmp_path / "run" / "result.json").write_text(result)
     with pytest.warns(UserWarning):
-        assert train.train(tiny_config, tmp_path / "run")["steps"] == 2
+        assert train(tiny_config, tmp_path / "run")["steps"] == 2
     (tmp_path / "run" / "result.json").unlink()  # its config reads now, and is what is compared
-    assert train.train(tiny_config, tmp_path / "run")["steps"] == 2
+    assert train(tiny_config, tmp_path / "run")["steps"] == 2
 
 
 def test_a_run_that_fails_closes_its_log(tmp_path, tiny_config, monkeypatch):
@@ -176,7 +178,7 @@ def test_a_run_that_fails_closes_its_log(tmp_path, tiny_config, monkeypatch):
 
     monkeypatch.setattr(screen.Screen, "report", stop)
     with pytest.raises(KeyboardInterrupt):
-        train.train(tiny_config, tmp_path / "run")
+        train(tiny_config, tmp_path / "run")
     assert len(closed) == 1
 
 
@@ -185,14 +187,14 @@ def test_once(trained, tmp_path, capsys, monkeypatch):
     shutil.copytree(trained, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     monkeypatch.setattr("ddpm_jax.runs.results.same_figures", lambda *_: True)  # the command's config is another
-    train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
+    main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
     assert capsys.readouterr().out == f"{tmp_path / 'run'} is finished\n"
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
     (tmp_path / "run" / "result.json").unlink()
     going_on = []
-    monkeypatch.setattr(train, "train", lambda *words: going_on.append(words))
+    monkeypatch.setattr(sys.modules[main.__module__], "train", lambda *words: going_on.append(words))
     monkeypatch.setattr("ddpm_jax.commands.starting.start_jax", lambda *words, **more: None)
-    train.main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
+    main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
     assert going_on[0][1:4] == (tmp_path / "run", 0, True)
 
 
@@ -203,7 +205,7 @@ def test_bad_steps_are_passed_over_only_so_many_in_a_row(tmp_path, tiny_config):
     for most in (0, 6):
         tiny_config.training.skip_bad = most
         with pytest.raises(UserError, match=rf"^step {most + 2}: the loss or its gradient is not finite.*skip_bad"):
-            train.train(tiny_config, tmp_path / f"run{most}")
+            train(tiny_config, tmp_path / f"run{most}")
 
 
 def test_a_checkpoint_after_some_minutes(tmp_path, tiny_config, monkeypatch):
@@ -219,7 +221,7 @@ def test_a_checkpoint_after_some_minutes(tmp_path, tiny_config, monkeypatch):
     )
     tiny_config.training.steps, tiny_config.training.dispatch, tiny_config.training.save_every = 6, 2, 4
     tiny_config.training.save_minutes = 1e-9
-    train.train(tiny_config, tmp_path / "run")
+    train(tiny_config, tmp_path / "run")
     assert [pair for pair in saved if pair[1]] == [(4, True), (6, True)]
     assert (2, False) in saved
 
@@ -232,7 +234,7 @@ def test_a_signal_in_the_last_dispatch_is_heard(tmp_path, tiny_config, monkeypat
     notice = Notice()
     monkeypatch.setattr(screen.Screen, "milestone", lambda self, progress, loss: notice(15, None))
     with pytest.raises(Preempted):
-        train.train(tiny_config, tmp_path / "run", notice=notice)
+        train(tiny_config, tmp_path / "run", notice=notice)
     assert runs.latest_checkpoint(tmp_path / "run") == 2
     assert not runs.finished(tmp_path / "run")
 
@@ -249,11 +251,11 @@ def test_a_run_that_is_asked_to_make_room_saves_and_goes_on_as_if_it_had_not_bee
             return self.asked > 2
 
     tiny_config.training.steps, tiny_config.training.dispatch, tiny_config.training.log_every = 8, 2, 8
-    train.train(tiny_config, tmp_path / "whole")
+    train(tiny_config, tmp_path / "whole")
     with pytest.raises(Preempted):
-        train.train(tiny_config, tmp_path / "parts", notice=After())
+        train(tiny_config, tmp_path / "parts", notice=After())
     assert [path.name for path in (tmp_path / "parts" / "checkpoints").iterdir()] == ["4"]
-    train.train(tiny_config, tmp_path / "parts")
+    train(tiny_config, tmp_path / "parts")
     whole, parts = (read_lines(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts"))
     of_training = ("step", "loss", "gradient_norm", "learning_rate", "images_seen", "validation_loss")
     assert [[row.get(key) for key in of_training] for row in parts] == [

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from ddpm_jax import plugins
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import flatten
-from ddpm_jax.config.names import GIVEN, OPTIONS, is_option
+from ddpm_jax.config.names import GIVEN, IN_PYTHON, OPTIONS, is_option
 from ddpm_jax.errors import UserError, fail, nearest, one_line
 
 SMALLEST_FLOAT, LARGEST_FLOAT = 1.1754944e-38, 3.4028235e38
@@ -228,6 +228,9 @@ def check(config: ConfigDict) -> None:
 def check_names(config: ConfigDict) -> Iterator[tuple[str, str]]:
     """Names that there are not, and options that a user's own part does not take: `(key, reason)`."""
     values, tables = flatten(config), choices()
+    if values["model.name"] == IN_PYTHON:
+        yield "model.name", "this run's model was made in Python: use ddpm_jax.load_run(folder, model=..., dataset=...)"
+        return
     for key, names in tables.items():
         if values[key] not in names and not (key in OPTIONS and plugins.dotted(values[key])):
             yield key, f"unknown name {values[key]!r}; {nearest(values[key], names)}"
@@ -319,8 +322,16 @@ def check_data(config: ConfigDict, description: Any, sizes: Mapping[str, int] | 
         fail("data.name", f"{description.name!r} has no levels, so there are no bits per dimension to evaluate")
     if config.data.flip and len(description.shape) < 2:
         fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
-    if sizes is None:
-        return
+    if sizes is not None:
+        check_sizes(config, description, sizes)
+
+
+def check_sizes(config: ConfigDict, description: Any, sizes: Mapping[str, int]) -> None:
+    """Enough images of each split for training and its evaluation.
+
+    Raises:
+        UserError: as `check`.
+    """
     for split in ("train", "validation"):
         if sizes.get(split, 1) < 1:
             fail("data.name", f"{description.name!r} has no images in its split {split!r}")

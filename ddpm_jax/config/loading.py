@@ -75,7 +75,7 @@ def _load(file: str) -> Any:
     space = read_file(file)
     if not callable(space.get("get_config")):
         raise UserError(f"--config={file}: the file has no function get_config(); see ddpm_jax.config.base")
-    with users_code(file):
+    with users_code(file), neighbours(Path(file.partition(":")[0])):
         config = space["get_config"](*([argument] if colon else []))
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={file}: get_config() must return the ConfigDict of ddpm_jax.config.base.base()")
@@ -105,9 +105,21 @@ def read_file(file: str) -> dict[str, Any]:
     )
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
-    with users_code(file):
+    with users_code(file), neighbours(path):
         exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
     return module.__dict__
+
+
+@contextlib.contextmanager
+def neighbours(path: Path) -> Iterator[None]:
+    """A config file may import the files beside it."""
+    folder = str(path.absolute().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
 
 
 @contextlib.contextmanager

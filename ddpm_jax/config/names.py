@@ -1,5 +1,8 @@
 """Keys that name a part: one of our tables, or a dotted path `package.module:function` to a part of the user's own."""
 
+IN_PYTHON = "in Python"
+"""The `model.name` of a run whose model was made in Python: its config has the settings of training only."""
+
 OPTIONS = {
     "data.name": "data.options",
     "process.name": "process.options",

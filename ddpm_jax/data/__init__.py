@@ -9,7 +9,7 @@ Imports errors and files only; training, metrics and the commands import it.
 from ddpm_jax.data.batches import draw, fits_device, host_batches, prefetch
 from ddpm_jax.data.description import Description
 from ddpm_jax.data.identity import difference, fingerprint
-from ddpm_jax.data.sources import Dataset, Source, load
+from ddpm_jax.data.sources import Dataset, Source, from_arrays, load
 
 __all__ = [
     "Dataset",
@@ -19,6 +19,7 @@ __all__ = [
     "draw",
     "fingerprint",
     "fits_device",
+    "from_arrays",
     "host_batches",
     "load",
     "prefetch",

@@ -5,14 +5,15 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from ddpm_jax import cache
+from ddpm_jax import cache, plugins
 from ddpm_jax.data import binarised, digits, ising, tfds
 from ddpm_jax.data.description import Description
-from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.errors import UserError, nearest, one_line
 
 # A decoded copy of a split is kept up to this size; a larger one would fill the disk unasked.
 LARGEST_COPY = 2**30
@@ -143,21 +144,76 @@ class Dataset:
         return self.sources[name]
 
 
-def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[str, str] | None = None) -> Dataset:
+Arrays = UInt8[np.ndarray, "n *site"] | tuple[UInt8[np.ndarray, "n *site"], Int32[np.ndarray, " n"]]
+"""Images as levels, with their labels or without."""
+
+
+def from_arrays(splits: Mapping[str, Arrays], levels: int = 256, labels: int = 0, name: str = "arrays") -> Dataset:
+    """A data set of arrays in memory.
+
+    >>> import numpy as np
+    >>> images = np.zeros((100, 8, 8, 1), np.uint8)
+    >>> from_arrays({"train": images[:90], "validation": images[90:]}).sizes
+    {'train': 90, 'validation': 10}
+
+    Args:
+        splits: `train` and `validation` for training, `test` for figures: images `[n, *space, channels]`, uint8 levels
+            0 ... levels - 1, or `(images, labels)`.
+        levels: how many values a dimension can take.
+        labels: the number of classes.
+        name: of the data set.
+
+    Raises:
+        UserError: a split is empty, or does not fit the description.
+    """
+    sources, description = {}, None
+    for split, arrays in splits.items():
+        images, classes = arrays if isinstance(arrays, tuple) else (arrays, np.zeros(len(arrays), np.int32))
+        images, classes = np.asarray(images), np.asarray(classes, np.int32)
+        try:
+            description = description or Description(name, "1", tuple(images.shape[1:]), levels, labels)
+        except ValueError as error:
+            raise UserError(f"split {split!r} of {name!r}: {error}") from error
+        wrong = (
+            images.dtype != np.uint8 and f"images are {images.dtype}, and must be uint8 levels",
+            len(images) == 0 and "there are no images",
+            images.shape[1:] != description.shape and f"images are {images.shape[1:]}, and not {description.shape}",
+            images.size and images.max() >= levels and f"a value is {images.max()}, of {levels} levels",
+            len(classes) != len(images) and f"there are {len(classes)} labels of {len(images)} images",
+            labels and len(classes) and not 0 <= classes.min() <= classes.max() <= labels and "a label is no class",
+        )
+        if reason := next((words for words in wrong if words), None):
+            raise UserError(f"split {split!r} of {name!r}: {reason}")
+        sources[split] = Source(description, len(images), functools.partial(_take, images, classes))
+    if description is None:
+        raise UserError(f"data set {name!r} has no split: give train and validation")
+    return Dataset(description, sources)
+
+
+def load(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    splits: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Dataset:
     """A data set by name. Nothing is downloaded, and no image is read yet.
 
     Args:
         name: `digits` (embedded, whatever `data_dir`); `ising` (drawn from a known law, likewise); or an image data
             set prepared for TFDS as array_record files: `mnist`, `cifar10`, `name/config`, `name:version`; or
-            `binarised_` and the name of one with grey images: `binarised_mnist` (`data/binarised.py` says which draw).
+            `binarised_` and the name of one with grey images: `binarised_mnist` (`data/binarised.py` says which draw);
+            or a dotted path `package.module:function` to a function that returns a `Dataset`.
         data_dir: the TFDS data directory; by default `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
         splits: what is in each split, in TFDS's words: `{"train": "train[:55000]", "validation": "train[55000:]"}`. By
             default train, validation and test are the set's own; where it has no validation split, that is the last
             tenth of train, at most 5,000, and train is the rest. (TFDS stores most sets shuffled. For one that is
             sorted by class, name the splits.)
+        options: the keyword arguments of a dotted path.
 
     Raises UserError, within seconds, where the set is not there or cannot be read.
     """
+    if plugins.dotted(name):
+        return _users(name, options or {})
     if name.startswith(binarised.PREFIX):
         return _binarised(load(name.removeprefix(binarised.PREFIX), data_dir, splits))
     if name in ising.LAWS:
@@ -179,6 +235,17 @@ def load(name: str, data_dir: str | os.PathLike | None = None, splits: Mapping[s
         sources[split] = Source(facts.description, size, read, made_from, words)
     files = {name: size for name, size, _ in tfds.files(folder)}
     return Dataset(facts.description, sources, files=files)
+
+
+def _users(name: str, options: Mapping[str, Any]) -> Dataset:
+    """A data set of the user's own."""
+    try:
+        made = plugins.find({}, name)(**options)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"config.data.name: {name} cannot be made: {one_line(error)}") from error
+    if not isinstance(made, Dataset):
+        raise UserError(f"config.data.name: {name} must return a ddpm_jax.Dataset, such as ddpm_jax.from_arrays makes")
+    return made
 
 
 def _known(name: str, splits: Mapping[str, str] | None) -> Dataset:

@@ -1,7 +1,7 @@
 """Posteriors: what a denoiser says about the clean image. What all of them answer, and the normal ones."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
 
 
+@runtime_checkable
 class Posterior(Protocol):
     """A distribution over x given x_t. Those of networks are independent from pixel to pixel given x_t.
 
@@ -61,6 +62,7 @@ class Posterior(Protocol):
         ...
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """`(x_t, t, condition) -> Posterior`, for t > 0: all that losses, samplers and likelihoods ask of a network."""
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import plugins
-from ddpm_jax.data import Description
+from ddpm_jax import data, plugins
+from ddpm_jax.config.identity import splits
+from ddpm_jax.data import Dataset, Description
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import gaussian, gaussian_checks, ordered, ordered_checks
 from ddpm_jax.experiment.base import Experiment, Family
+from ddpm_jax.experiment.options import own
 from ddpm_jax.processes import PROCESSES, Refusal
 
 FAMILIES: dict[str, Any] = {"gaussian": gaussian, "ordered": ordered}
@@ -37,6 +39,12 @@ def make(config: ConfigDict, description: Description) -> Experiment:
     return Experiment(config, model, sampling, measures, facts, family)
 
 
+def load_data(config: ConfigDict) -> Dataset:
+    """The config's data set. Raises UserError, within seconds, where it is not there or cannot be read."""
+    section = config.data
+    return data.load(section.name, section.dir or None, splits(config), own(config, "data.name"))
+
+
 def refusals(config: ConfigDict) -> Iterator[Refusal]:
     """What cannot work together of values that are each fine, each with its dotted key."""
     yield from _CHECKS[kind_of(config)].refusals(config)
@@ -50,4 +58,4 @@ def check_data(config: ConfigDict, description: Description) -> None:
         raise UserError(f"config.model.name: {error}") from error
 
 
-__all__ = ["FAMILIES", "Experiment", "Family", "check_data", "kind_of", "make", "refusals"]
+__all__ = ["FAMILIES", "Experiment", "Family", "check_data", "kind_of", "load_data", "make", "refusals"]

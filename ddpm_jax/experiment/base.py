@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ml_collections import ConfigDict
 
@@ -10,6 +10,7 @@ from ddpm_jax.data import Description
 from ddpm_jax.generative import Measure, Model, Sampling
 
 
+@runtime_checkable
 class Family(Protocol):
     """The parts of experiments with processes of one kind, chosen from a checked config; a module of functions."""
 

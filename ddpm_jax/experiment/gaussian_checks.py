@@ -35,7 +35,7 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
         yield from why
         return
     yield from why
-    traits = Gaussian(made).traits
+    traits = Gaussian(made).traits()
     yield from _prediction(config, traits)
     yield from _objective(config, traits, trained=isinstance(made, schedules.Trained))
     yield from _sampler(config, traits)

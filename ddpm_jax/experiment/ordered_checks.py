@@ -39,7 +39,7 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
 def _traits(config: ConfigDict) -> Traits:
     """Of the process; those of an order do not depend on the image, so a small one does."""
     order = make_order(config.process.order, (4, 4), **own(config, "process.order"))
-    return Ordered(order, linear).traits
+    return Ordered(order, linear).traits()
 
 
 def _process(config: ConfigDict) -> Iterator[Refusal]:

@@ -1,7 +1,7 @@
 """How -log p of stored images is computed, in nats. Noise belongs to row numbers."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +19,7 @@ Nats = tuple[Float[Array, " batch"], Int[Array, " batch"]]
 """-log p of each image, and the network evaluations it took."""
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """A likelihood of a kind."""
 

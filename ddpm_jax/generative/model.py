@@ -1,7 +1,7 @@
 """What is trained: a process that removes, a network that predicts, and what makes a loss of the two."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ Rows = dict[str, Any]
 """
 
 
+@runtime_checkable
 class Prediction(Protocol):
     """What a network's raw output means, and what the network is told."""
 

@@ -10,7 +10,7 @@ from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Clipped, Denoiser, Guided, Pointed, Tempered, Thresholded
 from ddpm_jax.generative.model import Model
 from ddpm_jax.processes import Process
-from ddpm_jax.samplers import Film, Problem, Solver
+from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver, default_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,16 @@ class Sampling:
     top_k: int = 0
     nucleus: float = 1.0
     point: bool = False
+
+    @classmethod
+    def default(cls, model: Model, steps: int = 100) -> "Sampling":
+        """What suits a model: ancestral sampling of noise; of an order one group a step, by a cache if there is one."""
+        process: Any = model.process
+        if process.kind == "gaussian":
+            started = process.start()
+            return cls(FirstOrder(eta=1.0), default_grid(started, min(steps, model.times.steps or steps)), clip=True)
+        solver = Cached() if model.network.causal else FirstOrder()
+        return cls(solver, default_grid(process, process.order.groups or steps))
 
     def wrapped(self, denoise: Denoiser, model: Model, labels: Int[Array, " batch"], film: bool = False) -> Denoiser:
         """The denoiser as the solver is to use it. `film`: its estimates will be looked at."""

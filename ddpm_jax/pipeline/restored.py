@@ -1,24 +1,40 @@
-"""A trained run, read back for sampling and evaluation."""
+"""A trained run, read back: its model, its weights at a step, and what they draw and measure."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import PyTree
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree, UInt8
 
 from ddpm_jax import data, runs
 from ddpm_jax.config import checks
-from ddpm_jax.config.identity import splits
+from ddpm_jax.config.names import IN_PYTHON
 from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
-from ddpm_jax.experiment import Experiment, make
+from ddpm_jax.experiment import Experiment, load_data, make
+from ddpm_jax.generative import Model, Sampling
 from ddpm_jax.training.state import weights
 
 
 @dataclass(frozen=True, eq=False)
-class Restored:
-    """The experiment of a run, its weights at a step, its data, and the devices to use."""
+class Run:
+    """A trained run.
+
+    >>> import ddpm_jax as dj
+    >>> run = dj.load_run("runs/digits_ddpm")  # doctest: +SKIP
+    >>> pictures = run.sample(16, seed=1)  # doctest: +SKIP
+
+    Attributes:
+        experiment: its model, and how that is sampled and measured.
+        plan: the devices to use.
+        dataset: its data.
+        params: its weights.
+        step: of training, which they are from.
+    """
 
     experiment: Experiment
     plan: Plan
@@ -26,14 +42,85 @@ class Restored:
     params: PyTree
     step: int
 
+    @property
+    def model(self) -> Model:
+        """What was trained."""
+        return self.experiment.model
 
-def restore(config: Any, folder: Path, best: bool = False) -> Restored:
+    def sample(
+        self, count: int, seed: int = 0, label: int | None = None, sampling: Sampling | None = None
+    ) -> UInt8[np.ndarray, "count *site"]:
+        """Images as levels, `[count, *site]`; image i depends on the seed and i alone.
+
+        Args:
+            count: how many.
+            seed: of the samples.
+            label: of a conditional model; None takes all in turn.
+            sampling: in place of the run's own.
+        """
+        from ddpm_jax.evaluation.figures import sampler
+
+        return np.asarray(sampler(self.experiment, self.plan, sampling)(self.params, seed, count, label)[0])
+
+    def denoise(self, x_t: Float[Array, "batch *site"], t: float | Array, condition: PyTree = None) -> Any:
+        """The posterior at x_t: what the network says of the clean image."""
+        return self.model.denoiser(self.params)(x_t, jnp.asarray(t, x_t.dtype), condition)
+
+    def likelihood(
+        self, images: UInt8[np.ndarray, "n *site"], labels: Int[np.ndarray, " n"] | None = None
+    ) -> Float[np.ndarray, " n"]:
+        """Bits per dimension of each image: of the kind `run.model.estimator.kind`.
+
+        Raises:
+            ValueError: the model gives images no probability.
+        """
+        count, model = len(images), self.model
+        if model.estimator is None:
+            raise ValueError("this model gives images no probability")
+        classes = np.full(count, model.description.null_condition) if labels is None else labels
+        rows = {"image": images, "condition": classes.astype(np.int32), "row": np.arange(count, dtype=np.int32)}
+        terms = self.plan.each(model.likelihood, self.experiment.config.sampler.batch)(self.params, rows)
+        return np.asarray(terms.total) / (model.description.dimensions * math.log(2))
+
+
+def load_run(folder: str | Path, best: bool = False, model: Model | None = None, dataset: Any = None) -> Run:
+    """The run in a folder.
+
+    Args:
+        folder: where it was trained.
+        best: take the checkpoint with the lowest validation loss and not the latest.
+        model: of a run that was trained from Python, which its folder does not know.
+        dataset: likewise.
+
+    Raises:
+        UserError: there is no run, no checkpoint, or none that reads back; or a model made in Python is missing.
+    """
+    folder = Path(folder)
+    config = runs.read_unchecked(folder)
+    if config.model.name != IN_PYTHON:
+        runs.check_config(folder, config)
+        return restore(config, folder, best)
+    if model is None or dataset is None:
+        raise UserError(f"{folder}: its model was made in Python; give load_run(folder, model=..., dataset=...)")
+    return restore(config, folder, best, given(config, model), dataset)
+
+
+def given(config: Any, model: Model, sampling: Sampling | None = None) -> Experiment:
+    """The experiment of a model that was made in Python."""
+    return Experiment(config, model, sampling or Sampling.default(model))
+
+
+def restore(
+    config: Any, folder: Path, best: bool = False, experiment: Experiment | None = None, dataset: Any = None
+) -> Run:
     """Read the run in `folder` back, whose config is `config`.
 
     Args:
         config: from `runs.read_config`, perhaps with other sampler settings.
         folder: the run's.
         best: take the checkpoint with the lowest validation loss and not the latest.
+        experiment: of a model made in Python; the config makes it otherwise.
+        dataset: likewise.
 
     Raises:
         UserError: no checkpoint, or none that reads back.
@@ -44,10 +131,11 @@ def restore(config: Any, folder: Path, best: bool = False) -> Restored:
     if runs.latest_checkpoint(folder) is None:
         raise UserError(f"{folder}: no checkpoint here; train first, or put a copy of {runs.CHECKPOINTS}/ back")
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
-    dataset = data.load(config.data.name, config.data.dir or None, splits(config))
-    checks.check_data(config, dataset.description)
+    dataset = dataset or load_data(config)
+    if experiment is None:
+        checks.check_data(config, dataset.description)
+        experiment = make(config, dataset.description)
     runs.check_data(folder, data.fingerprint(dataset))
-    experiment = make(config, dataset.description)
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:
         step = checkpoints.best if best else None
         unread = [kept for kept in checkpoints.steps if best and checkpoints.facts(kept) is None]
@@ -56,4 +144,4 @@ def restore(config: Any, folder: Path, best: bool = False) -> Restored:
         if unread:
             warnings.warn(f"step {step} is the best that reads; the checkpoints {unread} do not", stacklevel=2)
         state = checkpoints.restore(abstract_state(experiment), step).state
-    return Restored(experiment, plan, dataset, weights(state, config.sampler.ema), int(state.step))
+    return Run(experiment, plan, dataset, weights(state, config.sampler.ema), int(state.step))

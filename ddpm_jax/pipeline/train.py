@@ -27,11 +27,18 @@ if TYPE_CHECKING:  # heavy to import
 
 
 def train(
-    config: Any, folder: Path, profile: int = 0, once: bool = False, notice: Notice | None = None
+    config: Any,
+    folder: Path,
+    profile: int = 0,
+    once: bool = False,
+    notice: Notice | None = None,
+    experiment: "Experiment | None" = None,
+    dataset: "Dataset | None" = None,
 ) -> dict[str, Any]:
     """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
 
-    With `profile`, so many steps are recorded into `folder/profile`; the run's numbers do not depend on it.
+    With `profile`, so many steps are recorded into `folder/profile`; the run's numbers do not depend on it. An
+    `experiment` and a `dataset` made in Python stand in for what the config would make.
 
     Raises:
         UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
@@ -42,10 +49,10 @@ def train(
     """
     from ddpm_jax import data, runs
     from ddpm_jax.config import checks
-    from ddpm_jax.config.identity import splits, training_mark, validation_mark
+    from ddpm_jax.config.identity import training_mark, validation_mark
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
-    from ddpm_jax.experiment import make
+    from ddpm_jax.experiment import load_data, make
     from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import screen
     from ddpm_jax.pipeline.job import make_job
@@ -59,10 +66,14 @@ def train(
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     plan.check_parts(config.data.batch, limits.accumulate)
     there = runs.check_folder(folder, config)
-    dataset = data.load(config.data.name, config.data.dir or None, splits(config))
+    dataset = dataset or load_data(config)
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
-    checks.check_data(config, dataset.description, dataset.sizes)
+    if experiment is None:
+        checks.check_data(config, dataset.description, dataset.sizes)
+        experiment = make(config, dataset.description)
+    else:
+        checks.check_sizes(config, dataset.description, dataset.sizes)
     if config.evaluation.at_end:  # damage that would end the evaluation is met before anything is spent
         for split in ("train", "test"):
             dataset.split(split).arrays()
@@ -70,7 +81,6 @@ def train(
         locks.check_free(folder)
     fingerprint = data.fingerprint(dataset)
     joining.check_alike({f"the data ({config.data.name})": sha256([fingerprint])[:12]})
-    experiment = make(config, dataset.description)
     job = make_job(experiment, plan, dataset)
     with (
         runs.claim(folder, config, once, fingerprint),

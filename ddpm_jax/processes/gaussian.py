@@ -27,7 +27,6 @@ class Gaussian:
     values: np.ndarray | None = None
     kind: ClassVar[str] = "gaussian"
 
-    @property
     def traits(self) -> Traits:
         """Of the schedule as it is before training."""
         schedule = self.start().known

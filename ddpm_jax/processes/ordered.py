@@ -32,7 +32,6 @@ class Ordered:
     apart: bool = False
     kind: ClassVar[str] = "ordered"
 
-    @property
     def traits(self) -> Traits:
         """Of the order."""
         independent = self.order.groups is None

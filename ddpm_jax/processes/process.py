@@ -49,7 +49,6 @@ class Process(Protocol):
 
     kind: ClassVar[str]
 
-    @property
     def traits(self) -> Traits:
         """What other parts may need of it."""
         ...

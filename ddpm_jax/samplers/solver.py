@@ -239,7 +239,7 @@ def sample(
     Raises:
         ValueError: the solver is not for this process.
     """
-    for refusal in solver.refusals(type(solver).__name__, process.traits, causal=hasattr(denoise, "advance")):
+    for refusal in solver.refusals(type(solver).__name__, process.traits(), causal=hasattr(denoise, "advance")):
         raise ValueError(refusal.reason)
     grid = default_grid(process, steps) if isinstance(steps, int) else steps
     key_prior, key_steps = random.split(key)

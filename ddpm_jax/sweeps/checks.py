@@ -63,24 +63,25 @@ def _check_one(config: ConfigDict, data: bool) -> Checked:
 def _look_at_data(config: ConfigDict) -> int | None:
     """The steps of the budget. Raises UserError for what does not fit the data."""
     from ddpm_jax.config import checks
-    from ddpm_jax.config.identity import splits
     from ddpm_jax.training.optimizer import Budget
 
-    place = config.data.name, config.data.dir or None, *(splits(config) or {}).items()
-    dataset = _load(*place)
+    place = json.dumps(config.data.to_dict())
+    dataset = _load(place)
     checks.check_data(config, dataset.description, dataset.sizes)
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
     limits = config.training
-    flops = _flops_per_step(_shape(config), *place) if limits.flops else 0.0
+    flops = _flops_per_step(_shape(config), place) if limits.flops else 0.0
     return Budget.of(config.data.batch, flops, limits.steps, limits.images, limits.flops, limits.seconds).steps
 
 
 @cache
-def _load(name: str, folder: str | None, *splits: tuple[str, str]) -> Any:
-    from ddpm_jax.data import load
+def _load(place: str) -> Any:
+    """The data set of a config's section `data`, which is JSON."""
+    from ddpm_jax.config.identity import from_dict
+    from ddpm_jax.experiment import load_data
 
-    return load(name, folder, dict(splits) or None)
+    return load_data(from_dict({"data": json.loads(place)}))
 
 
 def _shape(config: ConfigDict) -> str:
@@ -97,14 +98,14 @@ def _shape(config: ConfigDict) -> str:
 
 
 @cache
-def _flops_per_step(values: str, *place: Any) -> float:
+def _flops_per_step(values: str, place: str) -> float:
     """Of one training step of the config, which is JSON; one device counts them all."""
     from ddpm_jax.config.identity import from_dict
     from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.experiment import make
     from ddpm_jax.pipeline.job import make_job
 
-    config, dataset = from_dict(json.loads(values)), _load(*place)
+    config, dataset = from_dict(json.loads(values)), _load(place)
     plan = make_plan("jit", "replicated", "auto", config.data.batch)
     return make_job(make(config, dataset.description), plan, dataset).count_flops()
 

@@ -67,10 +67,11 @@ def counts(case: Case, experiment: Any) -> dict[str, Any]:
 
     from ddpm_jax.models import parameter_count
 
-    params = jax.eval_shape(experiment.init, jax.random.key(0))
+    model = experiment.model
+    params = jax.eval_shape(model.init, jax.random.key(0))
     x = jax.ShapeDtypeStruct((case.batch, *case.shape), jnp.float32)
     inputs = params["network"], x, jax.ShapeDtypeStruct((case.batch,), jnp.float32)
-    traced = jax.jit(experiment.network.apply).trace(*inputs)
+    traced = jax.jit(model.network.apply).trace(*inputs)
     compiler: Any = traced.lower().cost_analysis() or {}
     return {
         "parameters": parameter_count(params),
@@ -119,13 +120,13 @@ class Ours(worker.Measured):
     def _build(self, case: Case) -> dict[str, Any]:
         import jax
 
-        from ddpm_jax.experiment import PARAMETERS, purpose_key
+        from ddpm_jax.keys import PARAMETERS, purpose_key
 
         experiment, dataset = experiment_of(case)
         if case.task == "training":
             self.run = self._training(case, experiment, dataset)
         else:
-            params = jax.jit(experiment.init)(purpose_key(0, PARAMETERS))
+            params = jax.jit(experiment.model.init)(purpose_key(0, PARAMETERS))
             self.run = self._drawing(case, experiment, params, dataset)
         return counts(case, experiment)
 
@@ -157,14 +158,15 @@ class Ours(worker.Measured):
         from ddpm_jax import keys
 
         if case.task == "likelihood":
-            rows = {**dataset.split("train").rows(np.arange(case.batch)), "row": np.arange(case.batch, dtype=np.int32)}
-            bound = jax.jit(experiment.likelihood)
+            rows = dataset.split("train").rows(np.arange(case.batch))
+            bound = jax.jit(experiment.model.likelihood)
             return lambda: jax.block_until_ready(bound(params, rows))
         labels, number = jnp.zeros(case.batch, jnp.int32), iter(range(2**31))
 
         @jax.jit
         def draw(params: Any, root: Any) -> Any:
-            return experiment.sample(params, keys.per_example(root, jnp.arange(case.batch)), labels)[0]
+            each = keys.per_example(root, jnp.arange(case.batch))
+            return experiment.sampling.draw(experiment.model, params, each, labels)[0]
 
         return lambda: jax.block_until_ready(draw(params, jax.random.key(next(number))))
 

@@ -25,7 +25,6 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,36 +61,31 @@ class Case:
         import jax
 
         from ddpm_jax import keys, models
-        from ddpm_jax.denoisers import ordered_outputs
+        from ddpm_jax.denoisers import OrderedPrediction
         from ddpm_jax.processes import Ordered, make_order
+        from ddpm_jax.samplers import SOLVERS
         from ddpm_jax.schedules.keeping import linear
 
         self.name, self.sampler, self.side, self.batch = network, SAMPLERS[sampler], side, batch
-        self.values = np.linspace(-1, 1, LEVELS).astype(np.float32)
+        self.solver: Any = SOLVERS[self.sampler]()
+        values = np.linspace(-1, 1, LEVELS).astype(np.float32)
+        self.prediction = OrderedPrediction("categorical", values, 1, causal=True)
         order = make_order("raster", (side, side))
         self.process = Ordered(order, linear)
         sites = models.Sites(tuple(range(order.count)), levels=LEVELS)
-        outputs = ordered_outputs("categorical", 1, LEVELS, 0)
+        outputs = self.prediction.numbers(1, LEVELS)
         self.network = models.make(network, (side, side, 1), outputs, sites=sites, **NETWORKS[network])
         self.params = self.network.init(jax.random.key(0))
         self.grid = np.arange(order.count, -1, -1) / order.count
         self.keys = keys.per_example(jax.random.key(1), jax.numpy.arange(batch))
         self.start = self.process.prior(self.keys, (batch, side, side, 1))
 
-    def denoiser(self, params: Any) -> Any:
-        """The network as a denoiser."""
-        from ddpm_jax.denoisers import ordered_denoiser
+    def problem(self, params: Any) -> Any:
+        """What the solver solves, with the network as a denoiser."""
+        from ddpm_jax.samplers import Problem
 
-        return ordered_denoiser(
-            lambda x, t, condition: self.network.apply(params, x, t, condition),
-            self.process,
-            "categorical",
-            self.values,
-            1,
-            causal=True,
-            start=self.network.start,
-            advance=partial(self.network.advance, params),
-        )
+        denoise = self.prediction.denoiser(self.network.bind(params), self.process)
+        return Problem(self.process, denoise, grid=self.grid)
 
     def flops(self) -> float:
         """Of one image, by XLA's count: the step's, times how often it is taken."""
@@ -104,19 +98,11 @@ class Case:
         import jax
         import jax.numpy as jnp
 
-        from ddpm_jax import samplers
-
-        def parts(params: Any, x: Any) -> Any:
-            options = samplers.SamplerOptions(eta=0.0)
-            make = samplers.SAMPLERS[self.sampler].parts
-            assert make is not None
-            return make(self.process, self.denoiser(params), None, options, self.grid, x)
-
         def step(params: Any, keys: Any, x: Any, cache: Any, t: Any, s: Any) -> Any:
             memory = None if cache is None else (cache, jnp.int32(number))
-            return parts(params, x)[0](keys, x, memory, t, s)
+            return self.solver.step(self.problem(params), keys, x, memory, t, s)
 
-        memory = jax.eval_shape(lambda params, x: parts(params, x)[1], self.params, self.start)
+        memory = jax.eval_shape(lambda params, x: self.solver.start(self.problem(params), x), self.params, self.start)
         cache = None if memory is None else memory[0]
         now = jnp.float32(self.grid[number]), jnp.float32(self.grid[number + 1])
         lowered = jax.jit(step).lower(self.params, self.keys, self.start, cache, *now)
@@ -127,14 +113,9 @@ class Case:
         """Of one image in a batch: the best of so many runs after the first."""
         import jax
 
-        from ddpm_jax import samplers
-
         @jax.jit
         def draw(params: Any, keys: Any, x: Any) -> Any:
-            run = samplers.make(
-                self.sampler, self.process, self.denoiser(params), None, samplers.SamplerOptions(eta=0.0)
-            )
-            return run(self.grid, keys, x)[0]
+            return self.solver.solve(self.problem(params), keys, x)[0]
 
         taken = []
         for _ in range(repeats + 1):

@@ -6,6 +6,7 @@ One run of each arm is timed, compiled and in turn, on a machine that should do 
 cache. Seconds hold for this device only.
 """
 
+import dataclasses
 import json
 import statistics
 import time
@@ -47,12 +48,12 @@ def cost(folder: Path) -> dict[str, Any]:
     from ddpm_jax.pipeline.restored import restore
 
     run = restore(runs.read_config(folder), folder)
-    steps = len(run.experiment.grid()) - 1
-    told: dict[str, Any] = {"run": folder.name, "flops": curves.flops_per_sample(run.experiment, steps)}
+    flops = curves.flops_per_sample(run.experiment, run.experiment.sampling)
+    told: dict[str, Any] = {"run": folder.name, "flops": flops}
     for name, batch in (("seconds_at_batch_1", 1), ("seconds_at_large_batch", BATCH)):
         config = run.experiment.config.copy_and_resolve_references()
         config.sampler.batch = batch
-        draw = figures.sampler(type(run.experiment)(config, run.experiment.description), run.plan)
+        draw = figures.sampler(dataclasses.replace(run.experiment, config=config), run.plan)
         _, _, evaluations = draw(run.params, 0, batch)
         seconds = []
         for seed in range(1, REPEATS + 1):

@@ -119,24 +119,24 @@ def noise_samples(name: str, arm: str, steps: int) -> UInt8[np.ndarray, "n *site
     states = np.indices(law.shape).reshape(law.ndim, -1).T.reshape(-1, *shape)
     images, log_weights = description.encode(states).reshape(law.size, -1), jnp.log(law.reshape(-1))
     schedule_name, sampler, eta = NOISE[arm]
-    schedule = schedules.make(schedule_name).bind({})
+    schedule: Any = schedules.make(schedule_name)
     process = Gaussian(schedule, description.values)
-    grid = make_grid(schedule, steps, "quadratic", schedules.t_min(schedule_name))
+    grid = make_grid(schedule, steps, "quadratic", schedule.t_min)
 
-    def denoise(x_t: Any, t: Any, condition: Any) -> Normal:
+    def denoise(x_t: Any, t: Any, condition: Any = None) -> Normal:
         """E[x | x_t]. All images have the same norm, so that of |x_t - alpha x|^2 only the product counts."""
         alpha, sigma = process.at(t, x_t)
         flat = (x_t * alpha / sigma**2).reshape(len(x_t), -1)
         chances = jax.nn.softmax(jnp.matmul(flat, images.T, precision="highest") + log_weights)
         return Normal((chances @ images).reshape(x_t.shape))
 
-    run = samplers.make(sampler, process, denoise, None, samplers.SamplerOptions(eta=eta))
+    solver, problem = samplers.make(sampler, {"eta": eta}), samplers.Problem(process, denoise, grid=grid)
 
     @jax.jit
     def draw(rows: Any) -> Any:
         keys_prior, keys_steps = random.split(random.per_example(jax.random.key(steps), rows))
         start = process.prior(keys_prior, (len(rows), *shape))
-        return description.decode(run(grid, keys_steps, start, ())[0])
+        return description.decode(solver.solve(problem, keys_steps, start)[0])
 
     batch = 2048
     return np.concatenate([np.asarray(draw(np.arange(at, at + batch))) for at in range(0, SAMPLES, batch)])

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_jax import commands, evaluate, sample, train
+from ddpm_jax import commands, evaluate
 from ddpm_jax.config.identity import flatten, from_dict
 from ddpm_jax.errors import UserError
+from ddpm_jax.sample import main as sample
+from ddpm_jax.train import main as train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -180,7 +182,7 @@ def test_argument_and_references_of_a_config_file():
 
 
 def test_print_config(capsys):
-    train.main([DIGITS, "--print_config", "--config.data.batch=32"])
+    train([DIGITS, "--print_config", "--config.data.batch=32"])
     values = json.loads(capsys.readouterr().out)
     _, config, _ = parse(DIGITS, "--config.data.batch=32")
     assert flatten(from_dict(values)) == flatten(config)
@@ -217,7 +219,7 @@ def test_light_answers_import_nothing_heavy(module, words):
     assert len(done.stdout) > 200
 
 
-@pytest.mark.parametrize("main", [sample.main, evaluate.main])
+@pytest.mark.parametrize("main", [sample, evaluate.main])
 def test_workdir_is_required(main):
     with pytest.raises(UserError, match="the following arguments are required: --workdir"):
         main([])

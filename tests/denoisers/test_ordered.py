@@ -95,6 +95,7 @@ def test_a_network_sees_values_and_which_are_visible_and_hears_the_share_that_is
     [(x, time, condition)] = heard
     visible = np.asarray(x_t) != MASK
     assert 0 < visible.sum() < visible.size
+    assert says("categorical").network_shape(X.shape[1:]) == x.shape[1:]
     np.testing.assert_array_equal(x, np.concatenate([np.where(visible, x_t, 0), visible], axis=-1))
     np.testing.assert_allclose(time, [999, 499.5, 499.5], rtol=1e-6)
     assert condition == "condition"
@@ -112,6 +113,7 @@ def test_a_causal_network_sees_values_alone_and_hears_always_the_same():
     denoise = says("categorical", causal=True).denoiser(network, process)
     for t in (0.0, 0.5, 1.0):
         denoise(hidden_at(process, t), jnp.float32(t), None)
+    assert says("categorical", causal=True).network_shape(X.shape[1:]) == X.shape[1:]
     np.testing.assert_array_equal(heard[0][0], X)
     np.testing.assert_array_equal(heard[2][0], np.zeros_like(X))
     for _, time in heard:

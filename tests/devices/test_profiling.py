@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ddpm_jax import train
 from ddpm_jax.devices import profiling, xplane
 from ddpm_jax.devices.xplane import BACKWARD, CONVOLUTION, ELEMENTWISE, FORWARD, MOVEMENT, PRODUCT, REDUCTION, UPDATE
 from ddpm_jax.errors import UserError
+from ddpm_jax.train import main, train
 
 DIGITS = f"--config={Path(__file__).resolve().parents[2]}/configs/digits/ddpm.py"
 
@@ -159,7 +159,7 @@ def test_a_trace_without_events(tmp_path):
 def test_values_that_are_refused(value, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
-        train.main([DIGITS, f"--profile={value}"])
+        main([DIGITS, f"--profile={value}"])
     assert str(caught.value).startswith(f"--profile: {value!r} is not a number of steps")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -257,8 +257,8 @@ def test_a_profiled_run_has_the_same_numbers(tmp_path, tiny_config, capsys):
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         return [{k: row[k] for k in ("step", "loss", "gradient_norm", "validation_loss") if k in row} for row in lines]
 
-    train.train(tiny_config, tmp_path / "plain")
-    train.train(tiny_config, tmp_path / "profiled", profile=2)
+    train(tiny_config, tmp_path / "plain")
+    train(tiny_config, tmp_path / "profiled", profile=2)
     assert rows(tmp_path / "profiled") == rows(tmp_path / "plain")
     words = (tmp_path / "profiled" / "profile" / "step_3" / "table.txt").read_text()
     assert words.startswith("where a step's time goes: 2 steps of ")
@@ -266,5 +266,5 @@ def test_a_profiled_run_has_the_same_numbers(tmp_path, tiny_config, capsys):
     assert not (tmp_path / "plain" / "profile").exists()
     logged = [json.loads(line) for line in (tmp_path / "plain" / "metrics.jsonl").read_text().splitlines()]
     assert all(row["flops_per_second"] > 0 and "model_flops_utilisation" not in row for row in logged if "loss" in row)
-    train.train(tiny_config, tmp_path / "profiled", profile=2)  # it has ended
+    train(tiny_config, tmp_path / "profiled", profile=2)  # it has ended
     assert "nothing profiled" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ddpm_jax import data, evaluate, runs, train
+from ddpm_jax import data, evaluate, runs
 from ddpm_jax.data import Dataset, Source
 from ddpm_jax.errors import Busy, Incomplete, UserError
 from ddpm_jax.evaluation import figures
@@ -15,6 +15,7 @@ from ddpm_jax.metrics.features import load_features
 from ddpm_jax.metrics.quality import reference_lines
 from ddpm_jax.runs import locks
 from ddpm_jax.runs.book import Book
+from ddpm_jax.train import train
 
 FEW = [
     f"--config.evaluation.{words}"
@@ -66,7 +67,7 @@ def test_a_test_split_equal_to_the_training_split(config, given, tmp_path, capsy
     """There are no perfect samples to compare with, for all are test images: that line is null, the rest is there."""
     config.evaluation.samples = 1000
     given(test="train")
-    train.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     result = result_of(tmp_path / "run")
     assert result["finished"] is True
     assert result["quality"]["samples"]["frechet"] > 0
@@ -82,7 +83,7 @@ def test_a_test_split_equal_to_the_training_split(config, given, tmp_path, capsy
 def test_images_whose_labels_nobody_knows(config, given, tmp_path, conditional):
     config.model.conditional = conditional
     given(labels=data.load("digits").description.null_condition)
-    train.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     result = result_of(tmp_path / "run")
     assert result["not_computed"] == {}
     assert result["quality"]["features"]["name"] == "random-cnn"
@@ -92,10 +93,10 @@ def test_images_whose_labels_nobody_knows(config, given, tmp_path, conditional):
 def test_too_few_images_are_refused_before_anything_is_written(config, given, tmp_path, split, size):
     given(**{split: size})
     with pytest.raises(UserError, match=rf"^config.evaluation.samples: it needs 4 images, and the split '{split}'"):
-        train.train(config, tmp_path / "run")
+        train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     config.evaluation.samples = config.evaluation.likelihood_images = 0
-    train.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     assert result_of(tmp_path / "run")["finished"] is True
     assert not any((tmp_path / "run" / "samples").glob("*"))
 
@@ -157,9 +158,9 @@ def test_pictures_that_fail_are_drawn_by_the_same_command(config, given, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(figures, "draw_pictures", fail)
         with pytest.raises(Incomplete, match=r"pictures could not be computed.*out of memory"):
-            train.train(config, tmp_path / "run")
+            train(config, tmp_path / "run")
     assert result_of(tmp_path / "run")["finished"] is False
-    train.train(config, tmp_path / "run")  # the fault has gone away
+    train(config, tmp_path / "run")  # the fault has gone away
     result = result_of(tmp_path / "run")
     assert (result["not_computed"], result["finished"]) == ({}, True)
     assert (tmp_path / "run" / "film.png").is_file()
@@ -192,7 +193,7 @@ def test_figures_are_written_as_they_come(config, given, tmp_path, monkeypatch):
 
     monkeypatch.setattr(figures, "quality", stop)
     with pytest.raises(KeyboardInterrupt):
-        train.train(config, tmp_path / "run")
+        train(config, tmp_path / "run")
     result = result_of(tmp_path / "run")
     assert result["likelihood"]["test"]["value"] > 0
     assert result["sampling"]["samples"] == 8

@@ -76,6 +76,8 @@ def test_the_label_is_dropped_as_often_as_asked(params):
 
 def test_no_two_purposes_share_a_key():
     keys = {
-        tuple(jax.random.key_data(random.purpose_key(seed, purpose)).tolist()) for seed in range(4) for purpose in range(5)
+        tuple(jax.random.key_data(random.purpose_key(seed, purpose)).tolist())
+        for seed in range(4)
+        for purpose in range(5)
     }
     assert len(keys) == 20

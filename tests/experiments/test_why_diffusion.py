@@ -72,7 +72,7 @@ def test_the_same_blocks_behind_every_arm(tier):
 
     blocks = []
     for arm in ("raster", "one_shot", "masked", "v"):
-        network = make(study.get_config(f"{tier}/{arm}"), DESCRIPTIONS[tier]).network
+        network = make(study.get_config(f"{tier}/{arm}"), DESCRIPTIONS[tier]).model.network
         params = jax.eval_shape(network.init, jax.random.key(0))
         shapes = {name: jax.tree.map(lambda leaf: leaf.shape, params[name]) for name in params if "block" in name}
         assert len(shapes) == study.get_config(f"{tier}/{arm}").model.depth

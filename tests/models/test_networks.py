@@ -1,9 +1,16 @@
 """The promises that every network makes to the rest of the package."""
 
+import sys
+from types import SimpleNamespace
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from ddpm_jax import models
+from ddpm_jax.errors import UserError
 
 UNETS = ("unet", "ddpmpp", "ncsnpp")
 every_network = pytest.mark.parametrize("name", (*UNETS, "dit", "transformer", "causal_transformer", "pixelcnn"))
@@ -118,3 +125,43 @@ def test_wrong_calls_raise(make_small, filled, inputs, name):
         network.apply(params, x, time, jnp.array([0, 1]))
     with pytest.raises(ValueError, match="shape"):
         network.apply(params, x[:, :2], time)
+
+
+def test_a_network_bound_to_its_parameters_is_the_network(labelled, inputs):
+    network, params, apply = labelled("dit")
+    (x, time), keys = inputs("dit", 4, (4, 4, 1)), jax.random.split(jax.random.key(1), 4)
+    for bound, dropout in ((network.bind(params), None), (network.bind(params, keys), keys)):
+        np.testing.assert_allclose(
+            jax.jit(bound)(x, time, CONDITION), apply(params, x, time, CONDITION, dropout), atol=1e-5
+        )
+
+
+class Scale(nn.Module):
+    """A network of one's own."""
+
+    out_channels: int
+    slope: float
+
+    @nn.compact
+    def __call__(self, x, time, condition, dropout_keys):
+        return nn.Dense(self.out_channels)(self.slope * x)
+
+
+def test_a_network_of_ones_own_is_a_dotted_path(monkeypatch):
+    mine = SimpleNamespace(scale=lambda out_channels, slope=2.0: Scale(out_channels, slope), none=lambda: "nothing")
+    monkeypatch.setitem(sys.modules, "mine", mine)
+    assert models.options("mine:scale") == {"slope": 2.0}
+    models.check("mine:scale", (4, 4, 1))
+    network = models.make("mine:scale", (4, 4, 1), 3, slope=0.0)
+    assert (network.labels, network.causal) == (0, False)
+    params = network.init(jax.random.key(0))
+    np.testing.assert_array_equal(network.bind(params)(jnp.ones((2, 4, 4, 1)), jnp.zeros(2)), np.zeros((2, 4, 4, 3)))
+    for name, labels, options, words in (
+        ("mine:scale", 3, {}, "takes no labels"),
+        ("mine:scale", 0, {"steep": 1.0}, "cannot be made"),
+        ("mine:none", 0, {}, "neither"),
+        ("mine:other", 0, {}, "not found"),
+    ):
+        with pytest.raises(UserError, match=words) as caught:
+            models.check(name, (4, 4, 1), labels, **options)
+        assert "\n" not in str(caught.value)

@@ -39,9 +39,9 @@ def loss(*arguments):
 
 
 def objective(name, **options):
-    """With those of steps and sigma_data that it takes."""
+    """With those of the options that it takes."""
     makes = OBJECTIVES[name]
-    return makes(**{**plugins.given(makes, steps=100, sigma_data=DATA), **options})
+    return makes(**plugins.given(makes, **{"steps": 100, "sigma_data": DATA, **options}))
 
 
 def simple(network, prediction, t=T, rows=ROWS):
@@ -141,7 +141,7 @@ def test_a_loss_does_not_ask_what_the_network_puts_out(name, schedule):
 
     costs = [
         loss(
-            process, denoiser(network, prediction, process=process), objective(name, **plugins.given(OBJECTIVES[name], steps=0)), keys(ROWS), X, None, t, t
+            process, denoiser(network, prediction, process=process), objective(name, steps=0), keys(ROWS), X, None, t, t
         )
         for network, prediction in ((lambda *_: x_hat, "x0"), (as_v, "v"))
     ]

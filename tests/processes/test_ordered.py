@@ -290,7 +290,7 @@ def test_what_other_parts_may_need_of_it(name):
     process = made(name)
     independent, exchangeable = name == "independent", name in ("random", "independent")
     expected = Traits("ordered", continuous=independent, exchangeable=exchangeable, independent=independent)
-    assert process.traits == expected
+    assert process.traits() == expected
     assert process.kind == "ordered"
     assert process.init(jax.random.key(0)) == {}
     assert process.bind({}) is process

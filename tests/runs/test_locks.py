@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from ddpm_jax import runs, train
+from ddpm_jax import runs
 from ddpm_jax.errors import Busy, UserError
 from ddpm_jax.runs import locks
+from ddpm_jax.train import train
 
 HOLD = """
 import sys, time
@@ -86,7 +87,7 @@ def test_train_leaves_the_folder_of_another_process_alone(tmp_path, tiny_config,
     runs.make_folder(folder, tiny_config)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     with pytest.raises(Busy, match=f"is in use by process {other.pid} "):
-        train.train(tiny_config, folder)
+        train(tiny_config, folder)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 

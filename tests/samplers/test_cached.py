@@ -131,6 +131,7 @@ def test_images_belong_to_their_keys_and_films_show_the_groups_coming():
     visible = np.asarray(process.visible(states.reshape(-1, 6, 1))).reshape(3, 5, 6)
     np.testing.assert_array_equal(visible.sum(-1), np.repeat([[4], [0], [2]], 5, axis=1))
     np.testing.assert_array_equal(estimates[0], many)
+    assert Cached().for_film() == FirstOrder()  # whose draws are the same, and which has an estimate of all sites
     np.testing.assert_array_equal(states[2], estimates[1])
 
 

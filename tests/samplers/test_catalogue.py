@@ -117,6 +117,7 @@ RANDOM = {**ORDER, "exchangeable": True}
         ("predictor_corrector", {"eta": 0.0}, {}, "eta"),
         ("first_order", {"eta": 1.5}, {}, "eta"),
         ("dpm_2m", {"churn": 1.0}, {}, "churn"),
+        ("tsit5", {"churn": 1.0}, {}, "churn"),
         ("first_order", {"churn": 1.0}, ORDER, "churn"),
         ("heun", {"churn": 1.0, "churn_min": 2.0, "churn_max": 2.0}, {}, "churn_max"),
         ("heun", {"corrector_steps": 2}, {}, "corrector_steps"),

@@ -98,6 +98,16 @@ def test_annealed_langevin_is_the_papers_move():
     np.testing.assert_allclose(got[2], 0.5 * expected, rtol=1e-4)
 
 
+def test_annealed_langevin_diverges_from_four_times_the_last_levels_variance():
+    grid = np.array([1, 0.5, 0])
+    schedule = VE(0.02, 50.0)
+    variance = (0.02 * 50) ** 2
+    for size, count in ((3.99, 0), (4.01, 1)):
+        assert len(list(AnnealedLangevin(size * variance).diverging(schedule, grid))) == count
+    solver, problem = AnnealedLangevin(0.3 * variance, 1), Problem(Gaussian(schedule), halfway, grid=grid)
+    np.testing.assert_allclose(np.ravel(solver.relative_step(problem, jnp.asarray(X))), 0.3, rtol=1e-4)
+
+
 class Stopped(StepSolver):
     """Shows where its step starts: the time in place of x_s, and the state."""
 
