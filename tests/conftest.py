@@ -151,6 +151,36 @@ def _fabricate(
 
 
 @pytest.fixture
+def save_as_earlier():
+    """`save_as_earlier(folder, state, elapsed, loss)` saves a step as versions before checkpoints knew their facts."""
+    return _save_as_earlier
+
+
+def _save_as_earlier(folder, state, elapsed, loss):
+    from dataclasses import make_dataclass
+
+    import jax
+    from orbax.checkpoint import v1 as ocp
+
+    from ddpm_jax.devices.plan import checksum
+
+    names = ["params", "frozen", "ema", "opt_state", "extra", "step"]
+    light = jax.tree_util.register_dataclass(make_dataclass("TrainState", names))(
+        **{name: {} if name == "frozen" else getattr(state, name) for name in names}
+    )
+    sums = {"checksum": int(checksum(light)), "frozen_checksum": int(checksum(state.frozen))}
+    if state.frozen and not (folder.parent / "frozen").exists():
+        ocp.save(folder.parent / "frozen", state.frozen)
+    with ocp.training.Checkpointer(folder) as checkpointer:
+        checkpointer.save(
+            int(state.step),
+            light,
+            metrics={"validation_loss": loss},
+            custom_metadata={"elapsed_seconds": elapsed, **sums},
+        )
+
+
+@pytest.fixture
 def nothing_prepared(monkeypatch, tmp_path):
     """No TFDS data directory, and an empty working folder."""
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)

@@ -88,11 +88,15 @@ def train(
         contextlib.ExitStack() as stack,
     ):
         marks = {"config": training_mark(config), "validation": validation_mark(config)}
-        known_already = runs.trained(folder) or runs.config_reads(folder)  # then that file was compared
-        fixed = ("config",) if known_already else tuple(marks)
+        reads = runs.config_reads(folder)  # then that file was compared
+        fixed = ("config",) if reads or runs.trained(folder) else tuple(marks)
         saved = [known for step in checkpoints.steps if (known := checkpoints.facts(step))]
-        if any(getattr(known, name) != marks[name] for known in saved for name in fixed):
+        told = [(getattr(known, name), marks[name]) for known in saved for name in fixed]
+        if any(theirs not in (0, ours) for theirs, ours in told):
             raise UserError(f"{folder}: its checkpoints were saved with another config; choose another --workdir")
+        if not reads and any(theirs == 0 for theirs, _ in told):  # then nothing tells whose they are
+            line = f"{runs.CONFIG} does not read, and checkpoints of an earlier version do not tell their config"
+            raise UserError(f"{folder}: {line}; put a copy of {runs.CONFIG} back, or choose another --workdir")
         runs.mend_config(folder, config)
         restored = checkpoints.resume(job.fresh, job.abstract)
         state, start = restored.state, int(restored.state.step)

@@ -10,23 +10,22 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from ddpm_jax.devices.plan import Plan, agree, agree_on, all_agree, checksum, wait_for_all
 from ddpm_jax.errors import UserError, refused_by_the_system
 from ddpm_jax.files import checkpoint_steps, set_aside
+from ddpm_jax.training import earlier
 from ddpm_jax.training.facts import DamagedCheckpointError, Facts, abstract_facts, packed, unpacked
 from ddpm_jax.training.state import TrainState
 
 STATE, FACTS = "state", "facts"
 """The two trees of a checkpoint."""
-
-EARLIER = "metrics"
-"""What a step's folder held before checkpoints knew their facts."""
 
 DELETED, REPLACED, UNFINISHED = ".deleted", ".replaced", ".orbax-checkpoint-tmp"
 """Ends of names of folders that are no checkpoints: about to go, to go when another is in its place, and left
@@ -76,6 +75,7 @@ class Checkpoints:
         self._saving: tuple[int, Facts, Any] | None = None
         self._facts: dict[int, Facts | None] = {}
         self._unread: set[int] = set()
+        self._told_earlier = False
         if not read_only:
             if jax.process_index() == 0:
                 self._clean()
@@ -134,7 +134,15 @@ class Checkpoints:
         return self._facts.get(step)
 
     def _read_facts(self, step: int) -> Facts:
-        return unpacked(self._load(step, FACTS, abstract_facts()))
+        return unpacked(self._packed_facts(step))
+
+    def _packed_facts(self, step: int) -> dict[str, Any]:
+        if self._is_earlier(step):
+            return earlier.packed_facts(self._folder / str(step))
+        return self._load(step, FACTS, abstract_facts())
+
+    def _is_earlier(self, step: int) -> bool:
+        return earlier.is_earlier(self._folder / str(step))
 
     def _load(self, step: int, part: str, asked: Any) -> Any:
         return self._ocp.load(self._folder / str(step), asked, checkpointable_name=part)
@@ -228,13 +236,11 @@ class Checkpoints:
         return [name for name in sorted(names) if int(name) > newest]
 
     def _read(self, abstract: TrainState, step: int) -> Restored:
-        if (self._folder / str(step) / EARLIER).is_dir():
-            raise DamagedCheckpointError("an earlier version of ddpm_jax saved it, which can read it")
-        packed_facts = _together(lambda: self._load(step, FACTS, abstract_facts()))
+        packed_facts = _together(lambda: self._packed_facts(step))
         facts = _together(lambda: unpacked(packed_facts))
-        state = _together(lambda: self._load(step, STATE, self._with_shardings(replace(abstract, frozen={}))))
-        frozen = {}
-        if int(self._sum(state)) != int(packed_facts["sum"]):
+        state = _together(lambda: self._load_state(replace(abstract, frozen={}), step))
+        frozen, old = {}, self._is_earlier(step)
+        if int(self._sum(replace(state, skipped=None) if old else state)) != int(packed_facts["sum"]):
             raise DamagedCheckpointError("its arrays are not those that were saved (checksum)")
         if int(state.step) != step:
             raise DamagedCheckpointError(f"it holds step {int(state.step)}")
@@ -244,7 +250,17 @@ class Checkpoints:
                 line = f"the arrays in {self._frozen} are not those that were saved (checksum)"
                 raise DamagedCheckpointError(line)
         self._facts[step] = facts
+        if old and not self._told_earlier:
+            self._told_earlier = True
+            line = "an earlier version of ddpm_jax saved checkpoints here; their count of skipped steps is taken as 0"
+            warnings.warn(f"{self._folder}: {line}", stacklevel=3)
         return Restored(replace(state, frozen=frozen), facts)
+
+    def _load_state(self, abstract: TrainState, step: int) -> TrainState:
+        if not self._is_earlier(step):
+            return self._load(step, STATE, self._with_shardings(abstract))
+        none = self._plan.initialise(partial(jnp.zeros, abstract.skipped.shape, abstract.skipped.dtype))
+        return TrainState(**self._load(step, STATE, self._with_shardings(earlier.held(abstract))), skipped=none)
 
     def _with_shardings(self, tree: Any) -> Any:
         return jax.tree.map(

@@ -9,15 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Facts:
-    """What a checkpoint knows besides its state.
+    """What a checkpoint knows besides its state; one of an earlier version knows less.
 
     Attributes:
         elapsed: seconds of training that led to it.
         validation_loss: of its state; NaN where it was saved between two milestones.
-        log_bytes: of `metrics.jsonl` at the time.
+        log_bytes: of `metrics.jsonl` at the time; -1 where that is not known.
         log_checksum: CRC-32 of those bytes.
-        config: `config.identity.training_mark` of the config that it was trained with.
-        validation: `config.identity.validation_mark` of it.
+        config: `config.identity.training_mark` of the config that it was trained with; 0: not known.
+        validation: `config.identity.validation_mark` of it; 0: not known.
         losses, norms, seconds, steps, skipped: sums over the steps that are not in a row of the log yet.
     """
 
@@ -71,5 +71,8 @@ def unpacked(tree: dict[str, np.ndarray]) -> Facts:
     """Facts read back. Raises DamagedCheckpointError if they are not what was packed."""
     if _own_sum(tree) != int(tree["own_sum"]):
         raise DamagedCheckpointError("its facts are not those that were saved (checksum)")
-    values = dict(zip((field.name for field in fields(Facts)), tree["values"].tolist(), strict=True))
-    return Facts(**{**values, **{name: int(values[name]) for name in WHOLE}})
+    names = [field.name for field in fields(Facts)]
+    if len(tree["values"]) == len(names) - 1:  # of an earlier version
+        names.remove("validation")
+    values = dict(zip(names, tree["values"].tolist(), strict=True))
+    return Facts(**{name: int(value) if name in WHOLE else value for name, value in values.items()})

@@ -55,7 +55,7 @@ class Lines:
         content = path.read_bytes() if path.exists() else b""
         if facts is not None and zlib.crc32(content[: facts.log_bytes]) == facts.log_checksum:
             content = content[: facts.log_bytes]  # what comes after is not vouched for, and comes again
-        elif facts is not None:
+        elif facts is not None and facts.log_bytes >= 0:
             warnings.warn(f"{path} is not as it was at step {step}; the rows of it that read are kept", stacklevel=2)
         parsed = [(line, parse(line)) for line in content.splitlines()]
         kept = [(line, row) for line, row in parsed if row is not None and not _comes_again(row, step)]

@@ -2,7 +2,7 @@
 
 import shutil
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import jax
@@ -14,7 +14,7 @@ import pytest
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import UserError
 from ddpm_jax.training.checkpoints import Checkpoints
-from ddpm_jax.training.facts import Facts
+from ddpm_jax.training.facts import Facts, _own_sum, packed
 from ddpm_jax.training.state import new_state
 
 
@@ -152,13 +152,64 @@ def test_several_processes_look_once(folder, monkeypatch):
         assert asked == [1, 1, 1]
 
 
-def test_one_of_an_earlier_version_is_told_as_that_and_left_as_it_is(folder):
-    save(folder, [1])
-    (folder / "1" / "facts").rename(folder / "1" / "metrics")
-    with Checkpoints(folder, Plan()) as checkpoints:
-        with pytest.raises(UserError, match="step 1: an earlier version of ddpm_jax saved it"):
-            checkpoints.resume(lambda: make_state(0), abstract())
-        assert checkpoints.steps == [1]
+EARLIER = "an earlier version of ddpm_jax saved checkpoints here"
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_those_of_an_earlier_version_are_read_and_told_as_that(folder, save_as_earlier, frozen):
+    for step, loss in ((1, 0.25), (2, 0.5)):
+        save_as_earlier(folder, make_state(step, frozen), 10.0 * step, loss)
+    assert {path.name for path in (folder / "2").iterdir() if path.is_dir()} == {"state", "metrics"}
+    with Checkpoints(folder, Plan(), read_only=True) as checkpoints, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        assert (checkpoints.steps, checkpoints.milestones, checkpoints.best) == ([1, 2], [1, 2], 1)
+        restored = checkpoints.restore(abstract(frozen))
+        check_equal(restored.state, make_state(2, frozen))
+        check_equal(checkpoints.restore(abstract(frozen), 1).state, make_state(1, frozen))
+    assert (restored.facts.elapsed, restored.facts.validation_loss, restored.facts.config) == (20.0, 0.5, 0)
+    assert [str(one.message).count(EARLIER) for one in said] == [1]
+
+
+def test_a_run_goes_on_from_one_of_an_earlier_version(folder, save_as_earlier):
+    for step, loss in ((1, 0.25), (2, 0.5)):
+        save_as_earlier(folder, make_state(step), 10.0 * step, loss)
+    with Checkpoints(folder, Plan()) as checkpoints, pytest.warns(UserWarning, match=EARLIER):
+        check_equal(checkpoints.resume(lambda: make_state(0), abstract()).state, make_state(2))
+    save(folder, [3, 4], [0.9, 0.8])
+    with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
+        assert (checkpoints.steps, checkpoints.best) == ([1, 3, 4], 1)
+
+
+@pytest.mark.parametrize("damaged", ["arrays", "_CHECKPOINT_METADATA", "metrics/metrics"])
+def test_a_damaged_one_of_an_earlier_version_is_passed_over(folder, save_as_earlier, damaged):
+    for step in (1, 2):
+        save_as_earlier(folder, make_state(step), 10.0 * step, 0.5)
+    if damaged == "arrays":
+        flip(folder / "2" / "state")
+    else:
+        (folder / "2" / damaged).write_text("{}")
+    with (
+        Checkpoints(folder, Plan(), read_only=True) as checkpoints,
+        pytest.warns(UserWarning, match=r"step 2: its (arrays|metadata) are not those that were saved"),
+    ):
+        check_equal(checkpoints.restore(abstract()).state, make_state(1))
+
+
+def test_facts_of_an_earlier_version_without_the_mark_of_validation_are_read(folder, monkeypatch):
+    def pack(facts, *sums):
+        tree = packed(facts, *sums)
+        place = [field.name for field in fields(Facts)].index("validation")
+        tree["values"] = np.delete(tree["values"], place)
+        return {**tree, "own_sum": np.asarray(_own_sum(tree), np.uint32)}
+
+    facts = Facts(10.0, 0.5, log_bytes=3, log_checksum=4, config=5, validation=6, losses=7.5, steps=8)
+    with monkeypatch.context() as patch, Checkpoints(folder, Plan()) as checkpoints:
+        patch.setattr("ddpm_jax.training.checkpoints.packed", pack)
+        checkpoints.save(make_state(1), facts)
+    with Checkpoints(folder, Plan(), read_only=True) as checkpoints:
+        restored = checkpoints.restore(abstract())
+    check_equal(restored.state, make_state(1))
+    assert restored.facts == replace(facts, validation=0)
 
 
 def test_what_is_saved_between_milestones_takes_no_place_of_theirs(folder):

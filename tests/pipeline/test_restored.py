@@ -1,0 +1,82 @@
+"""Runs of an earlier version: sampled, evaluated and gone on with as if they were of this one."""
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddpm_jax import data, evaluate, runs, sample, train
+from ddpm_jax.devices.plan import Plan
+from ddpm_jax.errors import UserError
+from ddpm_jax.experiment import make
+from ddpm_jax.pipeline.job import abstract_state
+from ddpm_jax.reporting import ledger
+from ddpm_jax.training.checkpoints import Checkpoints
+
+EARLIER = "an earlier version of ddpm_jax saved checkpoints here"
+
+LATER_KEYS = ("accumulate", "skip_bad", "save_minutes")
+
+
+@pytest.fixture
+def earlier(trained, tmp_path, tiny_config, save_as_earlier, monkeypatch):
+    """A working folder with the trained run in `run`, and in `old` as an earlier version would have left it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "run")
+    old = tmp_path / "old"
+    old.mkdir()
+    experiment = make(tiny_config, data.load("digits").description)
+    with Checkpoints(trained / runs.CHECKPOINTS, Plan(), read_only=True) as checkpoints:
+        known = checkpoints.restore(abstract_state(experiment))
+    save_as_earlier(old / runs.CHECKPOINTS, known.state, known.facts.elapsed, known.facts.validation_loss)
+    for name in (runs.CONFIG, runs.RESULT):
+        values = json.loads((trained / name).read_text())
+        del values["checksum"]
+        for key in LATER_KEYS:
+            del values.get("config", values)["training"][key]
+        (old / name).write_text(json.dumps(values))
+    shutil.copy(trained / runs.METRICS, old)
+    return old
+
+
+@pytest.mark.usefixtures("earlier")
+def test_samples_are_those_of_the_run():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        sample.main(["--workdir=run", "--count=4", "--output=new"])
+    with pytest.warns(UserWarning, match=EARLIER):
+        sample.main(["--workdir=old", "--count=4", "--output=old_too"])
+    np.testing.assert_array_equal(*(np.load(f"{name}.npz")["images"] for name in ("new", "old_too")))
+
+
+@pytest.mark.usefixtures("earlier")
+def test_figures_come_into_its_result():
+    few = ("samples=0", "likelihood_images=4", "likelihood_groups=2")
+    with pytest.warns(UserWarning, match=EARLIER):
+        evaluate.main(["--workdir=old", *(f"--config.evaluation.{word}" for word in few)])
+    result = ledger.read(Path("old")).result
+    assert result["likelihood"]["test"]["value"] > 0
+    assert (result["steps"], result["finished"]) == (2, True)
+
+
+def test_the_run_goes_on(earlier, tiny_config):
+    rows = (earlier / runs.METRICS).read_text()
+    with pytest.warns(UserWarning) as said:
+        train.train(tiny_config, earlier)
+    assert [str(one.message).count(EARLIER) for one in said] == [1]
+    assert (earlier / runs.METRICS).read_text() == rows
+    assert runs.finished(earlier, tiny_config)
+
+
+def test_the_run_goes_on_only_where_its_config_is_known(earlier, tiny_config):
+    """Its checkpoints do not tell it, as those of this version do."""
+    (earlier / runs.CONFIG).write_text("{")
+    with (
+        pytest.warns(UserWarning, match="is damaged and will be written anew"),
+        pytest.raises(UserError, match="checkpoints of an earlier version do not tell their config; put a copy"),
+    ):
+        train.train(tiny_config, earlier)
+    assert (earlier / runs.CONFIG).read_text() == "{"
