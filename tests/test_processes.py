@@ -103,6 +103,7 @@ def result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_two_processes_had_eight_devices_together(folders):
     one, two = map(result, folders)
     for figures in (two, two["evaluated"]):
@@ -111,6 +112,7 @@ def test_two_processes_had_eight_devices_together(folders):
     assert two["finished"] is True
 
 
+@pytest.mark.slow
 def test_losses_agree(folders):
     one, two = (read_lines(folder / "metrics.jsonl") for folder in folders)
     assert [row["step"] for row in two] == [row["step"] for row in one] == [2, 2, 4, 4]
@@ -121,6 +123,7 @@ def test_losses_agree(folders):
     assert one[0]["loss"] != one[2]["loss"]
 
 
+@pytest.mark.slow
 def test_samples_agree(folders):
     one, two = (np.load(folder / "samples" / "seed1.npz")["images"] for folder in folders)
     assert one.shape == two.shape == (11, 8, 8, 1)  # eleven on eight devices: padded, and none dropped
@@ -130,6 +133,7 @@ def test_samples_agree(folders):
     assert (folders[1] / "samples" / "seed1.png").is_file()
 
 
+@pytest.mark.slow
 def test_evaluations_agree(folders):
     one, two = map(result, folders)
     for split in ("train", "test"):
@@ -152,6 +156,7 @@ def cut_back(folder, to, step):
     return to
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2, 4, "two processes"])
 def test_a_run_saved_on_eight_devices_goes_on_with_others(folders, tmp_path, devices, monkeypatch):
     monkeypatch.chdir(folders[0].parent)
@@ -198,6 +203,7 @@ def started(folder, *words):
     return processes
 
 
+@pytest.mark.slow
 def test_two_processes_that_are_to_make_room_save_once(tmp_path):
     """SIGTERM reaches one of them: both stop at the same step, which is saved whole, and end as preempted."""
     endless = CONFIG.replace("training.steps = 4", "training.steps = 10**6").replace(

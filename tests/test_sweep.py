@@ -362,6 +362,7 @@ def test_told_to_make_room_a_real_run_saves_and_the_exit_code_says_so():
     assert runs.latest_checkpoint(member.folder) >= runs.last_row(member.folder, "loss")["step"]
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_no_run_is_lost_and_none_done_twice():
     """Six runs on two jobs; SIGKILL ends the sweep and one of its two children, the other goes on without it."""
     write("def sweep():\n    for i in range(6):\n        yield {'sampler.temperature': 1.0 - i / 10}\n")

@@ -223,6 +223,7 @@ def bare_world(tmp_path_factory):
     here.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", [False, True])
 @pytest.mark.parametrize(
     "text, bad",
@@ -243,6 +244,7 @@ def test_stub_commands_that_are_at_fault(bare_world, text, bad, real, tmp_path):
     assert found.startswith(bad) if bad else not found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_very_short_campaign_finds_nothing(tmp_path):
     """Seeded: the same cases each time. `python -m tests.campaign` says more of one that fails."""

@@ -63,26 +63,31 @@ def agree_in_figures(ours, theirs):
 WAYS = ["jit 8", "fsdp 8", "pmap 8", "jit 8, loop on device", "jit 8, accumulated", "pmap 8, accumulated"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_losses_and_weights_agree(resident, way):
     agree_in_training(resident[way], resident["jit 1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["jit 8", "fsdp 8", "pmap 8"])
 def test_validation_samples_and_bounds_agree(resident, way):
     agree_in_figures(resident[way], resident["jit 1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["jit 8", "pmap 8"])
 def test_losses_agree_on_data_that_the_host_reads(host, way):
     agree_in_training(host[way], host["jit 1"])
 
 
+@pytest.mark.slow
 def test_losses_are_losses_and_data_feeds_differ(resident, host):
     assert np.isfinite(resident["jit 1"]["losses"]).all()
     assert resident["jit 1"]["losses"] != host["jit 1"]["losses"]  # drawn with and without replacement
 
 
+@pytest.mark.slow
 def test_only_fsdp_shards_the_state(resident):
     assert {name for name, figures in resident.items() if figures["sharded"]} == {"fsdp 8"}
 

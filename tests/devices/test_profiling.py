@@ -250,6 +250,7 @@ class TestRecorder:
             profiling.newest_trace(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_profiled_run_has_the_same_numbers(tmp_path, tiny_config, capsys):
     tiny_config.training.steps, tiny_config.training.dispatch, tiny_config.training.log_every = 6, 1, 2
 

@@ -76,6 +76,7 @@ def test_figures_and_ratios(load, tiny):
     assert compare.figures(tiny["limit"], 8.0, [2.0])["flops_per_second"] == 4.0
 
 
+@pytest.mark.slow
 def test_our_worker_measures_every_kind_of_task(load, tiny):
     """One worker, a case of each task in turn; then one it cannot do, which is an answer too."""
     compare = load("compare")

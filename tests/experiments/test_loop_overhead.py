@@ -39,6 +39,7 @@ def test_only_checkpoints_that_are_due_count_and_validation_does_not(script):
     assert pair.ratio == pytest.approx(1.1)  # 10.5 s of loop and one checkpoint of 0.5 s
 
 
+@pytest.mark.slow
 def test_pairs_alternate_and_their_parts_are_told(script, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(script.starting, "start_jax", lambda: None)
     overrides = [f"--config.{key}={value}" for key, value in SMALL.items()]

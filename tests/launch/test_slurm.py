@@ -109,6 +109,7 @@ def test_without_submitit_one_line_says_how_to_install_it(launch, refused):
     assert refused(done) == "submitit is not installed; pip install -e '.[launch]'"
 
 
+@pytest.mark.slow
 def test_submitit_runs_two_joined_processes_on_this_machine(launch):
     text = Path("two.py").read_text()
     Path("one.py").write_text(text[: text.index("def sweep")])

@@ -24,7 +24,11 @@ from tests.slurm import cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(cluster.missing()), reason=str(cluster.missing()))]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.slurm,
+    pytest.mark.skipif(bool(cluster.missing()), reason=str(cluster.missing())),
+]
 
 CONFIG = """
 import os
