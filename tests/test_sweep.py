@@ -1,4 +1,4 @@
-"""The command `sweep`: what is started, when, and what becomes of it. Runs are stand-ins, but for one real sweep."""
+"""The command `sweep`: what is started, when, and what becomes of it. Runs are stand-ins, but for some at the end."""
 
 import json
 import os
@@ -348,6 +348,20 @@ def wait_for(condition, process, log, seconds=240.0):
         time.sleep(0.02)
 
 
+def test_a_real_run_is_trained_and_not_again():
+    write("def sweep():\n    yield {'training.steps': 4}\n")
+    words = ["-m", "ddpm_jax.sweep", "--config=x.py", "--workdir=root"]
+    done = program(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("1 run done in root")
+    [member] = members()
+    assert json.loads((member.folder / "result.json").read_text())["steps"] == 4
+    assert runs.latest_checkpoint(member.folder) == 4
+    go()
+    assert log(member).count("--- ") == 1
+
+
+@pytest.mark.slow
 def test_told_to_make_room_a_real_run_saves_and_the_exit_code_says_so():
     write("def sweep():\n    yield {'training.steps': 1_000_000}\n")
     words = [sys.executable, "-m", "ddpm_jax.sweep", "--config=x.py", "--workdir=root"]

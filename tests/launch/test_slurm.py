@@ -51,7 +51,7 @@ def as_slurm(script, index):
     )
 
 
-def test_what_a_dry_run_shows_is_what_is_submitted_and_it_trains_a_member(launch, cluster, expected):
+def test_what_a_dry_run_shows_is_what_is_submitted(launch, cluster, expected):
     words = ("--config=two.py", "--workdir=root", *RESOURCES)
     shown = launch("slurm", *words, "--dry_run")
     expected(shown, "slurm.txt")
@@ -63,6 +63,12 @@ def test_what_a_dry_run_shows_is_what_is_submitted_and_it_trains_a_member(launch
     jobs = dict(line.split() for line in done.stdout.splitlines()[:2])
     assert list(jobs) == ["4242_0", "4242_1"]
 
+
+@pytest.mark.slow
+def test_what_is_submitted_trains_a_member(launch, cluster):
+    done = launch("slurm", "--config=two.py", "--workdir=root", *RESOURCES)
+    assert done.returncode == 0, done.stderr
+    jobs = dict(line.split() for line in done.stdout.splitlines()[:2])
     process = as_slurm(cluster / "script.sh", 1)
     words, _ = process.communicate(timeout=200)
     assert process.returncode == 0, words

@@ -113,8 +113,13 @@ def test_small_images_are_a_user_error():
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 20, 3)])
 def test_the_classifier_takes_any_size(shape):
-    params = classifier.init(jax.random.key(0), shape, classes=5, dimension=16)
-    x = jax.random.uniform(jax.random.key(1), (3, *shape))
-    features, logits = classifier.apply(params, x, classes=5, dimension=16)
+    sizes = {"classes": 5, "dimension": 16}
+
+    @jax.jit
+    def answers():
+        params = classifier.init(jax.random.key(0), shape, **sizes)
+        return classifier.apply(params, jax.random.uniform(jax.random.key(1), (3, *shape)), **sizes)
+
+    features, logits = answers()
     assert (features.shape, logits.shape) == ((3, 16), (3, 5))
     assert float(features.std()) > 0.01

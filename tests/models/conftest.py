@@ -59,7 +59,12 @@ def _labelled(name: str, **options):
     if "attention_resolutions" in _SMALL[name]:
         options["attention_resolutions"] = (4,)
     network = _make_small(name, (4, 4, 1), 2, labels=3, dropout=0.3, **options)
-    return network, _filled(network), jax.jit(network.apply)
+
+    def loss(params, *rest):
+        output = network.apply(params, *rest)
+        return (output**2).mean(), output
+
+    return network, _filled(network), jax.jit(network.apply), jax.jit(jax.grad(loss, has_aux=True))
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +95,7 @@ def refused():
 def labelled():
     """`(name, **options)`: a small network with 3 labels, dropout and, in a unet, attention.
 
-    It takes 4x4x1 to 4x4x2. Answers the network, its parameters and its compiled `apply`, the same to every test.
+    It takes 4x4x1 to 4x4x2. Answers the network, its parameters, its compiled `apply`, and compiled, of the same
+    arguments, the gradient of a mean square together with the output; the same to every test.
     """
     return _labelled

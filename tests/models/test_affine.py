@@ -24,14 +24,19 @@ def test_equals_linen_s(name):
     ours, theirs = PAIRS[name]
     random = np.random.RandomState(0)
     x = jnp.float32(2 + random.randn(3, 6, 4, 12))
-    shapes = jax.tree.map(jnp.shape, theirs.init(jax.random.key(0), x))
-    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(0), x)) == shapes
+    shapes, same = (
+        jax.tree.map(jnp.shape, jax.eval_shape(module.init, jax.random.key(0), x)) for module in (theirs, ours)
+    )
+    assert same == shapes
     params = jax.tree.map(lambda s: jnp.float32(random.randn(*s)), shapes, is_leaf=lambda s: isinstance(s, tuple))
 
     def everything(module):
-        y = module.apply(params, x)
-        weight = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
-        return y, jax.grad(lambda params, x: (module.apply(params, x) ** 2 * weight).sum(), (0, 1))(params, x)
+        def loss(params, x):
+            y = module.apply(params, x)
+            weight = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+            return (y**2 * weight).sum(), y
+
+        return jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
 
     for got, expected in zip(jax.tree.leaves(everything(ours)), jax.tree.leaves(everything(theirs)), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * max(1.0, np.abs(expected).max()))
@@ -41,7 +46,7 @@ def test_equals_linen_s(name):
 def test_moments_are_float32(module):
     # In bfloat16 a sum of 4,096 values near 8 stops growing at 2,048.
     x = (8 + jax.random.normal(jax.random.key(0), (1, 64, 64, 4))).astype(jnp.bfloat16)
-    y, _ = module.init_with_output(jax.random.key(0), x)
+    y, _ = jax.jit(module.init_with_output)(jax.random.key(0), x)
     assert y.dtype == jnp.bfloat16
     y = np.asarray(y, np.float64)
     assert abs(y.mean()) < 0.02 and y.std() == pytest.approx(1, abs=0.02)

@@ -33,9 +33,9 @@ def test_the_initialisation_keeps_the_scale():
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_convolution_sees_what_is_above_and_to_the_left(right, stride):
     layer, x = ShiftedConvolution(3, right, stride), draw(2, 4, 6, 2)
-    params = layer.init(jax.random.key(0), x)
+    params = jax.jit(layer.init)(jax.random.key(0), x)
     kernel = np.asarray(params["params"]["convolution"]["kernel"])
-    output, _ = layer.apply(params, x)
+    output, _ = jax.jit(layer.apply)(params, x)
     expected = np.zeros((2, 4 // stride, 6 // stride, 3), np.float32)
     columns = (-1, 0) if right else (-1, 0, 1)
     for i, j in np.ndindex(expected.shape[1:3]):
@@ -50,8 +50,8 @@ def test_a_convolution_sees_what_is_above_and_to_the_left(right, stride):
 @either_stream
 def test_twice_the_size_without_sites_from_later(right):
     layer, x = Doubled(2, right), draw(1, 2, 3, 2)
-    params = layer.init(jax.random.key(0), x)
-    jacobian = jax.jacobian(lambda x: layer.apply(params, x)[0])(x)[:, :, :, 0]
+    params = jax.jit(layer.init)(jax.random.key(0), x)
+    jacobian = jax.jit(jax.jacobian(lambda x: layer.apply(params, x)[0]))(x)[:, :, :, 0]
     touched = np.abs(jacobian).max((2, 5)) > 0  # [row, column, from row, from column]
     for row, column in np.ndindex(4, 6):
         near = {(row // 2, column // 2)}
@@ -66,8 +66,8 @@ def test_twice_the_size_without_sites_from_later(right):
 def test_a_block_part_by_part(right):
     layer = GatedBlock(3, right, 0, 0.0, jnp.float32)
     x, other = draw(2, 3, 4, 3), draw(2, 3, 4, 5, seed=1)
-    params = layer.init(jax.random.key(0), x, other, None, None)
-    whole, _ = layer.apply(params, x, other, None, None)
+    params = jax.jit(layer.init)(jax.random.key(0), x, other, None, None)
+    whole, _ = jax.jit(layer.apply)(params, x, other, None, None)
     advance = jax.jit(lambda x, other, memory, place: layer.apply(params, x, other, None, None, memory, place))
     memory = (empty_memory(right, 2, 4, 6, jnp.float32),) * 2
     width = 1 if right else 4
@@ -80,8 +80,8 @@ def test_a_block_part_by_part(right):
 
 def test_a_block_is_the_gated_formula():
     layer, x, other = GatedBlock(2, True, 0, 0.0, jnp.float32), draw(1, 1, 1, 2), draw(1, 1, 1, 3, seed=1)
-    params = layer.init(jax.random.key(0), x, other, None, None)
-    output, _ = layer.apply(params, x, other, None, None)
+    params = jax.jit(layer.init)(jax.random.key(0), x, other, None, None)
+    output, _ = jax.jit(layer.apply)(params, x, other, None, None)
     weights = jax.tree.map(np.asarray, params["params"])  # one site: of each kernel the last row and column counts
 
     def elus(v):

@@ -67,7 +67,7 @@ def test_attention_equals_a_loop_over_sites(heads):
     attention = layers.Attention(groups=2, heads=heads)
     shapes = jax.eval_shape(attention.init, jax.random.key(0), jnp.zeros((2, 2, 3, 4)))
     params = jax.tree.map(lambda shape: random.randn(*shape.shape), shapes)["params"]
-    output = attention.apply({"params": jax.tree.map(jnp.float32, params)}, jnp.float32(x))
+    output = jax.jit(attention.apply)({"params": jax.tree.map(jnp.float32, params)}, jnp.float32(x))
 
     def affine(name, h):
         return h @ params[name]["kernel"] + params[name]["bias"]

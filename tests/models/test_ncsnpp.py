@@ -119,7 +119,7 @@ def test_spatial_axes_are_alike(make_small, filled, inputs):
 
 def test_fresh_network_answers_nearly_zero_and_is_float32(make_small, inputs):
     network = make_small("ncsnpp", (4, 1), 1, labels=2, attention_resolutions=(4,))
-    params = network.init(jax.random.key(0))
+    params = jax.jit(network.init)(jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     x, time = inputs("ncsnpp", 2, (4, 1))
     assert 0 < np.abs(jax.jit(network.apply)(params, x, time)).max() < 1e-3
@@ -146,7 +146,7 @@ def test_frequencies_are_fixed_and_no_parameters(make_small, filled, inputs):
 
 
 def test_bfloat16_is_the_type_of_activations(labelled, inputs):
-    network, params, _ = labelled("ncsnpp")
+    network, params, _, _ = labelled("ncsnpp")
     module, (x, time) = network.module.clone(dtype="bfloat16"), inputs("ncsnpp", 1, (4, 4, 1))
 
     def activations(params):

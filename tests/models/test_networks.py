@@ -13,9 +13,9 @@ from ddpm_jax import models
 from ddpm_jax.errors import UserError
 
 UNETS = ("unet", "ddpmpp", "ncsnpp")
-every_network = pytest.mark.parametrize("name", (*UNETS, "dit", "transformer", "causal_transformer", "pixelcnn"))
+NAMES = (*UNETS, "dit", "transformer", "causal_transformer", "pixelcnn")
+every_network = pytest.mark.parametrize("name", NAMES)
 CONDITION = jnp.arange(4)
-QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
 
 
 @pytest.mark.parametrize(
@@ -41,73 +41,82 @@ def test_any_number_of_spatial_axes(make_small, filled, inputs, name, shape, opt
 
 @every_network
 def test_labels(labelled, inputs, name):
-    _, params, apply = labelled(name)
+    _, params, apply, _ = labelled(name)
     x, time = (jnp.repeat(value[-1:], 4, axis=0) for value in inputs(name, 2, (4, 4, 1)))
     each = apply(params, x, time, CONDITION)
     differences = np.abs(each[:, None] - each).max((2, 3, 4)) + 10 * np.eye(4)
     assert differences.min() > 0.01
     null = apply(params, x, time, jnp.full(4, 3))
     np.testing.assert_allclose(null, each[3:].repeat(4, axis=0), atol=1e-5)
-    np.testing.assert_allclose(apply(params, x, time, None), null, atol=1e-5)
+    np.testing.assert_allclose(apply(params, x[:1], time[:1], None), null[:1], atol=1e-5)  # whatever the batch
     for unknown in (-1, 4) if name in ("ddpmpp", "ncsnpp") else (4,):  # no such label: never in silence
         assert np.isnan(apply(params, x, time, jnp.full(4, unknown))).all()
 
 
 @every_network
 def test_evaluation_is_deterministic_and_training_follows_its_keys(labelled, inputs, name):
-    _, params, apply = labelled(name)
+    _, params, apply, train = labelled(name)
     (x, time), keys = inputs(name, 4, (4, 4, 1)), jax.random.split(jax.random.key(1), 4)
     plain = apply(params, x, time, CONDITION)
     np.testing.assert_array_equal(plain, apply(params, x, time, CONDITION))
-    training = apply(params, x, time, CONDITION, keys)
-    np.testing.assert_array_equal(training, apply(params, x, time, CONDITION, keys))
-    other = apply(params, x, time, CONDITION, keys[::-1])
+    (_, training), (_, again), (_, other) = (train(params, x, time, CONDITION, k) for k in (keys, keys, keys[::-1]))
+    np.testing.assert_array_equal(training, again)
     assert (np.abs(training - plain).max((1, 2, 3)) > 0.05).all()
     assert (np.abs(training - other).max((1, 2, 3)) > 0.05).all()
 
 
 @every_network
 def test_a_row_does_not_depend_on_its_batch(labelled, inputs, name):
-    _, params, apply = labelled(name)
+    """In evaluation a batch of one is asked for in `test_labels` as well."""
+    _, params, apply, train = labelled(name)
     (x, time), keys = inputs(name, 4, (4, 4, 1)), jax.random.split(jax.random.key(2), 4)
-    whole, plain = apply(params, x, time, CONDITION, keys), apply(params, x, time, CONDITION)
-    for rows in ([3], [2, 1, 3, 0]):
-        i = np.array(rows)
-        part = apply(params, x[i], time[i], CONDITION[i], keys[i])
-        np.testing.assert_allclose(part, whole[i], atol=2e-5)
-        np.testing.assert_allclose(apply(params, x[i], time[i], CONDITION[i]), plain[i], atol=2e-5)
+    (_, whole), plain = train(params, x, time, CONDITION, keys), apply(params, x, time, CONDITION)
+    i = np.array([2, 1, 3, 0])
+    np.testing.assert_allclose(train(params, x[i], time[i], CONDITION[i], keys[i])[1], whole[i], atol=2e-5)
+    np.testing.assert_allclose(apply(params, x[i], time[i], CONDITION[i]), plain[i], atol=2e-5)
+    i = np.array([3])
+    np.testing.assert_allclose(apply(params, x[i], time[i], CONDITION[i], keys[i]), whole[i], atol=2e-5)
+    np.testing.assert_allclose(apply(params, x[i], time[i], None), plain[i], atol=2e-5)  # the last label is "unknown"
 
 
-@every_network
-def test_gradient_reaches_every_parameter_and_remat_keeps_it(labelled, inputs, name):
-    (network, params, _), (again, _, _) = labelled(name), labelled(name, remat=True)
-    assert jax.eval_shape(again.init, jax.random.key(0)) == jax.eval_shape(network.init, jax.random.key(0))
-    (x, time), keys = inputs(name, 4, (4, 4, 1)), jax.random.split(jax.random.key(3), 4)
-
-    def traced(network):
-        def loss(params):
-            output = network.apply(params, x, time, CONDITION, keys)
-            return (output**2).mean(), output
-
-        return jax.jit(jax.grad(loss, has_aux=True)).trace(params)
-
-    plain, saved = traced(network), traced(again)
-    assert "remat" in str(saved.jaxpr)
-    (gradient, output), (same_gradient, same) = (program.lower().compile(QUICK)(params) for program in (plain, saved))
-    np.testing.assert_allclose(same, output, rtol=0, atol=1e-5)
-    for (path, leaf), other in zip(jax.tree.leaves_with_path(gradient), jax.tree.leaves(same_gradient), strict=True):
+def compare(gradient, other):
+    """Whether the gradients are finite, reach every parameter, and are equal."""
+    for (path, leaf), same in zip(jax.tree.leaves_with_path(gradient), jax.tree.leaves(other), strict=True):
         assert np.isfinite(leaf).all()
         if jax.tree_util.keystr(path).endswith("['key']['bias']"):
             # A softmax does not change when a constant is added to its logits, so the key's bias has no effect.
-            assert max(np.abs(leaf).max(), np.abs(other).max()) < 1e-7
+            assert max(np.abs(leaf).max(), np.abs(same).max()) < 1e-7
         else:
             assert np.abs(leaf).max() > 1e-6, path
-            np.testing.assert_allclose(other, leaf, rtol=0, atol=5e-5 * np.abs(leaf).max())
+            np.testing.assert_allclose(same, leaf, rtol=0, atol=5e-5 * np.abs(leaf).max())
+
+
+@every_network
+def test_gradient_reaches_every_parameter(labelled, inputs, name):
+    _, params, _, train = labelled(name)
+    (x, time), keys = inputs(name, 4, (4, 4, 1)), jax.random.split(jax.random.key(3), 4)
+    gradient, _ = train(params, x, time, CONDITION, keys)
+    compare(gradient, gradient)
+
+
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in UNETS), *NAMES[len(UNETS) :]]
+)
+def test_remat_keeps_outputs_and_gradients(labelled, inputs, name):
+    (network, params, _, train), (again, _, _, train_again) = labelled(name), labelled(name, remat=True)
+    assert jax.eval_shape(again.init, jax.random.key(0)) == jax.eval_shape(network.init, jax.random.key(0))
+    (x, time), keys = inputs(name, 4, (4, 4, 1)), jax.random.split(jax.random.key(3), 4)
+    program = train_again.trace(params, x, time, CONDITION, keys)
+    assert "remat" in str(program.jaxpr)
+    gradient, output = train(params, x, time, CONDITION, keys)
+    same_gradient, same = program.lower().compile()(params, x, time, CONDITION, keys)
+    np.testing.assert_allclose(same, output, rtol=0, atol=1e-5)
+    compare(gradient, same_gradient)
 
 
 @every_network
 def test_bfloat16_computes_near_float32(labelled, inputs, name):
-    (_, params, apply), (half, _, half_apply) = labelled(name), labelled(name, dtype="bfloat16")
+    (_, params, apply, _), (half, _, half_apply, _) = labelled(name), labelled(name, dtype="bfloat16")
     shapes = jax.eval_shape(half.init, jax.random.key(0))
     assert jax.tree.map(lambda leaf: leaf.dtype, shapes) == jax.tree.map(lambda leaf: leaf.dtype, params)
     x, time = inputs(name, 4, (4, 4, 1))

@@ -113,18 +113,17 @@ def test_a_fresh_network_answers_nearly_nothing_and_learns():
     """It copies the site before, which neither places nor levels alone could tell."""
     sites = Sites(tuple(range(6)), levels=3)
     network = models.make("causal_transformer", (6, 1), 3, sites=sites, channels=16, depth=1, heads=2)
-    params = network.init(jax.random.key(0))
+    params = jax.jit(network.init)(jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     levels = np.random.RandomState(0).randint(0, 3, (64, 6))
     levels[:, 3:] = levels[:, :3]  # the second half repeats the first
     x = jnp.asarray(levels - 1, jnp.float32)[..., None]
-    assert 0 < np.abs(network.apply(params, x, jnp.zeros(64))).max() < 1e-3
+    assert 0 < np.abs(jax.jit(network.apply)(params, x, jnp.zeros(64))).max() < 1e-3
 
     def loss(params):
         logits = jax.nn.log_softmax(network.apply(params, x, jnp.zeros(64)))
         return -jnp.take_along_axis(logits, levels[..., None], -1).mean()
 
-    @jax.jit
     def step(_, state):
         params, mean, square = state
         gradient = jax.grad(loss)(params)
@@ -134,9 +133,9 @@ def test_a_fresh_network_answers_nearly_nothing_and_learns():
         return params, mean, square
 
     zeros = jax.tree.map(jnp.zeros_like, params)
-    trained, _, _ = jax.lax.fori_loop(0, 200, step, (params, zeros, zeros))
+    trained, _, _ = jax.jit(lambda state: jax.lax.fori_loop(0, 200, step, state))((params, zeros, zeros))
     # Three sites of three levels: log 3 each in the first half, nothing in the second.
-    assert float(loss(trained)) == pytest.approx(np.log(3) / 2, abs=0.06)
+    assert float(jax.jit(loss)(trained)) == pytest.approx(np.log(3) / 2, abs=0.06)
 
 
 def test_neighbours_are_those_of_earlier_groups():
@@ -157,14 +156,14 @@ def test_neighbours_are_those_of_earlier_groups():
 
 
 def test_without_context_the_answer_is_attention_alone(filled):
-    network, _, _ = causal((3, 4, 1), 1, False, 5, 0)
+    network, apply, _ = causal((3, 4, 1), 1, False, 5, 0)
     bare = models.make("causal_transformer", (3, 4, 1), 4, sites=network.module.sites, **SMALL, context=0)
     params, x = filled(network), image((3, 4, 1), 2)
     rest = {name: value for name, value in params.items() if name != "near"}
     assert jax.tree.map(jnp.shape, rest) == jax.tree.map(jnp.shape, filled(bare))
     silent = {**params, "near": {"kernel": 0 * params["near"]["kernel"]}}
     np.testing.assert_allclose(
-        bare.apply(rest, x, jnp.zeros(2)), network.apply(silent, x, jnp.zeros(2)), rtol=0, atol=1e-6
+        jax.jit(bare.apply)(rest, x, jnp.zeros(2)), apply(silent, x, jnp.zeros(2)), rtol=0, atol=1e-6
     )
 
 
@@ -199,12 +198,13 @@ def test_real_inputs_have_derivatives_of_every_kind(filled):
     network = models.make("transformer", (2, 3, 1), 2, **SMALL)
     params, x = filled(network), jnp.asarray(np.random.RandomState(0).randn(1, 2, 3, 1), jnp.float32)
 
+    @jax.jit
     def output(scale):
         return network.apply(params, x * scale, jnp.ones(1)).sum()
 
-    _, tangent = jax.jvp(output, (1.0,), (1.0,))
+    _, tangent = jax.jit(lambda scale: jax.jvp(output, (scale,), (1.0,)))(1.0)
     assert float(tangent) == pytest.approx(float(output(1.01) - output(0.99)) / 0.02, rel=0.02, abs=1e-3)
-    assert np.isfinite(jax.grad(jax.grad(output))(1.0))
+    assert np.isfinite(jax.jit(jax.grad(jax.grad(output)))(1.0))
 
 
 # Mistakes

@@ -25,7 +25,7 @@ def test_spatial_axes_are_alike(make_small, filled, inputs):
 
 def test_fresh_network_answers_nearly_zero_and_is_float32(make_small, inputs):
     network = make_small("unet", (4, 1), 1, multipliers=(1,))
-    params = network.init(jax.random.key(0))
+    params = jax.jit(network.init)(jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     x, time = inputs("unet", 2, (4, 1))
     assert 0 < np.abs(jax.jit(network.apply)(params, x, time)).max() < 1e-3
@@ -58,7 +58,8 @@ def test_a_residual_block_scales_and_shifts():
     x, embedding = random.randn(2, 5, 4), random.randn(2, 3)
     shapes = jax.eval_shape(block.init, jax.random.key(0), jnp.float32(x), jnp.float32(embedding), None)["params"]
     params = jax.tree.map(lambda shape: random.randn(*shape.shape), shapes)
-    output = block.apply({"params": jax.tree.map(jnp.float32, params)}, jnp.float32(x), jnp.float32(embedding), None)
+    arrays = ({"params": params}, x, embedding)
+    output = jax.jit(block.apply)(*jax.tree.map(jnp.float32, arrays), None)
 
     def swish(h):
         return h / (1 + np.exp(-h))
