@@ -37,7 +37,7 @@ COUNTS = {
 
 def count(config):
     """Of the network alone: a learned schedule has parameters of its own."""
-    return parameter_count(jax.eval_shape(make(config, CIFAR10).network.init, jax.random.key(0)))
+    return parameter_count(jax.eval_shape(make(config, CIFAR10).model.network.init, jax.random.key(0)))
 
 
 def test_every_config_is_here():

@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from ddpm_jax import plugins
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import flatten
-from ddpm_jax.config.names import GIVEN, IN_PYTHON, OPTIONS, is_option
 from ddpm_jax.errors import UserError, fail, nearest, one_line
+from ddpm_jax.plugins import GIVEN, IN_PYTHON, OPTIONS, is_option
 
 SMALLEST_FLOAT, LARGEST_FLOAT = 1.1754944e-38, 3.4028235e38
 """Of normal numbers in float32: below, a number may be taken for 0, and 0 means "none" for many keys."""

@@ -8,8 +8,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax.config.base import base
-from ddpm_jax.config.names import is_option
 from ddpm_jax.errors import UserError, fail, nearest
+from ddpm_jax.plugins import is_option
 
 SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every", "training.save_minutes")
 """Keys and sections that do not change what a run computes: a run may be resumed with others."""
@@ -103,9 +103,3 @@ def differences(ours: ConfigDict, theirs: ConfigDict, trained: bool = False) -> 
     a, b = flatten(ours), flatten(theirs)
     fixed = [key for key in {**a, **b} if not within(key, CHANGEABLE) or (key in VALIDATION and not trained)]
     return [f"{key} is {a.get(key)!r}, there {b.get(key)!r}" for key in fixed if a.get(key) != b.get(key)]
-
-
-def splits(config: ConfigDict) -> dict[str, str] | None:
-    """The data set's splits in TFDS's words; None for its own."""
-    named = {name: words for name, words in config.data.splits.items() if words}
-    return named or None

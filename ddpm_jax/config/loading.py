@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax.config.names import is_option
 from ddpm_jax.errors import Preempted, UserError, nearest, one_line
+from ddpm_jax.plugins import is_option
 
 
 def load_config(file: str, overrides: Sequence[str] = ()) -> Any:
@@ -152,7 +152,7 @@ def with_options(config: Any, overrides: Sequence[str]) -> Any:
         place = config
         for section in sections:
             place = place[section]
-        with place.unlocked():
+        with place.unlocked(), place.ignore_type():  # the part's own signature decides
             place[name] = value
     return config
 

@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ddpm_jax import keys as random
+from ddpm_jax import plugins
 from ddpm_jax.data import Dataset, Description, Source
 from ddpm_jax.devices.plan import Plan
-from ddpm_jax.errors import Unavailable
+from ddpm_jax.errors import Unavailable, UserError
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.generative import Measure, Sampling
 from ddpm_jax.keys import SAMPLES, purpose_key
@@ -155,10 +156,18 @@ def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dic
 
 def _features(experiment: Experiment, dataset: Dataset) -> Any:
     """The features of sample quality, from the cache once they are trained."""
-    from ddpm_jax.metrics.features import load_features
+    from ddpm_jax.metrics.features import FEATURES, Features, load_features
 
     train, test = dataset.split("train").arrays(), dataset.split("test").arrays()
     levels, classes = len(experiment.description.values), experiment.description.labels
+    name = experiment.config.evaluation.features
+    if name not in FEATURES:
+        function = plugins.find({}, name)
+        given = plugins.given(function, train_images=train[0], train_labels=train[1], levels=levels)
+        made = function(**given, **experiment.config.evaluation.features_options)
+        if not isinstance(made, Features):
+            raise UserError(f"config.evaluation.features: {name} must return ddpm_jax.Features")
+        return made
     return load_features(*train, levels, classes, *test, progress=jax.process_index() == 0)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax import data, plugins
-from ddpm_jax.config.identity import splits
 from ddpm_jax.data import Dataset, Description
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import gaussian, gaussian_checks, ordered, ordered_checks
@@ -42,7 +41,8 @@ def make(config: ConfigDict, description: Description) -> Experiment:
 def load_data(config: ConfigDict) -> Dataset:
     """The config's data set. Raises UserError, within seconds, where it is not there or cannot be read."""
     section = config.data
-    return data.load(section.name, section.dir or None, splits(config), own(config, "data.name"))
+    splits = {name: words for name, words in section.splits.items() if words}
+    return data.load(section.name, section.dir or None, splits or None, own(config, "data.name"))
 
 
 def refusals(config: ConfigDict) -> Iterator[Refusal]:

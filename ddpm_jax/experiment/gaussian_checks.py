@@ -169,7 +169,7 @@ def solver_refusals(config: ConfigDict, traits: Traits, causal: bool) -> Iterato
     found = list(solver.refusals(name, traits, causal))
     yield from of("sampler", found)
     if not any(one.part == "name" for one in found):
-        yield from of("sampler", samplers.unread(name, config.sampler))
+        yield from of("sampler", samplers.unread(name, config.sampler.to_dict()))
 
 
 def _grids(config: ConfigDict) -> Iterator[Refusal]:

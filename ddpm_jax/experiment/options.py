@@ -5,11 +5,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax import models, plugins, samplers, schedules
-from ddpm_jax.config.identity import flatten
-from ddpm_jax.config.names import OPTIONS
 from ddpm_jax.data import Description
 from ddpm_jax.objectives.losses import OBJECTIVES, Objective
 from ddpm_jax.objectives.times import TimeDistribution, make_times
+from ddpm_jax.plugins import OPTIONS
 from ddpm_jax.samplers import Solver
 
 SCHEDULE_OPTIONS = ("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max")
@@ -20,7 +19,7 @@ def own(config: ConfigDict, key: str) -> dict[str, Any]:
     section: Any = config
     for part in OPTIONS[key].split("."):
         section = section[part]
-    return dict(flatten(section))
+    return section.to_dict()
 
 
 def schedule_options(config: ConfigDict) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def make_training_times(config: ConfigDict, schedule: Any, steps: int, t_min: fl
 
 def make_solver(config: ConfigDict) -> Solver:
     """The solver. Raises ValueError for options that cannot be."""
-    return samplers.make(config.sampler.name, config.sampler, own(config, "sampler.name"))
+    return samplers.make(config.sampler.name, config.sampler.to_dict(), own(config, "sampler.name"))
 
 
 def model_options(config: ConfigDict, description: Description) -> dict[str, Any]:

@@ -48,7 +48,7 @@ CAUSAL = ("causal_transformer", "pixelcnn")
 SEQUENTIAL = (*CAUSAL, "transformer")
 """Networks that read an image as a sequence of `Sites`; the others do not take them."""
 
-GIVEN = ("shape", "out_channels", "labels", "sites")
+GIVEN = ("shape", "out_channels", "labels", "sites", "parent", "name")
 """Arguments that a network is given, if it takes them; the others are its options."""
 
 

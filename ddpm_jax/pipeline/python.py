@@ -10,12 +10,12 @@ from ml_collections import ConfigDict
 from ddpm_jax.config import checks
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import flatten
-from ddpm_jax.config.names import IN_PYTHON
 from ddpm_jax.data import Dataset, from_arrays, load
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.generative import Model, Sampling
 from ddpm_jax.pipeline import train as pipeline
 from ddpm_jax.pipeline.restored import Run, given, restore
+from ddpm_jax.plugins import IN_PYTHON
 
 SETTINGS: dict[str, Any] = {
     "training.steps": 1000,

@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int, PyTree, UInt8
 
 from ddpm_jax import data, runs
 from ddpm_jax.config import checks
-from ddpm_jax.config.names import IN_PYTHON
 from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import Experiment, load_data, make
 from ddpm_jax.generative import Model, Sampling
+from ddpm_jax.plugins import IN_PYTHON
 from ddpm_jax.training.state import weights
 
 

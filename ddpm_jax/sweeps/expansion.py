@@ -23,8 +23,8 @@ from ddpm_jax import runs
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import digest, flatten
 from ddpm_jax.config.loading import checked, load_config, read_file, users_code
-from ddpm_jax.config.names import is_option
 from ddpm_jax.errors import UserError
+from ddpm_jax.plugins import is_option
 from ddpm_jax.sweeps import checks
 
 ARGUMENT, NAME, GROUP = "argument", "name", "logging.group"

@@ -41,14 +41,13 @@ def digest(run: Path, described: Path) -> None:
     import jax
 
     from ddpm_jax import data, runs
-    from ddpm_jax.config.identity import splits
     from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.experiment import make
     from ddpm_jax.pipeline.job import abstract_state
     from ddpm_jax.training.checkpoints import Checkpoints
 
     config = runs.read_config(described)
-    dataset = data.load(config.data.name, config.data.dir or None, splits(config))
+    dataset = load_data(config)
     abstract = abstract_state(make(config, dataset.description))
     found = {}
     with Checkpoints(run / runs.CHECKPOINTS, make_plan("jit", "replicated", "auto"), read_only=True) as checkpoints:

@@ -137,7 +137,7 @@ def test_wrong_calls_raise(make_small, filled, inputs, name):
 
 
 def test_a_network_bound_to_its_parameters_is_the_network(labelled, inputs):
-    network, params, apply = labelled("dit")
+    network, params, apply, _ = labelled("dit")
     (x, time), keys = inputs("dit", 4, (4, 4, 1)), jax.random.split(jax.random.key(1), 4)
     for bound, dropout in ((network.bind(params), None), (network.bind(params, keys), keys)):
         np.testing.assert_allclose(

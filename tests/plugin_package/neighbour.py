@@ -1,0 +1,3 @@
+"""What the config file beside it imports."""
+
+STEPS = 4
