@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from ddpm_jax import evaluate, report, runs, sample
+from ddpm_jax import evaluate, report, runs
 from ddpm_jax.commands.preemption import Notice
 from ddpm_jax.errors import Preempted
+from ddpm_jax.sample import main as sample
 from ddpm_jax.train import train
 from ddpm_jax.training.lines import read_lines
 
@@ -29,7 +30,7 @@ def test_a_run_is_trained_gone_on_with_sampled_evaluated_and_reported_on(tmp_pat
     assert [row["step"] for row in read_lines(folder / "metrics.jsonl") if "loss" in row][-1] == 6
     assert runs.latest_checkpoint(folder) == 6
 
-    sample.main([f"--workdir={folder}", "--count=4", "--seed=1"])
+    sample([f"--workdir={folder}", "--count=4", "--seed=1"])
     assert np.load(folder / "samples" / "seed1.npz")["images"].shape == (4, 8, 8, 1)
 
     few = ("samples=8", "likelihood_images=4", "likelihood_groups=2")

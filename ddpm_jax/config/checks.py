@@ -5,7 +5,7 @@ and a type are all that an override can change. Checks raise `UserError` with on
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from ddpm_jax import plugins
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import flatten
+from ddpm_jax.config.keys import KEYS
 from ddpm_jax.errors import UserError, fail, nearest, one_line
 from ddpm_jax.plugins import GIVEN, IN_PYTHON, OPTIONS, is_option
 
@@ -45,8 +46,8 @@ def check_types(config: ConfigDict) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             fail(key, f"{value} is not finite")
         check_size(key, value)
-        if wanted is int and value >= 2 ** BITS.get(key, 31):
-            fail(key, f"{value} is not below 2^{BITS.get(key, 31)}")
+        if wanted is int and value >= 2 ** KEYS[key].bits:
+            fail(key, f"{value} is not below 2^{KEYS[key].bits}")
         if wanted is tuple:
             kind = type(known[key][0]) if known[key] else int
             items: Any = value
@@ -73,98 +74,6 @@ SMALLEST_SIDE = 8
 SITES = ("pixels", "channels")
 
 PLACEMENTS = ("auto", "device", "host")
-
-BITS = {"seed": 32, "training.images": 63}
-"""How many bits a whole number may have, where it is not 31: a longer seed would be cut, and be another's twin."""
-
-AT_LEAST: dict[str, float] = {
-    "seed": 0,
-    "data.batch": 1,
-    "process.steps": 0,
-    "process.chunk": 0,
-    "process.order_seed": 0,
-    "process.t_min": 0,
-    "process.beta_min": 0,
-    "process.beta_max": 0,
-    "process.sigma_min": 0,
-    "process.sigma_max": 0,
-    "process.rho": 0,
-    "process.shift": 0,
-    "model.channels": 1,
-    "model.blocks": 1,
-    "model.groups": 1,
-    "model.heads": 1,
-    "model.patch": 1,
-    "model.depth": 1,
-    "model.context": 0,
-    "model.components": 1,
-    "model.vocabulary": 0,
-    "objective.hybrid": 0,
-    "sampler.steps": 0,
-    "sampler.top_k": 0,
-    "sampler.confidence_temperature": 0,
-    "sampler.guidance": 0,
-    "sampler.churn": 0,
-    "sampler.churn_min": 0,
-    "sampler.churn_max": 0,
-    "sampler.churn_noise": 0,
-    "sampler.corrector_steps": 1,
-    "sampler.batch": 1,
-    "optimizer.warmup": 0,
-    "optimizer.clip": 0,
-    "optimizer.weight_decay": 0,
-    "training.steps": 0,
-    "training.images": 0,
-    "training.seconds": 0,
-    "training.flops": 0,
-    "training.dispatch": 1,
-    "training.log_every": 1,
-    "training.save_every": 1,
-    "training.keep_latest": 1,
-    "training.keep_every": 0,
-    "training.save_minutes": 0,
-    "training.skip_bad": 0,
-    "training.accumulate": 1,
-    "evaluation.samples": 0,
-    "evaluation.likelihood_images": 0,
-    "evaluation.validation_images": 1,
-    "evaluation.likelihood_groups": 0,
-    "evaluation.decoder_noise": 0,
-    "evaluation.ode_images": 0,
-    "evaluation.exact_images": 0,
-    "evaluation.ode_draws": 1,
-}
-
-SOME = {"evaluation.samples": 4, "evaluation.likelihood_images": 2}
-"""How many there must be, of what may also be none: fewer have no distance, or no standard error."""
-
-ABOVE_ZERO = (
-    "model.sigma_data",
-    "objective.log_deviation",
-    "objective.logit_deviation",
-    "objective.min_snr",
-    "sampler.rho",
-    "sampler.temperature",
-    "sampler.nucleus",
-    "sampler.snr",
-    "sampler.langevin_step",
-    "sampler.rtol",
-    "sampler.atol",
-    "evaluation.ode_tolerance",
-    "optimizer.learning_rate",
-    "optimizer.epsilon",
-)
-
-FRACTIONS = (
-    "process.t_min",
-    "model.dropout",
-    "optimizer.b1",
-    "optimizer.b2",
-    "sampler.ema",
-    "sampler.threshold",
-    "objective.condition_drop",
-    "objective.decoder",
-)
 
 
 def choices() -> dict[str, tuple[str, ...]]:
@@ -221,8 +130,8 @@ def check(config: ConfigDict) -> None:
     from ddpm_jax import experiment
 
     check_values(config)
-    if found := [*check_names(config)] or [*experiment.refusals(config)]:
-        raise UserError("\n".join(dict.fromkeys(f"config.{key}: {one_line(reason)}" for key, reason in found)))
+    tell(check_names(config))
+    tell(experiment.refusals(config))
 
 
 def check_names(config: ConfigDict) -> Iterator[tuple[str, str]]:
@@ -249,52 +158,55 @@ def check_names(config: ConfigDict) -> Iterator[tuple[str, str]]:
         yield from ((f"{section}.{name}", reason) for name, reason in plugins.refusals(function, own, given))
 
 
+def tell(found: Iterable[tuple[str, str]]) -> None:
+    """Raise one UserError of all that was found, `(key, reason)`, a line each; none where nothing was."""
+    lines = dict.fromkeys(f"config.{key}: {one_line(reason)}" for key, reason in found)
+    if lines:
+        raise UserError("\n".join(lines))
+
+
 def check_values(config: ConfigDict) -> None:
     """The part of `check` that needs no heavy import: types, ranges, and values that contradict one another."""
     check_types(config)
+    tell(value_refusals(config))
+
+
+def value_refusals(config: ConfigDict) -> Iterator[tuple[str, str]]:
+    """Values out of their range, and those that contradict one another: `(key, reason)`."""
     values = flatten(config)
-    for key, least in AT_LEAST.items():
-        if values[key] < least:
-            fail(key, f"{values[key]} is less than {least}")
-    for key in FRACTIONS:
-        if not 0 <= values[key] < 1:
-            fail(key, f"{values[key]} is not in [0, 1)")
-    for key in ABOVE_ZERO:
-        if not values[key] > 0:
-            fail(key, f"{values[key]} is not above 0")
-    if not 0 <= config.sampler.eta <= 1:
-        fail("sampler.eta", f"{config.sampler.eta} is not in [0, 1]")
-    if config.sampler.nucleus > 1:
-        fail("sampler.nucleus", f"{config.sampler.nucleus} is not in (0, 1]")
-    for key, least in SOME.items():
-        if 0 < values[key] < least:
-            fail(key, f"{values[key]} is less than {least}; 0 is none")
+    for name, key in KEYS.items():
+        if isinstance(key.default, int | float) and (reason := key.missed(values[name])):
+            yield (name, reason)
     if config.data.batch % config.training.accumulate:
-        fail(
-            "training.accumulate", f"{config.training.accumulate} does not divide config.data.batch {config.data.batch}"
+        yield (
+            "training.accumulate",
+            f"{config.training.accumulate} does not divide config.data.batch {config.data.batch}",
         )
     for steps in config.evaluation.curve:
         if steps < 1:
-            fail("evaluation.curve", f"{steps} is not a number of steps, at least 1")
+            yield ("evaluation.curve", f"{steps} is not a number of steps, at least 1")
     for decay in config.optimizer.ema:
         if not 0 < decay < 1:
-            fail("optimizer.ema", f"a decay of {decay} is not in (0, 1)")
+            yield ("optimizer.ema", f"a decay of {decay} is not in (0, 1)")
     if len(set(config.optimizer.ema)) < len(config.optimizer.ema):
-        fail("optimizer.ema", f"{config.optimizer.ema} has the same decay twice")
+        yield ("optimizer.ema", f"{config.optimizer.ema} has the same decay twice")
     if config.sampler.ema and config.sampler.ema not in config.optimizer.ema:
-        fail("sampler.ema", f"{config.sampler.ema} is not one of config.optimizer.ema {config.optimizer.ema}")
+        yield ("sampler.ema", f"{config.sampler.ema} is not one of config.optimizer.ema {config.optimizer.ema}")
     if not any(values[f"training.{limit}"] for limit in ("steps", "images", "seconds", "flops")):
-        fail("training.steps", "no budget: set steps, images, seconds or flops")
+        yield ("training.steps", "no budget: set steps, images, seconds or flops")
     if config.parallel.map == "pmap" and config.parallel.shard != "replicated":
-        fail("parallel.shard", '"pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp')
+        yield ("parallel.shard", '"pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp')
     if config.parallel.map == "pmap" and config.parallel.distributed:
-        fail("parallel.map", '"pmap" is for the devices of one process; use "jit" with several processes')
+        yield ("parallel.map", '"pmap" is for the devices of one process; use "jit" with several processes')
     if config.sampler.guidance != 1 and not config.model.conditional:
-        fail("sampler.guidance", "guidance needs config.model.conditional=True")
+        yield ("sampler.guidance", "guidance needs config.model.conditional=True")
     if config.sampler.guidance != 1 and not config.objective.condition_drop:
-        fail("sampler.guidance", "guidance needs a network trained without labels too: config.objective.condition_drop")
+        yield (
+            "sampler.guidance",
+            "guidance needs a network trained without labels too: config.objective.condition_drop",
+        )
     if len({bool(words) for words in config.data.splits.values()}) > 1:
-        fail("data.splits", "name all three, train, validation and test, or none")
+        yield ("data.splits", "name all three, train, validation and test, or none")
 
 
 def check_data(config: ConfigDict, description: Any, sizes: Mapping[str, int] | None = None) -> None:
@@ -340,7 +252,8 @@ def check_sizes(config: ConfigDict, description: Any, sizes: Mapping[str, int]) 
         fail("evaluation.samples", f"sample quality needs sides of at least {SMALLEST_SIDE} pixels; 0 leaves it out")
     if not config.evaluation.at_end:
         return
-    for key, least in SOME.items():
+    for key in ("evaluation.samples", "evaluation.likelihood_images"):
+        least = KEYS[key].some
         wanted = measured if key == "evaluation.samples" else config.evaluation.likelihood_images
         for split in ("train", "test"):
             if wanted and sizes.get(split, least) < least:

@@ -42,7 +42,7 @@ def digest(run: Path, described: Path) -> None:
 
     from ddpm_jax import data, runs
     from ddpm_jax.devices.plan import make_plan
-    from ddpm_jax.experiment import make
+    from ddpm_jax.experiment import load_data, make
     from ddpm_jax.pipeline.job import abstract_state
     from ddpm_jax.training.checkpoints import Checkpoints
 

@@ -192,9 +192,9 @@ def test_print_config(capsys):
 
 LIGHT = """
 import sys
-from ddpm_jax import {0}
+from ddpm_jax.{0} import main
 try:
-    {0}.main({1!r})
+    main({1!r})
 except SystemExit:
     pass
 heavy = {{"jax", "flax", "optax", "orbax", "tensorflow", "tensorflow_datasets", "matplotlib"}} & set(sys.modules)

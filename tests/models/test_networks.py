@@ -136,15 +136,6 @@ def test_wrong_calls_raise(make_small, filled, inputs, name):
         network.apply(params, x[:, :2], time)
 
 
-def test_a_network_bound_to_its_parameters_is_the_network(labelled, inputs):
-    network, params, apply, _ = labelled("dit")
-    (x, time), keys = inputs("dit", 4, (4, 4, 1)), jax.random.split(jax.random.key(1), 4)
-    for bound, dropout in ((network.bind(params), None), (network.bind(params, keys), keys)):
-        np.testing.assert_allclose(
-            jax.jit(bound)(x, time, CONDITION), apply(params, x, time, CONDITION, dropout), atol=1e-5
-        )
-
-
 class Scale(nn.Module):
     """A network of one's own."""
 
@@ -153,7 +144,16 @@ class Scale(nn.Module):
 
     @nn.compact
     def __call__(self, x, time, condition, dropout_keys):
-        return nn.Dense(self.out_channels)(self.slope * x)
+        return nn.Dense(self.out_channels)(self.slope * x) + (dropout_keys is not None)
+
+
+def test_a_network_bound_to_its_parameters_is_the_network_in_one_mode():
+    network = models.Network(Scale(2, 1.5), (4, 4, 1), labels=3)
+    params, x, time = network.init(jax.random.key(0)), jnp.ones((2, 4, 4, 1)), jnp.zeros(2)
+    evaluated = network.apply(params, x, time, jnp.array([0, 2]))
+    np.testing.assert_array_equal(network.bind(params)(x, time, jnp.array([0, 2])), evaluated)
+    trained = network.bind(params, jax.random.split(jax.random.key(1), 2))(x, time, None)
+    np.testing.assert_allclose(trained, evaluated + 1, rtol=1e-6)
 
 
 def test_a_network_of_ones_own_is_a_dotted_path(monkeypatch):

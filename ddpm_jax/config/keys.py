@@ -1,0 +1,251 @@
+"""Every key of a config: its default, which decides its type, what it means, and its bounds; here and nowhere else."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Key:
+    """What there is to know of a key.
+
+    Attributes:
+        default: of the type that a value must have; `{}` is a section for the options of a user's own part.
+        meaning: in a few words.
+        least: a value is at least this.
+        above: a value is above this.
+        most: a value is at most this.
+        below: a value is below this.
+        some: how many there must be, of what may also be none: fewer have no distance, or no standard error.
+        bits: how many a whole number may have: a longer seed would be cut, and be another's twin.
+    """
+
+    default: Any
+    meaning: str
+    least: float | int | None = None
+    above: float | int | None = None
+    most: float | int | None = None
+    below: float | int | None = None
+    some: int = 0
+    bits: int = 31
+
+    def missed(self, value: Any) -> str | None:
+        """How a number is out of bounds; None where it is not."""
+        low = value < self.least if self.least is not None else self.above is not None and not value > self.above
+        high = value > self.most if self.most is not None else self.below is not None and not value < self.below
+        if 0 < value < self.some:
+            return f"{value} is less than {self.some}; 0 is none"
+        if not low and not high:
+            return None
+        if self.most is None and self.below is None:
+            return (
+                f"{value} is less than {self.least}" if self.least is not None else f"{value} is not above {self.above}"
+            )
+        start = f"[{self.least}" if self.least is not None else f"({self.above}"
+        end = f"{self.most}]" if self.most is not None else f"{self.below})"
+        return f"{value} is not in {start}, {end}"
+
+
+KEYS: dict[str, Key] = {
+    # the run
+    "seed": Key(0, "of all randomness of the run", least=0, bits=32),
+    "name": Key("", "what reports call the run: runs of one name differ by their seed, and are one line"),
+    # data
+    "data.name": Key("digits", "digits, or any image data set in a TFDS data directory"),
+    "data.options": Key({}, "of a data set by a dotted path, package.module:function: its keyword arguments"),
+    "data.dir": Key("", "the TFDS data directory; empty: $TFDS_DATA_DIR, else TFDS's own default"),
+    "data.splits.train": Key("", "such as train[:55000]"),
+    "data.splits.validation": Key("", "likewise, for the validation loss"),
+    "data.splits.test": Key("", "likewise, for the figures"),
+    "data.batch": Key(128, "global: all devices together", least=1),
+    "data.flip": Key(False, "random horizontal flips in training"),
+    "data.placement": Key("auto", "where training data live: device, host, or auto by size"),
+    # process
+    "process.name": Key("gaussian", "noise on all sites at once; or ordered: sites are hidden one after another"),
+    "process.options": Key({}, "these and all `options` below: of a part by a dotted path, its keyword arguments"),
+    "process.schedule_options": Key({}, "likewise"),
+    "process.order_options": Key({}, "likewise"),
+    "process.schedule": Key(
+        "ddpm_linear", "of noise; of an ordered process the share of visible sites: linear or cosine"
+    ),
+    "process.steps": Key(
+        1000, "T, for training and the bound; 0: continuous time, or as many as an order has chunks", least=0
+    ),
+    "process.order": Key("raster", "of an ordered process"),
+    "process.order_seed": Key(0, "of the order fixed", least=0),
+    "process.chunk": Key(1, "sites that are hidden or revealed at once; 0: all there are", least=0),
+    "process.sites": Key(
+        "pixels", "what is hidden at once: pixels with their channels (which only logistics couple), or channels apart"
+    ),
+    "process.t_min": Key(
+        0.0, "in continuous time, the least time a network sees; 0: the schedule's own", least=0, below=1
+    ),
+    "process.beta_min": Key(
+        0.0, "this and the following are options of schedules; 0: the schedule's own default", least=0
+    ),
+    "process.beta_max": Key(0.0, "likewise", least=0),
+    "process.sigma_min": Key(0.0, "likewise", least=0),
+    "process.sigma_max": Key(0.0, "likewise", least=0),
+    "process.rho": Key(0.0, "likewise", least=0),
+    "process.shift": Key(0.0, "likewise", least=0),
+    "process.gamma_min": Key(0.0, "of a learned schedule: -log SNR where it starts"),
+    "process.gamma_max": Key(0.0, "likewise, where it ends"),
+    # model
+    "model.name": Key("unet", "or a dotted path, as for every key that names a part: package.module:function"),
+    "model.options": Key({}, "of a network by a dotted path"),
+    "model.prediction": Key("epsilon", "what the raw output means"),
+    "model.components": Key(10, "logistics in the mixture of the prediction logistics", least=1),
+    "model.vocabulary": Key(
+        0, "how many levels the data must have, to be refused where they have not; 0: any number", least=0
+    ),
+    "model.variance": Key("fixed_large", "of x given x_t: fixed_large (beta), fixed_small (beta tilde) or learned"),
+    "model.time": Key("index", "how the network is told the time (c_noise); hidden: the share of hidden sites"),
+    "model.input": Key("none", "scaling of x_t (c_in): none, or unit for unit variance"),
+    "model.sigma_data": Key(
+        0.5, "the deviation of a pixel of the data, for unit inputs, F and the edm objective", above=0
+    ),
+    "model.conditional": Key(False, "tell the network the label"),
+    "model.channels": Key(128, "features, at full size", least=1),
+    "model.multipliers": Key((1, 2, 2, 2), "channels at each resolution"),
+    "model.blocks": Key(2, "residual blocks at each resolution", least=1),
+    "model.attention_resolutions": Key((16,), "sizes of the first spatial axis at which there is attention"),
+    "model.heads": Key(1, "of attention", least=1),
+    "model.groups": Key(32, "of group normalisation", least=1),
+    "model.scale_shift": Key(False, "the time scales and shifts what is normalised; else it is added"),
+    "model.fourier_features": Key((), "powers n of sin(2^n pi x) and cos(2^n pi x) beside the input"),
+    "model.patch": Key(2, "the transformer's: the side of a patch", least=1),
+    "model.depth": Key(12, "the transformer's: blocks", least=1),
+    "model.context": Key(
+        2, "the sequence transformers': a site is given its neighbours' values, this far along every axis", least=0
+    ),
+    "model.dropout": Key(0.1, "the probability of dropping a value", least=0, below=1),
+    "model.dtype": Key("float32", "of activations, or bfloat16; parameters are float32"),
+    "model.remat": Key(False, "compute activations again in the backward pass and save their memory"),
+    "model.remat_keep": Key(
+        "inputs", "what remat keeps of a block: its inputs, or also products (of matrices, convolutions)"
+    ),
+    "model.attention": Key("xla", "or fused: cuDNN's kernel in training, for bfloat16 on an NVIDIA GPU"),
+    # objective
+    "objective.name": Key("simple", "what is minimised"),
+    "objective.options": Key({}, "of an objective by a dotted path"),
+    "objective.times_options": Key({}, "of training times by a dotted path"),
+    "objective.times": Key("uniform", "where in time training looks"),
+    "objective.log_mean": Key(-1.2, "of log sigma/alpha, for log_normal times"),
+    "objective.log_deviation": Key(1.2, "likewise", above=0),
+    "objective.logit_mean": Key(0.0, "of log(t/(1 - t)), for logit_normal times"),
+    "objective.logit_deviation": Key(1.0, "likewise", above=0),
+    "objective.decoder": Key(
+        0.0, "in continuous time, the share of a batch that is spent on the last interval (0, t_min]", least=0, below=1
+    ),
+    "objective.min_snr": Key(5.0, "gamma of min_snr", above=0),
+    "objective.sigmoid_bias": Key(2.0, "b of sigmoid"),
+    "objective.hybrid": Key(0.001, "weight of the bound in hybrid", least=0),
+    "objective.condition_drop": Key(
+        0.1, "how often a conditional network is trained without its label", least=0, below=1
+    ),
+    # sampler
+    "sampler.name": Key("first_order", "the solver"),
+    "sampler.options": Key({}, "of a solver by a dotted path"),
+    "sampler.steps": Key(1000, "intervals of the time grid; 0: one for each chunk of an order", least=0),
+    "sampler.spacing": Key("trailing", "of the time grid"),
+    "sampler.order": Key(
+        "", "another order to reveal hidden sites in, for a network of any order; empty: the process's own"
+    ),
+    "sampler.rho": Key(7.0, "of karras spacing", above=0),
+    "sampler.eta": Key(
+        1.0, "1: fresh noise (DDPM); 0: none (DDIM). Of hidden sites: how many are hidden again", least=0, most=1
+    ),
+    "sampler.clip": Key(True, "keep the estimate of the clean image in [-1, 1]"),
+    "sampler.threshold": Key(
+        0.0, "dynamic thresholding at this quantile in place of clip, such as 0.995; 0: none", least=0, below=1
+    ),
+    "sampler.temperature": Key(1.0, "of an ordered process: of the logits of levels", above=0),
+    "sampler.top_k": Key(0, "the most likely levels to draw from; 0: all", least=0),
+    "sampler.nucleus": Key(1.0, "the least probability of the most likely levels to draw from", above=0, most=1),
+    "sampler.confidence_temperature": Key(0.0, "of the sampler confidence; 0: the surest sites first", least=0),
+    "sampler.guidance": Key(1.0, "of a conditional network; 1: none", least=0),
+    "sampler.churn": Key(0.0, "Karras et al. 2022: S_churn; 0: none", least=0),
+    "sampler.churn_min": Key(0.0, "in sigma/alpha", least=0),
+    "sampler.churn_max": Key(1e9, "likewise", least=0),
+    "sampler.churn_noise": Key(1.0, "S_noise, the factor on the noise that is added", least=0),
+    "sampler.corrector_steps": Key(
+        1, "Langevin steps at each time, of predictor_corrector and annealed_langevin", least=1
+    ),
+    "sampler.snr": Key(0.16, "of the corrector's step", above=0),
+    "sampler.langevin_step": Key(2e-5, "epsilon of annealed_langevin", above=0),
+    "sampler.rtol": Key(1e-4, "of tsit5", above=0),
+    "sampler.atol": Key(1e-4, "likewise", above=0),
+    "sampler.ema": Key(
+        0.9999, "which average of the parameters samples and is evaluated; 0: the raw ones", least=0, below=1
+    ),
+    "sampler.batch": Key(64, "global", least=1),
+    # optimizer
+    "optimizer.name": Key("adam", "adam, adamw or sgd"),
+    "optimizer.learning_rate": Key(2e-4, "at its peak", above=0),
+    "optimizer.warmup": Key(5000, "steps", least=0),
+    "optimizer.schedule": Key("constant", "times the warm-up; over the fraction of the budget"),
+    "optimizer.clip": Key(1.0, "global norm of the gradient; 0: none", least=0),
+    "optimizer.b1": Key(0.9, "of Adam; the momentum of sgd", least=0, below=1),
+    "optimizer.b2": Key(0.999, "of Adam", least=0, below=1),
+    "optimizer.epsilon": Key(1e-8, "of Adam", above=0),
+    "optimizer.weight_decay": Key(0.0, "adamw", least=0),
+    "optimizer.ema": Key((0.9999,), "decays of the averages to keep"),
+    # training
+    "training.steps": Key(800_000, "the run ends at the first of these four that is reached; 0: no limit", least=0),
+    "training.images": Key(0, "seen", least=0, bits=63),
+    "training.seconds": Key(0.0, "in the loop, compilation included", least=0),
+    "training.flops": Key(0.0, "of the model", least=0),
+    "training.dispatch": Key(10, "steps in one compiled program", least=1),
+    "training.accumulate": Key(1, "cut a batch into so many parts, one after the other, to need less memory", least=1),
+    "training.skip_bad": Key(
+        0, "pass over so many steps in a row whose gradient is not finite; 0: the first ends the run", least=0
+    ),
+    "training.log_every": Key(100, "steps between two rows of metrics.jsonl", least=1),
+    "training.save_every": Key(5000, "steps, each time with the validation loss", least=1),
+    "training.save_minutes": Key(0.0, "also save when so many minutes have gone by; 0: by steps alone", least=0),
+    "training.keep_latest": Key(2, "checkpoints to keep", least=1),
+    "training.keep_every": Key(0, "also keep, for good, each checkpoint at a multiple of this; 0: none", least=0),
+    # evaluation
+    "evaluation.features": Key("classifier", "of sample quality: a small classifier of the data set's labels"),
+    "evaluation.features_options": Key({}, "of features by a dotted path"),
+    "evaluation.samples": Key(
+        10_000, "for the distances; at most the size of the test split counts; 0: none", least=0, some=4
+    ),
+    "evaluation.curve": Key((), "numbers of sampler steps at which the quality of samples is measured as well"),
+    "evaluation.curve_orders": Key(("",), "and the orders in which, as in sampler.order"),
+    "evaluation.raw": Key(False, "measure the raw parameters too, where it is an average that is evaluated"),
+    "evaluation.history": Key(
+        False, "measure likelihood and quality at every checkpoint that is kept, not only the last"
+    ),
+    "evaluation.likelihood_images": Key(
+        10_000, "at most, of the training and of the test split; 0: no likelihoods", least=0, some=2
+    ),
+    "evaluation.likelihood_groups": Key(
+        100, "network evaluations for one image's bound; 0, and in a fixed order: all T", least=0
+    ),
+    "evaluation.decoder_noise": Key(
+        0.0, "sigma/alpha below which the bound's decoder takes over; 0: after the last step", least=0
+    ),
+    "evaluation.ode_images": Key(
+        0, "at most, of the test split, for the likelihood by the probability-flow ODE; 0: none", least=0
+    ),
+    "evaluation.ode_draws": Key(1, "of the uniform dequantisation", least=1),
+    "evaluation.ode_tolerance": Key(1e-3, "of the solver, in nats per dimension", above=0),
+    "evaluation.ode_divergence": Key("hutchinson", "or exact: as many Jacobian products as an image has values"),
+    "evaluation.exact_images": Key(
+        0, "of the test split, for the exact likelihood of a random order's model in one order", least=0
+    ),
+    "evaluation.order": Key("raster", "that order"),
+    "evaluation.validation_images": Key(1000, "for the loss at each checkpoint", least=1),
+    "evaluation.at_end": Key(True, "evaluate when training ends, not only by the command"),
+    "evaluation.pictures": Key(True, "draw a grid of samples and a film strip when training ends"),
+    # parallel
+    "parallel.map": Key("jit", "jit, or pmap for the devices of one process"),
+    "parallel.shard": Key("replicated", "replicated, or fsdp: parameters are spread over the devices"),
+    "parallel.loop": Key("auto", "who repeats the steps of a dispatch: device (auto), in one program, or host"),
+    "parallel.distributed": Key(False, "several processes: call jax.distributed.initialize() first"),
+    # logging
+    "logging.wandb": Key("offline", "offline, online or off"),
+    "logging.project": Key("ddpm_jax", "of W&B"),
+    "logging.group": Key("", "of W&B"),
+    "logging.tensorboard": Key(False, "write event files for TensorBoard as well"),
+}
