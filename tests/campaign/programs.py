@@ -40,7 +40,7 @@ def digest(run: Path, described: Path) -> None:
     """Read every checkpoint of `run`, whose config is in `described`."""
     import jax
 
-    from ddpm_jax import data, runs
+    from ddpm_jax import runs
     from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.experiment import load_data, make
     from ddpm_jax.pipeline.job import abstract_state

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from ddpm_jax import schedules
 from ddpm_jax.denoisers import Normal, Pointed
 from ddpm_jax.likelihood import bound, interval_groups
 from ddpm_jax.oracles import FiniteData
-from ddpm_jax.processes import Gaussian
+from ddpm_jax.processes import Gaussian, Process
 
 LEVELS = np.linspace(-1, 1, 5)
 IMAGES = LEVELS[np.random.default_rng(0).integers(0, 5, (6, 4))]  # six different images of four pixels
@@ -136,10 +137,11 @@ def test_an_images_bound_does_not_depend_on_its_batch():
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Ledger(Process):
     """A process whose term is a known function of the interval's two ends."""
 
     term: object
+    kind: ClassVar[str] = "gaussian"
 
     def noise(self, keys, shape):
         return random.normal(keys, shape)

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddpm_jax import data, evaluate, runs, sample, train
+from ddpm_jax import data, evaluate, runs
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import make
 from ddpm_jax.pipeline.job import abstract_state
 from ddpm_jax.reporting import ledger
+from ddpm_jax.sample import main as sample
+from ddpm_jax.train import train
 from ddpm_jax.training.checkpoints import Checkpoints
 
 EARLIER = "an earlier version of ddpm_jax saved checkpoints here"
@@ -46,9 +48,9 @@ def earlier(trained, tmp_path, tiny_config, save_as_earlier, monkeypatch):
 def test_samples_are_those_of_the_run():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        sample.main(["--workdir=run", "--count=4", "--output=new"])
+        sample(["--workdir=run", "--count=4", "--output=new"])
     with pytest.warns(UserWarning, match=EARLIER):
-        sample.main(["--workdir=old", "--count=4", "--output=old_too"])
+        sample(["--workdir=old", "--count=4", "--output=old_too"])
     np.testing.assert_array_equal(*(np.load(f"{name}.npz")["images"] for name in ("new", "old_too")))
 
 
@@ -65,7 +67,7 @@ def test_figures_come_into_its_result():
 def test_the_run_goes_on(earlier, tiny_config):
     rows = (earlier / runs.METRICS).read_text()
     with pytest.warns(UserWarning) as said:
-        train.train(tiny_config, earlier)
+        train(tiny_config, earlier)
     assert [str(one.message).count(EARLIER) for one in said] == [1]
     assert (earlier / runs.METRICS).read_text() == rows
     assert runs.finished(earlier, tiny_config)
@@ -78,5 +80,5 @@ def test_the_run_goes_on_only_where_its_config_is_known(earlier, tiny_config):
         pytest.warns(UserWarning, match="is damaged and will be written anew"),
         pytest.raises(UserError, match="checkpoints of an earlier version do not tell their config; put a copy"),
     ):
-        train.train(tiny_config, earlier)
+        train(tiny_config, earlier)
     assert (earlier / runs.CONFIG).read_text() == "{"

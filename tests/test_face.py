@@ -1,0 +1,127 @@
+"""The public face: it is light, its examples run, and a model made in Python trains and is read back."""
+
+import doctest
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ddpm_jax as dj
+from ddpm_jax.errors import UserError
+
+
+def test_importing_it_is_light():
+    words = (
+        "import sys, ddpm_jax; heavy = {'jax', 'flax', 'numpy', 'ml_collections'} & set(sys.modules); assert not heavy"
+    )
+    subprocess.run([sys.executable, "-c", words], check=True)
+
+
+@pytest.mark.parametrize("name", dj.__all__)
+def test_everything_in_it_is_there_and_says_what_it_is(name):
+    assert getattr(dj, name).__doc__
+
+
+def test_functions_stay_functions_though_commands_have_their_names():
+    from ddpm_jax.train import main
+
+    assert callable(main)
+    assert callable(dj.train)
+    assert callable(dj.sample)
+
+
+@pytest.mark.parametrize("name", ["ddpm_jax", *(f"ddpm_jax.{name}" for name in ("data.sources", "pipeline.restored"))])
+def test_examples_run(name):
+    from importlib import import_module
+
+    failed, tried = doctest.testmod(import_module(name))
+    assert tried
+    assert not failed
+
+
+def test_an_exact_law_is_sampled_in_ten_lines():
+    """Mean and weights of the modes within four standard errors, by the solver of the README."""
+    process = dj.Gaussian(dj.schedules.VP())
+    weights, means = jnp.array([0.3, 0.7]), jnp.array([[-1.0, 0.5], [0.8, -0.6]])
+    law = dj.oracles.GaussianMixture(weights, means, 0.05 * jnp.eye(2)[None].repeat(2, 0))
+    draw = jax.jit(
+        lambda key: dj.sample(process, law.denoiser(process), dj.DPM2M(), steps=60, key=key, shape=(4000, 2))
+    )
+    x = np.asarray(draw(jax.random.key(0)))
+    first = np.linalg.norm(x - means[0], axis=1) < np.linalg.norm(x - means[1], axis=1)
+    assert abs(first.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 4000)
+    for mode, mean in ((first, means[0]), (~first, means[1])):
+        np.testing.assert_allclose(x[mode].mean(0), mean, atol=0.03)
+        np.testing.assert_allclose(x[mode].var(0), 0.05, rtol=0.15)
+
+
+def test_a_run_is_loaded_and_sampled_in_three(trained):
+    run = dj.load_run(trained)
+    pictures = run.sample(3, seed=1)
+    assert pictures.shape == (3, 8, 8, 1)
+    assert pictures.dtype == np.uint8
+    np.testing.assert_array_equal(pictures[:2], run.sample(2, seed=1))
+    bits = run.likelihood(pictures, np.zeros(3, np.int32))
+    assert np.all(np.isfinite(bits))
+    posterior = run.denoise(jnp.zeros((1, 8, 8, 1)), 0.5, jnp.zeros(1, jnp.int32))
+    assert posterior.mean.shape == (1, 8, 8, 1)
+
+
+@pytest.fixture(scope="module")
+def stripes():
+    """Eight by eight pictures of two levels."""
+    images = (np.indices((64, 8, 8)).sum(0) % 3 == 0).astype(np.uint8)[..., None]
+    return dj.from_arrays({"train": images[:48], "validation": images[48:]}, levels=2, name="stripes")
+
+
+def model_of(data):
+    description, prediction = data.description, dj.GaussianPrediction("v", time="thousand")
+    process = dj.Gaussian(dj.schedules.VP(), description.values)
+    numbers = prediction.numbers(description.channels, description.levels)
+    network = dj.models.make("dit", description.shape, numbers, channels=8, depth=1, heads=1, patch=4)
+    losses, times = dj.objectives.losses, dj.objectives.times
+    estimator = dj.default_estimator(process, prediction, 4)
+    return dj.Model(description, process, network, prediction, losses.V(), times.Uniform(t_min=1e-5), 0.0, estimator)
+
+
+def test_a_model_made_in_python_trains_and_is_read_back(stripes, tmp_path):
+    model = model_of(stripes)
+    settings = {"training.steps": 4, "data.batch": 8, "evaluation.pictures": False}
+    sampling = dj.Sampling(dj.FirstOrder(eta=1.0), np.array([1, 0.5, 0.1, 0]))
+    run = dj.train(model, stripes, tmp_path / "mine", settings, sampling)
+    assert run.step == 4
+    again = dj.load_run(tmp_path / "mine", model=model, dataset=stripes)
+    jax.tree.map(np.testing.assert_array_equal, run.params, again.params)
+    np.testing.assert_array_equal(run.sample(2, sampling=sampling), again.sample(2, sampling=sampling))
+    assert np.all(np.isfinite(run.likelihood(stripes.split("train").arrays()[0][:2])))
+    with pytest.raises(UserError, match="model"):
+        dj.load_run(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"training.step": 3}, {"training.steps": "many"}, {"data.batch": 0}, {"optimizer.ema": (2.0,)}]
+)
+def test_wrong_settings_are_refused_before_anything_is_written(stripes, tmp_path, settings):
+    with pytest.raises(UserError):
+        dj.train(model_of(stripes), stripes, tmp_path / "mine", settings)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    "splits",
+    [
+        {"train": np.zeros((4, 8, 8, 1))},
+        {"train": np.zeros((0, 8, 8, 1), np.uint8)},
+        {"train": np.full((4, 8, 8, 1), 9, np.uint8)},
+        {"train": np.zeros((4, 8), np.uint8), "validation": np.zeros((4, 9), np.uint8)},
+        {"train": (np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1]))},
+        {},
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_in_a_line(splits):
+    with pytest.raises(UserError) as raised:
+        dj.from_arrays(splits, levels=4)
+    assert "\n" not in str(raised.value)
