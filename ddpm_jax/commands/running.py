@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from ddpm_jax.commands import joining, starting
+from ddpm_jax.commands import joining
 from ddpm_jax.commands.preemption import SIGNALS
 from ddpm_jax.errors import Preempted, UserError, keep_traceback, one_line, refused_by_the_system
 
@@ -29,8 +29,6 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
     0: done; the UserError's code (2) with its line; 85: preempted, start again; 130: the user stopped it; 1: a fault of
     the program, whose traceback is kept in a file that the line names. A second Ctrl-C ends it at once.
     """
-    if getattr(main, "__module__", "") == "__main__":  # this process is the command's own, to begin again as it likes
-        starting.ask_for_huge_pages()
     _speak_plainly()
     _end_at_second_interrupt()
     try:

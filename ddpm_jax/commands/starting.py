@@ -1,29 +1,14 @@
-"""What a process needs before JAX starts in it: memory, flags, the cache of compiled programs, the other processes."""
+"""What a process needs before JAX starts in it: flags, the cache of compiled programs, the other processes."""
 
 import hashlib
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ddpm_jax.commands import joining
-
-
-def ask_for_huge_pages() -> None:
-    """Begin again with glibc told to use huge pages (glibc 2.35 or later), which it reads when a process begins.
-
-    A training step asks the system for all its memory anew. In pages of 4 KB that took 5 to 8 % of a U-Net's step on
-    two cores. Whoever sets GLIBC_TUNABLES, to whatever, is left alone.
-    """
-    if sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ or {"-h", "--help"} & set(sys.argv):
-        return
-    try:
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"})
-    except OSError:  # slower, then
-        return
 
 
 def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None, preemptible: bool = False) -> None:

@@ -53,13 +53,12 @@ class Side:
     script: str
     options: tuple[str, ...]
     python: str = sys.executable
-    environment: tuple[tuple[str, str], ...] = ()  # set beside that of this process; empty: left out
+    environment: tuple[tuple[str, str], ...] = ()  # set beside that of this process
     limit: float | None = None  # seconds to prepare
 
     def start(self) -> Worker:
         """A fresh worker."""
-        environment = {name: value for name, value in {**os.environ, **dict(self.environment)}.items() if value}
-        return Worker(HERE / self.script, self.options, self.python, environment)
+        return Worker(HERE / self.script, self.options, self.python, {**os.environ, **dict(self.environment)})
 
 
 def refusal(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
@@ -144,11 +143,10 @@ def sides_of(options: Any) -> list[Side]:
     sides = [Side("ours", "ours.py", (threads,), environment=ours)]
     device = "--device=cuda" if gpu else "--device=cpu"
     python = options.peer_python or sys.executable
-    theirs = (("GLIBC_TUNABLES", ""),)  # which commands of this project set for themselves
-    sides.append(Side("pytorch", "peer.py", (threads, device), python, theirs))
+    sides.append(Side("pytorch", "peer.py", (threads, device), python))
     if options.compile:
         limit = options.compile_seconds
-        sides.append(Side("compiled", "peer.py", (threads, device, "--compile"), python, theirs, limit))
+        sides.append(Side("compiled", "peer.py", (threads, device, "--compile"), python, limit=limit))
     return sides
 
 

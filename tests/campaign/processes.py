@@ -83,7 +83,6 @@ class Processes:
             "JAX_COMPILATION_CACHE_DIR": compiled,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "XLA_FLAGS": f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}",  # compiling is most
-            "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.check=0"),  # a child need not begin again
             "WANDB_MODE": "offline",
         }
         self._zygote: Zygote | None = None
