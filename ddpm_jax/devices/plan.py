@@ -129,12 +129,12 @@ class Plan:
 
     def train(
         self, advance: Callable[..., tuple[Any, Any]], start: Callable[[], Any], batch: int, resident: bool
-    ) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
+    ) -> "Dispatch":
         """Compile a dispatch of several steps: `(state, data, count, clock) -> (state, metrics)`, donating the state.
 
         The count is an argument and not a shape: a shorter dispatch runs the very same program, which is what makes a
-        stopped and resumed run equal to an uninterrupted one bit for bit. The steps are a loop inside one program, a
-        `Dispatch`; with `loop` "host" they are calls of a program of one step, none of which waits for the one before.
+        stopped and resumed run equal to an uninterrupted one bit for bit. The steps are a loop inside one program; with
+        `loop` "host" they are calls of a program of one step, none of which waits for the one before.
 
         Args:
             advance: `(state, metrics, data, rows, clock) -> (state, metrics)`, one step. It sees the rows of its
@@ -173,15 +173,7 @@ class Plan:
         if self.loops_on_device:
             return Dispatch(compile(looped, (None, data_axis, 0, None, None), (0,)), rows)
         one = compile(advance, (None, None, data_axis, 0, None), (0, 1))
-        fresh = jax.jit(start, out_shardings=self.sharding())
-
-        def dispatch(state: Any, data: Any, count: int, clock: Any) -> tuple[Any, Any]:
-            metrics = fresh()
-            for _ in range(int(count)):
-                state, metrics = one(state, metrics, data, rows, clock)
-            return state, metrics
-
-        return dispatch
+        return Dispatch(one, rows, jax.jit(start, out_shardings=self.sharding()))
 
     def each(self, function: Callable[[Any, Any], Any], batch: int) -> Callable[..., Any]:
         """Apply `function(shared, rows) -> results` to rows in batches over all devices, and keep every row.
@@ -231,22 +223,37 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Dispatch:
-    """Several steps as one program: `(state, data, count, clock) -> (state, metrics)`."""
+    """Several steps: `(state, data, count, clock) -> (state, metrics)`.
 
-    program: Any  # compiled by jit or pmap
-    rows: Any  # the numbers of the global batch's rows, spread over the devices
+    Attributes:
+        program: of all the steps, or of one; compiled by jit or pmap.
+        rows: the numbers of the global batch's rows, spread over the devices.
+        fresh: makes the metrics of no steps, where the program is of one.
+        calls: counts them.
+    """
+
+    program: Any
+    rows: Any
+    fresh: Callable[[], Any] | None = None
     calls: Iterator[int] = field(default_factory=itertools.count)
 
     def __call__(self, state: Any, data: Any, count: Any, clock: Any) -> tuple[Any, Any]:
         """Do `count` steps. The first time compiles, and gives back the memory that this took."""
-        result = self.program(state, data, self.rows, count, clock)
+        if self.fresh is None:
+            state, metrics = self.program(state, data, self.rows, count, clock)
+        else:
+            metrics = self.fresh()
+            for _ in range(int(count)):
+                state, metrics = self.program(state, metrics, data, self.rows, clock)
         if next(self.calls) == 0:
             return_free_memory()
-        return result
+        return state, metrics
 
     def compiled(self, state: Any, data: Any, count: Any, clock: Any) -> Any:
         """The program for such arguments, to look at: `.as_text()`, `.memory_analysis()`. It is not run."""
-        return self.program.lower(state, data, self.rows, count, clock).compile()
+        if self.fresh is None:
+            return self.program.lower(state, data, self.rows, count, clock).compile()
+        return self.program.lower(state, self.fresh(), data, self.rows, clock).compile()
 
 
 def return_free_memory() -> None:

@@ -35,24 +35,25 @@ class Recorder:
     """A compiled dispatch that records some of its calls.
 
     Args:
-        run: `(state, data, count, clock) -> (state, metrics)`.
+        run: a `plan.Dispatch`, `(state, data, count, clock) -> (state, metrics)`.
         folder: gets `step_K/` with the trace, K being the first recorded step; each process has its own.
         steps: how many to record, rounded up to whole dispatches; a milestone of the run ends the recording early.
         tell: shows the table.
     """
 
-    def __init__(self, run: Callable[..., Any], folder: Path, steps: int, tell: Callable[[str], None]):
+    def __init__(self, run: Any, folder: Path, steps: int, tell: Callable[[str], None]):
         self._run, self._folder, self._wanted, self._tell = run, folder, steps, tell
         self._calls = self._recorded = 0
         self._recording = self._over = False
         self._last: Any = None
+        self._program = ""
 
     def __call__(self, state: Any, data: Any, count: Any, clock: Any) -> Any:
         """As `run`."""
         import jax
 
         if not self._over and not self._recording and self._calls >= WARM_UP:
-            self._begin(state)
+            self._begin(state, data, count, clock)
         self._calls += 1
         if not self._recording:
             return self._run(state, data, count, clock)
@@ -63,7 +64,7 @@ class Recorder:
             self.finish()
         return result
 
-    def _begin(self, state: Any) -> None:
+    def _begin(self, state: Any, *more: Any) -> None:
         import jax
 
         jax.block_until_ready(state)
@@ -72,6 +73,7 @@ class Recorder:
         options = jax.profiler.ProfileOptions()
         options.python_tracer_level = 0  # each Python call would be an event, and slower
         try:
+            self._program = self._run.compiled(state, *more).as_text()  # compiled already: it is only looked up
             self._folder.mkdir(parents=True, exist_ok=True)
             jax.profiler.start_trace(self._folder, create_perfetto_trace=True, profiler_options=options)
             self._recording = True
@@ -88,7 +90,7 @@ class Recorder:
         jax.block_until_ready(self._last)
         try:
             self._stop()
-            words = table(read(newest_trace(self._folder)), self._recorded)
+            words = table(read(newest_trace(self._folder), self._program), self._recorded)
             (self._folder / "table.txt").write_text(words + "\n")
             self._tell(f"{words}\n{where_to_look(self._folder)}")
         except Exception as error:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from ddpm_jax.devices import profiling, xplane
+from ddpm_jax.devices.plan import Dispatch
 from ddpm_jax.devices.xplane import BACKWARD, CONVOLUTION, ELEMENTWISE, FORWARD, MOVEMENT, PRODUCT, REDUCTION, UPDATE
 from ddpm_jax.errors import UserError
 from ddpm_jax.train import main, train
@@ -117,6 +118,44 @@ def test_an_operation_that_no_program_names():
     assert xplane.unknown("kernel").kind == xplane.OTHER
 
 
+PROGRAM = """HloModule jit_step, is_scheduled=true, entry_computation_layout={(f32[8]{0})->f32[8]{0}}
+
+FileNames
+1 "step.py"
+
+%inside (a: f32[8,4], b: f32[4]) -> f32[8] {
+  %a = f32[8,4]{1,0} parameter(0)
+  %b = f32[4]{0} parameter(1)
+  %add.1 = f32[4]{0} add(%b, %b), metadata={op_name="jit(step)/jvp(Net)/dense/add"}
+  ROOT %dot.1 = f32[8]{0} dot(%a, %add.1), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+ENTRY %main.2 (p: f32[8,4], q: f32[4]) -> (f32[8], f32[8]) {
+  %p = f32[8,4]{1,0:T(8,128)} parameter(0), metadata={op_name="p"}
+  %q = f32[4]{0} parameter(1), sharding={replicated}
+  %conv.1 = (f32[8,4]{1,0}, /*index=1*/u8[64]{0:S(5)}) custom-call(%p, %q), custom_call_target="__cudnn$convForward", \
+metadata={op_name="jit(step)/transpose(jvp(Net))/conv_1/conv_general_dilated" stack_frame_id=1}, backend_config={"a":{}}
+  %copy.1 = f32[8,4]{1,0} get-tuple-element(%conv.1), index=0
+  %fusion.1 = f32[8]{0} fusion(%copy.1, %q), kind=kOutput, calls=%inside
+  %sum-start = ((f32[8]{0}), f32[8]{0}) async-start(%fusion.1), calls=%inside
+  ROOT %tuple.1 = (f32[8]{0}, f32[8]{0}) tuple(%fusion.1, %fusion.1), metadata={op_name="jit(step)/add"}
+}
+"""
+
+
+def test_operations_of_a_program():
+    """Kind, phase and path; `fusion.1` and `sum-start` have lost their names, and are what they were computed from."""
+    found = xplane.operations(PROGRAM, {"conv.1", "fusion.1", "sum-start", "tuple.1", "unheard-of"})
+    assert {name: (op.kind, op.phase, op.path) for name, op in found.items()} == {
+        "conv.1": (CONVOLUTION, BACKWARD, "conv_1"),
+        "fusion.1": (PRODUCT, BACKWARD, ""),
+        "sum-start": (PRODUCT, BACKWARD, ""),
+        "tuple.1": (MOVEMENT, UPDATE, ""),
+    }
+    assert found["fusion.1"].words == "fusion.1 f32[8]"
+    assert found["tuple.1"].words == "add"
+
+
 ACCELERATORS = """
 planes {
   name: "/device:GPU:0"
@@ -139,10 +178,10 @@ planes { name: "/host:CPU" lines { name: "python" events { metadata_id: 1 offset
 
 
 def test_planes_of_accelerators(tmp_path):
-    """Their events are of streams (GPU) or of the line of operations (TPU); no program is in this trace."""
+    """Their events are of streams (GPU) or of the line of operations (TPU); no program is known here."""
     file = tmp_path / "trace.xplane.pb"
     file.write_bytes(jax.profiler.ProfileData.text_proto_to_serialized_xspace(ACCELERATORS))
-    found = [(event.device, event.operation.name, event.start, event.end) for event in xplane.read(file)]
+    found = [(event.device, event.operation.name, event.start, event.end) for event in xplane.read(file, "")]
     assert found == [
         ("/device:GPU:0", "sm90_gemm", 1, 5),
         ("/device:GPU:0", "MemcpyH2D", 5, 6),
@@ -152,7 +191,7 @@ def test_planes_of_accelerators(tmp_path):
 
 def test_a_trace_without_events(tmp_path):
     (tmp_path / "empty.xplane.pb").write_bytes(b"")
-    assert xplane.read(tmp_path / "empty.xplane.pb") == []
+    assert xplane.read(tmp_path / "empty.xplane.pb", "") == []
 
 
 @pytest.mark.parametrize("value", ["", "0", "-3", "ten", "1.5"])
@@ -180,7 +219,7 @@ jax.tree_util.register_pytree_node(State, lambda s: ((s.x, s.step), None), lambd
 
 
 @jax.jit
-def network_step(state, data, count, clock):
+def network_step(state, data, rows, count, clock):
     """A convolution, a matrix product and an update by their gradient."""
 
     def loss(x):
@@ -192,6 +231,10 @@ def network_step(state, data, count, clock):
             return jnp.sum(y**2)
 
     return State(state.x - 1e-6 * jax.grad(loss)(state.x), state.step + count), clock
+
+
+def dispatch():
+    return Dispatch(network_step, None)
 
 
 def drive(run, calls):
@@ -206,9 +249,9 @@ def drive(run, calls):
 class TestRecorder:
     def test_a_real_program(self, tmp_path):
         told = []
-        recorder = profiling.Recorder(network_step, tmp_path / "profile", 3, told.append)
+        recorder = profiling.Recorder(dispatch(), tmp_path / "profile", 3, told.append)
         state = drive(recorder, 7)
-        assert jnp.array_equal(state.x, drive(network_step, 7).x)
+        assert jnp.array_equal(state.x, drive(dispatch(), 7).x)
         (folder,) = (tmp_path / "profile").iterdir()
         assert folder.name == "step_5"  # after two dispatches of two steps
         assert len(told) == 1
@@ -217,14 +260,33 @@ class TestRecorder:
         assert (folder / "table.txt").read_text().strip() in words
         assert str(next(folder.glob("plugins/profile/*/perfetto_trace.json.gz"))) in words
         assert recorder.missing() == ""
-        ran = {event.operation for event in xplane.read(profiling.newest_trace(folder))}
-        assert {op.path for op in ran if op.kind == CONVOLUTION and op.phase == FORWARD} == {"conv_1"}
-        assert any(op.kind == CONVOLUTION and op.phase == BACKWARD for op in ran)
-        assert any(op.kind == PRODUCT and op.path == "dense" for op in ran)
+
+    @pytest.mark.parametrize("loop", ["device", "host"])
+    def test_its_operations(self, tmp_path, loop):
+        """Of a program of all steps, and of one step; the second time it comes from the cache of compiled programs."""
+
+        @jax.jit
+        def one(state, metrics, data, rows, clock):
+            return network_step(state, data, rows, 1, metrics)
+
+        before = jax.config.jax_persistent_cache_min_compile_time_secs
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        try:
+            for name in ("compiled", "kept"):
+                jax.clear_caches()
+                run = dispatch() if loop == "device" else Dispatch(one, None, lambda: jnp.zeros(()))
+                drive(profiling.Recorder(run, tmp_path / name, 3, lambda words: None), 7)
+                table = next((tmp_path / name).glob("*/table.txt")).read_text()
+                lines = [line.split() for line in table.partition("the dearest parts")[2].splitlines()]
+                assert ["forward", "convolution", "conv_1"] in [line[1:] for line in lines]
+                assert ["backward", "convolution", "conv_1"] in [line[1:] for line in lines]
+                assert ["matrix", "product", "dense"] in [line[2:] for line in lines]
+        finally:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
 
     def test_a_run_that_ends_before_it(self, tmp_path):
         told = []
-        recorder = profiling.Recorder(network_step, tmp_path, 3, told.append)
+        recorder = profiling.Recorder(dispatch(), tmp_path, 3, told.append)
         drive(recorder, profiling.WARM_UP)
         recorder.finish()
         recorder.close()
@@ -233,14 +295,14 @@ class TestRecorder:
 
     def test_a_milestone_ends_it_early(self, tmp_path):
         told = []
-        recorder = profiling.Recorder(network_step, tmp_path, 100, told.append)
+        recorder = profiling.Recorder(dispatch(), tmp_path, 100, told.append)
         drive(recorder, profiling.WARM_UP + 1)
         recorder.finish()
         assert told[0].startswith("where a step's time goes: 2 steps of ")
 
     def test_a_profiler_that_fails_does_not_end_the_run(self, tmp_path):
         (tmp_path / "file").write_text("")
-        recorder = profiling.Recorder(network_step, tmp_path / "file", 3, print)
+        recorder = profiling.Recorder(dispatch(), tmp_path / "file", 3, print)
         with pytest.warns(UserWarning, match="the profile failed, the run goes on"):
             state = drive(recorder, 4)
         assert int(state.step) == 8
