@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,10 +121,12 @@ LONGEST = 1000
 
 
 def _end(message: object, code: int = UserError.code) -> NoReturn:
-    words = one_line(message)
-    if len(words) > LONGEST:
-        words = f"{words[: LONGEST // 2]} ... {words[-LONGEST // 2 :]}"
-    _leave(f"error: {words}", code)
+    mistakes = [one_line(part) for part in re.split(r"\n(?=config\.|--)", str(message))]
+    _leave("error: " + "\n  and ".join(map(_short, mistakes)), code)
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= LONGEST else f"{words[: LONGEST // 2]} ... {words[-LONGEST // 2 :]}"
 
 
 def _leave(words: str, code: int) -> NoReturn:

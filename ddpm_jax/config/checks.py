@@ -159,10 +159,12 @@ def check_names(config: ConfigDict) -> Iterator[tuple[str, str]]:
 
 
 def tell(found: Iterable[tuple[str, str]]) -> None:
-    """Raise one UserError of all that was found, `(key, reason)`, a line each; none where nothing was."""
-    lines = dict.fromkeys(f"config.{key}: {one_line(reason)}" for key, reason in found)
-    if lines:
-        raise UserError("\n".join(lines))
+    """Raise one UserError of all that was found, `(key, reason)`, a line for each key; none where nothing was."""
+    reasons: dict[str, str] = {}
+    for key, reason in found:
+        reasons.setdefault(key, one_line(reason))  # what comes later may be a consequence
+    if reasons:
+        raise UserError("\n".join(f"config.{key}: {reason}" for key, reason in reasons.items()))
 
 
 def check_values(config: ConfigDict) -> None:

@@ -144,7 +144,7 @@ class Dataset:
         return self.sources[name]
 
 
-Arrays = UInt8[np.ndarray, "n *site"] | tuple[UInt8[np.ndarray, "n *site"], Int32[np.ndarray, " n"]]
+Arrays = np.ndarray | tuple[np.ndarray, np.ndarray]
 """Images as levels, with their labels or without."""
 
 

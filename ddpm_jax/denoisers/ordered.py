@@ -160,6 +160,11 @@ class OrderedDenoiser:
             raw = jnp.where(visible, x_t, raw)
         return said.posterior(raw, said.channels)
 
+    @property
+    def causal(self) -> bool:
+        """Whether it can go on group by group."""
+        return self.prediction.causal
+
     def start(self, count: int) -> Any:
         """What a causal network remembers of `count` images before their first group."""
         self._check_causal()

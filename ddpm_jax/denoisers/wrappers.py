@@ -80,6 +80,11 @@ class Guided:
         both = self.denoise(_stack(x_t, x_t), _stack(t, t), _stack(condition, self.null_condition))
         return self._combined(both, x_t.shape[0])
 
+    @property
+    def causal(self) -> bool:
+        """Whether the denoiser can go on group by group."""
+        return getattr(self.denoise, "causal", False)
+
     def start(self, count: int) -> Any:
         """Of a causal network: what it remembers of twice as many images."""
         return self.denoise.start(2 * count)
@@ -116,6 +121,11 @@ class Tempered:
     def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Any:
         """The tempered posterior."""
         return self._changed(self.denoise(x_t, t, condition))
+
+    @property
+    def causal(self) -> bool:
+        """Whether the denoiser can go on group by group."""
+        return getattr(self.denoise, "causal", False)
 
     def start(self, count: int) -> Any:
         """Of a causal network: what it remembers before the first group."""

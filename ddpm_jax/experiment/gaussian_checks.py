@@ -81,7 +81,7 @@ def _schedule(config: ConfigDict) -> tuple[Any, list[Refusal]]:
         return None, found
     try:
         made = make_schedule(config)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         key = "steps" if table and not schedule_options(config) else "schedule"
         reason = f"{name} cannot be made with {steps} steps and these options: {error}"
         return None, [Refusal(f"process.{key}", reason)]
@@ -112,7 +112,7 @@ def _objective(config: ConfigDict, traits: Traits, trained: bool) -> Iterator[Re
     name, steps, section = config.process.schedule, config.process.steps, config.objective
     try:
         objective = make_objective(config, steps)
-        times = make_training_times(config, gaussian.started(config), steps, gaussian.t_min(config))
+        times = make_training_times(config, gaussian.started(config), steps, gaussian.t_min(config), decoder=0)
     except ValueError as error:
         yield Refusal("objective.name" if plugins.dotted(section.name) else "objective.times", str(error))
         return
@@ -129,7 +129,9 @@ def _objective(config: ConfigDict, traits: Traits, trained: bool) -> Iterator[Re
         reason = f"objective {section.name!r} does not train a variance; use hybrid or bound"
         yield Refusal("model.variance", reason)
     bound = section.name == "bound"
-    if section.decoder and not bound:
+    if section.decoder and steps:
+        yield Refusal("objective.decoder", "in discrete time the last interval is one of T; leave it 0")
+    elif section.decoder and not bound and not trained:
         reason = f"only the bound has an interval of its own for the decoder, not {section.name}; use 0"
         yield Refusal("objective.decoder", reason)
     if trained:
@@ -163,7 +165,7 @@ def solver_refusals(config: ConfigDict, traits: Traits, causal: bool) -> Iterato
     name = config.sampler.name
     try:
         solver = make_solver(config)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         yield Refusal("sampler.name", f"{name} cannot be made with these options: {error}")
         return
     found = list(solver.refusals(name, traits, causal))
@@ -175,9 +177,12 @@ def solver_refusals(config: ConfigDict, traits: Traits, causal: bool) -> Iterato
 def _grids(config: ConfigDict) -> Iterator[Refusal]:
     """The grids of sampling and of the bound can be made, and Langevin moves on the first do not diverge."""
     section, evaluation = config.sampler, config.evaluation
-    if not config.process.steps and evaluation.likelihood_groups == 1:
+    one_stratum = not config.process.steps and evaluation.likelihood_groups == 1
+    if one_stratum:
         reason = "one stratum leaves no time between the prior and the decoder; use 100"
         yield Refusal("evaluation.likelihood_groups", reason)
+    if not section.steps or 0 < config.process.steps < section.steps:
+        return  # told already
     try:
         grid = gaussian.sampling_grid(config)
     except ValueError as error:
@@ -189,11 +194,12 @@ def _grids(config: ConfigDict) -> Iterator[Refusal]:
     elif section.name == "annealed_langevin":
         moves = AnnealedLangevin(section.langevin_step, section.corrector_steps)
         yield from of("sampler", moves.diverging(gaussian.started(config), grid))
+    if one_stratum:
+        return
     try:
         bound = gaussian.bound_grid(config)
     except ValueError as error:
-        if evaluation.likelihood_groups != 1 or config.process.steps:
-            yield Refusal("evaluation.decoder_noise", f"no bound begins at this noise: {error}")
+        yield Refusal("evaluation.decoder_noise", f"no bound begins at this noise: {error}")
         return
     if len(bound) < 3:
         reason = f"{evaluation.decoder_noise} is above all noise but the last; lower it"

@@ -42,12 +42,15 @@ def make_objective(config: ConfigDict, steps: int) -> Objective:
     return function(**{**given, **own(config, "objective.name")})
 
 
-def make_training_times(config: ConfigDict, schedule: Any, steps: int, t_min: float) -> TimeDistribution:
-    """Where in time training looks. Raises ValueError for options that cannot be."""
+def make_training_times(
+    config: ConfigDict, schedule: Any, steps: int, t_min: float, decoder: float | None = None
+) -> TimeDistribution:
+    """Where in time training looks, with another decoder share if given. Raises ValueError for what cannot be."""
     section = config.objective
     names = ("log_mean", "log_deviation", "logit_mean", "logit_deviation")
+    share = section.decoder if decoder is None else decoder
     chosen = {**{name: section[name] for name in names}, **own(config, "objective.times")}
-    return make_times(section.times, schedule, steps, t_min, section.decoder, **chosen)
+    return make_times(section.times, schedule, steps, t_min, share, **chosen)
 
 
 def make_solver(config: ConfigDict) -> Solver:

@@ -27,7 +27,7 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
     yield from _process(config)
     try:
         traits = _traits(config)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         yield Refusal("process.order", f"{config.process.order} cannot be made with these options: {error}")
         return
     yield from _model(config, traits)

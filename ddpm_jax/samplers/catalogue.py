@@ -44,11 +44,14 @@ def make(name: str, chosen: Mapping[str, Any], own: Mapping[str, Any] | None = N
     """
     function: Any = plugins.find(SOLVERS, name)
     own = own or {}
-    solver = function(**{**plugins.given(function, **chosen), **own})
+    try:
+        solver = function(**{**plugins.given(function, **chosen), **own})
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be made: {error}") from error
     if not isinstance(solver, Solver):
         raise ValueError(f"{name} is no solver: it must be a ddpm_jax.Solver")
     if chosen.get("churn"):
-        solver = Churned(solver, **{ours: chosen[theirs] for theirs, ours in CHURN.items()})  # type: ignore[arg-type]
+        solver = Churned(solver, **{ours: chosen[theirs] for theirs, ours in CHURN.items()})
     return solver
 
 

@@ -239,7 +239,7 @@ def sample(
     Raises:
         ValueError: the solver is not for this process.
     """
-    for refusal in solver.refusals(type(solver).__name__, process.traits(), causal=hasattr(denoise, "advance")):
+    for refusal in solver.refusals(type(solver).__name__, process.traits(), causal=getattr(denoise, "causal", False)):
         raise ValueError(refusal.reason)
     grid = default_grid(process, steps) if isinstance(steps, int) else steps
     key_prior, key_steps = random.split(key)
@@ -251,6 +251,7 @@ def default_grid(process: Any, steps: int) -> np.ndarray:
     """`[steps + 1]` times from 1 to 0 that suit a process: even in log-SNR for noise, even in time for hidden sites."""
     if process.kind == "ordered":
         groups = process.order.groups
+        steps = min(steps, groups or steps)
         grid = np.arange(steps, -1, -1) / steps
         return np.round(grid * groups) / groups if groups else grid
     from ddpm_jax.schedules.grids import make_grid

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from ddpm_jax import keys as random
 from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.solver import Problem, StepSolver
+from ddpm_jax.samplers.solver import Problem, Solver, StepSolver
 from ddpm_jax.schedules import time_of_log_snr
 
 
@@ -97,11 +97,17 @@ class Churned(StepSolver):
             removes.
     """
 
-    solver: StepSolver
+    solver: Solver
     amount: float
     low: float = 0.0
     high: float = float("inf")
     noise: float = 1.0
+
+    @property
+    def _inner(self) -> StepSolver:
+        if not isinstance(self.solver, StepSolver):
+            raise ValueError(f"{type(self.solver).__name__} has no steps, before which churn could go")
+        return self.solver
 
     def refusals(self, name: str, traits: Traits, causal: bool = False) -> Iterator[Refusal]:
         """Those of the solver, and what churn itself cannot go with."""
@@ -115,11 +121,11 @@ class Churned(StepSolver):
 
     def start(self, problem: Problem, x: Images) -> Any:
         """The solver's own."""
-        return self.solver.start(problem, x)
+        return self._inner.start(problem, x)
 
     def evaluations(self, steps: int) -> int:
         """The solver's own."""
-        return self.solver.evaluations(steps)
+        return self._inner.evaluations(steps)
 
     def step(
         self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
@@ -127,7 +133,7 @@ class Churned(StepSolver):
         """Back in time, then the solver's step."""
         gamma = min(self.amount / problem.steps, 2**0.5 - 1)
         if not gamma > 0:
-            return self.solver.step(problem, keys, x_t, memory, t, s)
+            return self._inner.step(problem, keys, x_t, memory, t, s)
         process, (keys_forward, keys_step) = problem.process, random.split(keys)
         alpha, sigma = process.at(t, x_t)
         inside = (sigma >= self.low * alpha) & (sigma <= self.high * alpha)
@@ -136,4 +142,4 @@ class Churned(StepSolver):
         scaled = process.at(later, x_t)[0] / alpha * x_t
         added = process.forward(keys_forward, x_t, t, later) - scaled
         x_later = jnp.where(later > t, scaled + self.noise * added, x_t)
-        return self.solver.step(problem, keys_step, x_later, memory, later, s)
+        return self._inner.step(problem, keys_step, x_later, memory, later, s)

@@ -83,8 +83,8 @@ def lines_of(text: str) -> list[str]:
 
 
 def said(outcome: Outcome) -> list[str]:
-    """What a command said on standard error."""
-    return lines_of(outcome.err)
+    """What a command said on standard error; of several mistakes told at once the first counts."""
+    return [line for line in lines_of(outcome.err) if not line.startswith("  and ")]
 
 
 def fault(outcome: Outcome, few: int = FEW, signals: Sequence[int] = ()) -> str:
