@@ -20,18 +20,14 @@ _QUICK = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_spli
 """What makes XLA compile in less time, and no worker on another's core."""
 
 
-def pytest_configure(config):
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` turns Ctrl-C off, for children as well
-    if hasattr(config, "workerinput"):  # a worker process has its parent's environment
-        return
-    folder = Path(tempfile.mkdtemp(prefix="ddpm_jax_tests_"))
-    os.environ["DDPM_JAX_CACHE"] = str(folder / "cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
+def _compile_quickly():
+    """Set JAX's variables: when this file is imported, for another folder's conftest.py may import JAX."""
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")  # many trainings are of one config
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1":
-        known = [f"--{name}={value}" for name, value in _QUICK.items() if _xla_knows(name)]
-        os.environ["XLA_FLAGS"] = " ".join([*known, os.environ.get("XLA_FLAGS", "")]).strip()
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    flags = os.environ.get("XLA_FLAGS", "")
+    if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1":  # a worker process has its parent's environment
+        flags = " ".join([*(f"--{k}={v}" for k, v in _QUICK.items() if k not in flags and _xla_knows(k)), flags])
+        os.environ["XLA_FLAGS"] = flags.strip()
 
 
 def _xla_knows(flag):
@@ -43,6 +39,21 @@ def _xla_knows(flag):
                 if content.find(flag.encode()) >= 0:
                     return True
     return False
+
+
+_compile_quickly()
+
+
+def pytest_configure(config):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` turns Ctrl-C off, for children as well
+    if hasattr(config, "workerinput"):  # a worker process has its parent's environment
+        return
+    folder = Path(tempfile.mkdtemp(prefix="ddpm_jax_tests_"))
+    os.environ["DDPM_JAX_CACHE"] = str(folder / "cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(autouse=True)
