@@ -11,7 +11,7 @@ from ddpm_jax.data import Dataset, Source
 from ddpm_jax.errors import Busy, Incomplete, UserError
 from ddpm_jax.evaluation import figures
 from ddpm_jax.files import read_record
-from ddpm_jax.metrics.features import load_features
+from ddpm_jax.metrics.features import Recipe, load_features
 from ddpm_jax.metrics.quality import reference_lines
 from ddpm_jax.runs import locks
 from ddpm_jax.runs.book import Book
@@ -40,8 +40,12 @@ def take(images, labels, indices):
 
 @pytest.fixture
 def given(monkeypatch):
-    """`given(train=40, test="train", ...)`: the digits with splits of so many images, or the same as another."""
+    """`given(train=40, test="train", ...)`: the digits with splits of so many images, or the same as another.
+
+    Their features are trained for a moment only.
+    """
     whole = data.load("digits")
+    monkeypatch.setattr(Recipe, "steps", lambda recipe, images: 20)
 
     def make(labels=None, **sizes):
         arrays = {}
@@ -224,7 +228,7 @@ def test_the_line_of_training_images_is_drawn_apart_from_the_reference():
     """With a test split of the training images a draw of the same seed would be the reference itself, at distance 0."""
     images, labels = data.load("digits").split("train").arrays()
     images, labels = images[:300], labels[:300]
-    features = load_features(images, labels, 17, 10, progress=False)
+    features = load_features(images, labels, 17, 10, recipe=Recipe(least_steps=60, epochs=0.0), progress=False)
     same = reference_lines(images, images, 17, features, count=40, draws=5, progress=False)
     other = reference_lines(images[:150], images[150:], 17, features, count=40, draws=5, progress=False)
     assert same.lines["train"].frechet > 0.7 * other.lines["train"].frechet
