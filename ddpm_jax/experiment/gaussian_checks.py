@@ -112,7 +112,7 @@ def _objective(config: ConfigDict, traits: Traits, trained: bool) -> Iterator[Re
     name, steps, section = config.process.schedule, config.process.steps, config.objective
     try:
         objective = make_objective(config, steps)
-        times = make_training_times(config, gaussian.started(config), steps, gaussian.t_min(config), decoder=0)
+        times = make_training_times(config, gaussian.started(config), steps, gaussian.t_min(config), decoder=0.0)
     except ValueError as error:
         yield Refusal("objective.name" if plugins.dotted(section.name) else "objective.times", str(error))
         return
