@@ -19,8 +19,9 @@ _QUICK = {
     "--xla_cpu_use_fusion_emitters=false": ("0.10.",),
     "--xla_cpu_parallel_codegen_split_count=1": ("0.10.", "0.12."),
 }
-"""What makes XLA compile in less time, and no worker on another's core, and the versions of jaxlib that know it: XLA ends
-the process for a flag that it has lost."""
+"""What makes XLA compile in less time, and no worker on another's core, and the versions of jaxlib that know it.
+
+XLA ends the process for a flag that it has lost."""
 
 
 def _compile_quickly():

@@ -56,7 +56,7 @@ def test_an_exact_denoiser_of_hidden_sites_gives_back_the_table():
         (Euler(), Gaussian(ddpm_linear(100))),
         (Euler(1.0), Gaussian(Flow())),
     ],
-    ids=str,
+    ids=lambda part: type(part).__name__,
 )
 def test_a_solver_of_another_process_is_refused(solver, process):
     with pytest.raises(ValueError):
