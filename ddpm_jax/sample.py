@@ -130,7 +130,7 @@ def main(arguments: Sequence[str]) -> None:
     description = run.experiment.description
     if options.label is not None and not 0 <= options.label < description.labels:
         raise UserError(f"--label: {options.label} is not one of 0 ... {description.labels - 1}")
-    draw = figures.sampler(run.experiment, run.plan)
+    draw = figures.Sampler(run.experiment, run.plan)
     images, _, evaluations = draw(run.params, options.seed, options.count, options.label, screen.bar("samples"))
     content = io.BytesIO()
     arrays: dict[str, Any] = {"images": images}

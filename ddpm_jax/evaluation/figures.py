@@ -3,7 +3,8 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,31 +37,41 @@ def labels_for(description: Description, count: int, label: int | None = None) -
     )
 
 
-def sampler(
-    experiment: Experiment, plan: Plan, sampling: Sampling | None = None, frames: tuple[int, ...] = ()
-) -> Callable:
-    """`(params, seed, count, label=None, progress=None) -> images, film, evaluations`, over all devices.
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """Draws samples over all devices. Image i depends on the seed and i alone.
 
-    Image i depends on the seed and i alone. Labels go round the classes unless one is given. The film's two arrays are
-    `[count, frames, *site]`; `evaluations` counts the network's for each image.
+    Attributes:
+        experiment: the model, and how it is sampled.
+        plan: the devices.
+        sampling: in place of the experiment's.
+        frames: the steps whose (x_t, x_hat) are wanted as well.
     """
 
-    chosen = sampling or experiment.sampling
+    experiment: Experiment
+    plan: Plan
+    sampling: Sampling | None = None
+    frames: tuple[int, ...] = ()
 
-    def some(shared: tuple, rows: dict[str, Any]) -> tuple:
+    def rows(self, shared: tuple, rows: dict[str, Any]) -> tuple:
+        """The samples of some row numbers and conditions; `shared` has the parameters and the root key."""
         params, root = shared
-        keys = random.per_example(root, rows["row"])
-        images, film, evaluations = chosen.draw(experiment.model, params, keys, rows["condition"], frames)
+        keys, sampling = random.per_example(root, rows["row"]), self.sampling or self.experiment.sampling
+        images, film, evaluations = sampling.draw(self.experiment.model, params, keys, rows["condition"], self.frames)
         return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
 
-    each = plan.each(some, experiment.config.sampler.batch)
+    @cached_property
+    def _each(self) -> Any:
+        return self.plan.each(self.rows, self.experiment.config.sampler.batch)
 
-    def sample(params: PyTree, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
+    def __call__(self, params: PyTree, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
+        """Images, film and evaluations of `count` samples. Labels go round the classes unless one is given.
+
+        The film's two arrays are `[count, frames, *site]`; `evaluations` counts the network's for each image.
+        """
         rows = np.arange(count, dtype=np.int32)
-        labels = labels_for(experiment.description, count, label)
-        return each((params, purpose_key(seed, SAMPLES)), {"row": rows, "condition": labels}, progress)
-
-    return sample
+        labels = labels_for(self.experiment.description, count, label)
+        return self._each((params, purpose_key(seed, SAMPLES)), {"row": rows, "condition": labels}, progress)
 
 
 def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
@@ -212,7 +223,7 @@ def evaluate(
     count = samples_to_measure(config, dataset)
     started = time.perf_counter()
     drawn = book.attempt(
-        "sampling", lambda: sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+        "sampling", lambda: Sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
     )
     if drawn is None:
         book.put("sampling", None)
@@ -264,12 +275,12 @@ def draw_pictures(experiment: Experiment, plan: Plan, params: PyTree, folder: Pa
     if len(experiment.description.space) != 2:
         return {}
     config = experiment.config
-    images, _, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
+    images, _, _ = Sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
     shown = np.asarray(experiment.description.encode(images))
     steps = len(experiment.sampling.grid) - 1
     late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
     frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
-    _, film, _ = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
+    _, film, _ = Sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
     noisy, estimates = film
     return {
         "samples": pictures.grid(folder / "samples.png", shown),

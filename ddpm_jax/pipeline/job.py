@@ -2,14 +2,15 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from ddpm_jax.data import Dataset, Source, draw, fits_device, host_batches, prefetch
@@ -18,9 +19,9 @@ from ddpm_jax.evaluation.figures import rows_of
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.keys import PARAMETERS, TRAINING, purpose_key
 from ddpm_jax.models import parameter_count
-from ddpm_jax.training.optimizer import Budget, learning_rate, make_optimizer
+from ddpm_jax.training.optimizer import Budget, LearningRate, make_optimizer
 from ddpm_jax.training.state import TrainState, new_state, weights
-from ddpm_jax.training.step import Recipe, flops_of_step, make_advance, no_metrics
+from ddpm_jax.training.step import Advance, Recipe, flops_of_step, no_metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,35 +29,75 @@ class Job:
     """What the loop needs.
 
     Attributes:
-        fresh: makes the state before the first step, in its shardings.
-        abstract: its shapes and types.
-        run: `(state, data, count, clock) -> (state, metrics)`, compiled.
-        data: from the step that a run starts at to a context of `(step, count) -> data`, which ends its reading ahead.
+        experiment: the model, and the settings of its training.
+        plan: the devices.
+        dataset: the data.
+        feed: training data for the steps.
+        recipe: of a step.
         budget: when to stop.
-        validation_loss: of a state, on images that it is not trained on.
-        count_flops: of one training step on the global batch, by the compiler before optimisation. Slow the first time.
-        parameters: how many there are.
+        known_flops: of one step, where the budget needed them.
     """
 
-    fresh: Callable[[], TrainState]
-    abstract: TrainState
-    run: Callable[[TrainState, Any, Any, Any], tuple[TrainState, Any]]
-    data: Callable[[int], AbstractContextManager[Callable[[int, int], Any]]]
+    experiment: Experiment
+    plan: Plan
+    dataset: Dataset
+    feed: "Resident | FromHost"
+    recipe: Recipe
     budget: Budget
-    validation_loss: Callable[[TrainState], float]
-    count_flops: Callable[[], float]
-    parameters: int
+    known_flops: float = 0.0
+
+    def fresh(self) -> TrainState:
+        """The state before the first step, in its shardings."""
+        return self.plan.initialise(_first_state(self.experiment), purpose_key(self.experiment.config.seed, PARAMETERS))
+
+    @cached_property
+    def abstract(self) -> TrainState:
+        """Its shapes and types."""
+        return abstract_state(self.experiment)
+
+    @cached_property
+    def run(self) -> Any:
+        """`(state, data, count, clock) -> (state, metrics)`, compiled."""
+        resident = isinstance(self.feed, Resident)
+        return self.plan.train(Advance(self.recipe, self.plan.axis), no_metrics, self.recipe.batch, resident)
+
+    def data(self, start: int) -> AbstractContextManager[Callable[[int, int], PyTree]]:
+        """From the step that a run starts at to a context of `(step, count) -> data`, which ends its reading ahead."""
+        return self.feed.data(start)
+
+    @cached_property
+    def _validation(self) -> tuple[Any, PyTree]:
+        config = self.experiment.config
+        rows = rows_of(self.dataset.split("validation"), config.evaluation.validation_images)
+        batch = max(config.sampler.batch, config.data.batch)
+        return self.plan.each(self.experiment.model.validation_loss, batch), rows
+
+    def validation_loss(self, state: TrainState) -> float:
+        """Of a state, on images that it is not trained on."""
+        each, rows = self._validation
+        return float(each(weights(state, self.experiment.config.sampler.ema), rows).mean())
+
+    @cached_property
+    def _flops(self) -> float:
+        return self.known_flops or flops_of_step(self.recipe, self.abstract, self.feed.example)
+
+    def count_flops(self) -> float:
+        """Of one training step on the global batch, by the compiler before optimisation. Slow the first time."""
+        return self._flops
+
+    @property
+    def parameters(self) -> int:
+        """How many there are."""
+        return parameter_count(self.abstract.params)
 
 
 def _first_state(experiment: Experiment) -> Callable[[jax.Array], TrainState]:
-    config = experiment.config
+    return jax.jit(partial(_start, experiment))
 
-    @jax.jit
-    def first(key: jax.Array) -> TrainState:
-        parameters = experiment.model.init(key)
-        return new_state(parameters, decays_of(config), optimizer_of(config), extra=experiment.model.times.start())
 
-    return first
+def _start(experiment: Experiment, key: jax.Array) -> TrainState:
+    config, model = experiment.config, experiment.model
+    return new_state(model.init(key), decays_of(config), optimizer_of(config), extra=model.times.start())
 
 
 def decays_of(config: ConfigDict) -> tuple[float, ...]:
@@ -77,94 +118,92 @@ def abstract_state(experiment: Experiment) -> TrainState:
 
 def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
     """The job of an experiment on these devices and data."""
-    config, model = experiment.config, experiment.model
-    source, batch = dataset.split("train"), config.data.batch
-    section = config.optimizer
-    optimizer, decays = optimizer_of(config), decays_of(config)
-    key_params, key_steps = purpose_key(config.seed, PARAMETERS), purpose_key(config.seed, TRAINING)
-
-    first_state = _first_state(experiment)
+    config = experiment.config
+    source, limits = dataset.split("train"), config.training
     resident = config.data.placement == "device" or (config.data.placement == "auto" and fits_device(source))
-    feed = resident_feed(source, plan, config) if resident else host_feed(source, plan, config)
+    feed = (Resident if resident else FromHost)(source, plan, config)
+    first = _recipe(experiment, feed, Budget(1))
+    flops = flops_of_step(first, abstract_state(experiment), feed.example) if limits.flops else 0.0
+    budget = Budget.of(config.data.batch, flops, limits.steps, limits.images, limits.flops, limits.seconds)
+    return Job(experiment, plan, dataset, feed, _recipe(experiment, feed, budget), budget, flops)
 
-    def recipe(budget: Budget) -> Recipe:
-        rate = learning_rate(section.learning_rate, section.warmup, section.schedule, budget)
-        parts, bad = config.training.accumulate, config.training.skip_bad
-        return Recipe(model.loss, model.times, feed.draw, optimizer, rate, decays, batch, key_steps, parts, bad)
 
-    abstract = jax.eval_shape(first_state, key_params)
-    limits = config.training
-    flops = flops_of_step(recipe(Budget(1)), abstract, feed.example) if limits.flops else 0.0
-    budget = Budget.of(batch, flops, limits.steps, limits.images, limits.flops, limits.seconds)
-    chosen = recipe(budget)
-    return Job(
-        fresh=lambda: plan.initialise(first_state, key_params),
-        abstract=abstract,
-        run=plan.train(make_advance(chosen, plan.axis), no_metrics, batch, resident),
-        data=feed.data,
-        budget=budget,
-        validation_loss=_validation_loss(experiment, plan, dataset.split("validation")),
-        count_flops=cache(lambda: flops or flops_of_step(chosen, abstract, feed.example)),
-        parameters=parameter_count(abstract.params),
+def _recipe(experiment: Experiment, feed: "Resident | FromHost", budget: Budget) -> Recipe:
+    config, section = experiment.config, experiment.config.optimizer
+    return Recipe(
+        model=experiment.model,
+        feed=feed,
+        optimizer=optimizer_of(config),
+        rate=LearningRate(section.learning_rate, section.warmup, section.schedule, budget),
+        decays=decays_of(config),
+        batch=config.data.batch,
+        root=purpose_key(config.seed, TRAINING),
+        accumulate=config.training.accumulate,
+        skip_bad=config.training.skip_bad,
     )
-
-
-def _validation_loss(experiment: Experiment, plan: Plan, source: Source) -> Callable[[TrainState], float]:
-    rows = rows_of(source, experiment.config.evaluation.validation_images)
-    each = plan.each(
-        experiment.model.validation_loss, max(experiment.config.sampler.batch, experiment.config.data.batch)
-    )
-    return lambda state: float(each(weights(state, experiment.config.sampler.ema), rows).mean())
 
 
 @dataclass(frozen=True, eq=False)
-class Feed:
-    """Training data: what a dispatch is given, and how a step draws its batch from that.
-
-    Attributes:
-        data: as `Job.data`.
-        draw: `(data, keys, i) -> batch`, inside the step.
-        example: shapes and types of `data`.
-    """
-
-    data: Callable[[int], AbstractContextManager[Callable[[int, int], Any]]]
-    draw: Callable[[Any, Any, Any], dict[str, Any]]
-    example: Any
-
-
-def resident_feed(source: Source, plan: Plan, config: ConfigDict) -> Feed:
+class Resident:
     """The whole set on every device; a step draws its batch itself."""
-    arrays = plan.replicate(source.arrays())
-    return Feed(
-        data=lambda start: nullcontext(lambda step, count: arrays),
-        draw=lambda data, keys, i: draw(data[0], data[1], keys, flip=config.data.flip),
-        example=jax.eval_shape(lambda: arrays),
-    )
 
+    source: Source
+    plan: Plan
+    config: ConfigDict
 
-def host_feed(source: Source, plan: Plan, config: ConfigDict) -> Feed:
-    """Batches that the host reads ahead; a dispatch is given those of all its steps, `[dispatch, batch, ...]`."""
-    batch, most = config.data.batch, config.training.dispatch
-    batches = host_batches(source, config.seed, batch, plan.local_rows(batch), config.data.flip)
+    @cached_property
+    def arrays(self) -> PyTree:
+        """Images and labels, on the devices."""
+        return self.plan.replicate(self.source.arrays())
 
     @contextmanager
-    def data(start: int) -> Iterator[Callable[[int, int], Any]]:
+    def data(self, start: int) -> Iterator[Callable[[int, int], PyTree]]:
+        """Whatever the step, all of it."""
+        yield lambda step, count: self.arrays
+
+    def draw(self, data: PyTree, keys: Any, i: Any) -> dict[str, Any]:
+        """Rows drawn with replacement."""
+        return draw(data[0], data[1], keys, flip=self.config.data.flip)
+
+    @property
+    def example(self) -> PyTree:
+        """Shapes and types of the data of a dispatch."""
+        return jax.eval_shape(lambda: self.arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class FromHost:
+    """Batches that the host reads ahead; a dispatch is given those of all its steps, `[dispatch, batch, ...]`."""
+
+    source: Source
+    plan: Plan
+    config: ConfigDict
+
+    @contextmanager
+    def data(self, start: int) -> Iterator[Callable[[int, int], PyTree]]:
+        """Those of the steps asked for, which come in turn."""
+        section, most = self.config.data, self.config.training.dispatch
+        rows = self.plan.local_rows(section.batch)
+        batches = host_batches(self.source, self.config.seed, section.batch, rows, section.flip)
         with closing(prefetch(batches, start, 2**62, depth=2 * most)) as ahead:
 
-            def steps(step: int, count: int) -> Any:
+            def steps(step: int, count: int) -> PyTree:
                 ready = list(itertools.islice(ahead, count))
                 ready += [ready[-1]] * (most - count)  # one shape, so that a shorter dispatch is the same program
-                return plan.put_steps(jax.tree.map(lambda *parts: np.stack(parts), *ready))
+                return self.plan.put_steps(jax.tree.map(lambda *parts: np.stack(parts), *ready))
 
             yield steps
 
-    shape = (most, batch, *source.description.shape)
-    return Feed(
-        data=data,
-        draw=lambda data, keys, i: jax.tree.map(lambda a: a[i], data),
-        example={
+    def draw(self, data: PyTree, keys: Any, i: Any) -> dict[str, Any]:
+        """The i-th step's."""
+        return jax.tree.map(lambda a: a[i], data)
+
+    @property
+    def example(self) -> PyTree:
+        """Shapes and types of the data of a dispatch."""
+        shape = (self.config.training.dispatch, self.config.data.batch, *self.source.description.shape)
+        return {
             "image": jax.ShapeDtypeStruct(shape, jnp.uint8),
             "condition": jax.ShapeDtypeStruct(shape[:2], jnp.int32),
             "row": jax.ShapeDtypeStruct(shape[:2], jnp.int32),
-        },
-    )
+        }

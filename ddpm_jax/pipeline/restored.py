@@ -58,9 +58,9 @@ class Run:
             label: of a conditional model; None takes all in turn.
             sampling: in place of the run's own.
         """
-        from ddpm_jax.evaluation.figures import sampler
+        from ddpm_jax.evaluation.figures import Sampler
 
-        return np.asarray(sampler(self.experiment, self.plan, sampling)(self.params, seed, count, label)[0])
+        return np.asarray(Sampler(self.experiment, self.plan, sampling)(self.params, seed, count, label)[0])
 
     def denoise(self, x_t: Float[Array, "batch *site"], t: float | Array, condition: PyTree = None) -> Any:
         """The posterior at x_t: what the network says of the clean image."""

@@ -100,11 +100,16 @@ class Budget:
         return jnp.minimum(jnp.maximum(done, clock), 1.0)
 
 
-def learning_rate(peak: float, warmup: int, schedule: str, budget: Budget) -> Callable[[Array, Array], Array]:
-    """`(step, clock) -> rate`: `peak` times a linear warm-up over `warmup` steps times the schedule's factor."""
+@dataclass(frozen=True)
+class LearningRate:
+    """`peak` times a linear warm-up over `warmup` steps times the schedule's factor at the fraction of the budget."""
 
-    def rate(step: Int[Array, ""], clock: Float[Array, ""]) -> Float[Array, ""]:
-        warm = jnp.minimum(1.0, (step + 1) / warmup) if warmup else 1.0
-        return peak * warm * SCHEDULES[schedule](budget.fraction(step, clock))
+    peak: float
+    warmup: int
+    schedule: str
+    budget: Budget
 
-    return rate
+    def __call__(self, step: Int[Array, ""], clock: Float[Array, ""]) -> Float[Array, ""]:
+        """The rate of a step, when the fraction `clock` of the time is spent."""
+        warm = jnp.minimum(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return self.peak * warm * SCHEDULES[self.schedule](self.budget.fraction(step, clock))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,41 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from ddpm_jax import keys as random
 from ddpm_jax.devices.plan import mean_over
 from ddpm_jax.objectives.times import TimeDistribution
+from ddpm_jax.training.optimizer import LearningRate
 from ddpm_jax.training.state import TrainState
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What a step asks of a model; `generative.Model` is one."""
+
+    @property
+    def times(self) -> TimeDistribution:
+        """Draws the whole batch's times; its history is the state's `extra`."""
+        ...
+
+    def loss(
+        self,
+        params: PyTree,
+        frozen: PyTree,
+        keys: Key[Array, " rows"],
+        dropout_keys: Key[Array, " rows"] | None,
+        rows: dict[str, Any],
+        t: Float[Array, " rows"],
+        s: Float[Array, " rows"],
+        weight: Float[Array, " rows"],
+    ) -> tuple[Float[Array, " rows"], Float[Array, " rows"]]:
+        """What is minimised, and what the times' history is to know of it, each `[rows]`."""
+        ...
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """Training data, as a step draws its batch from what a dispatch is given."""
+
+    def draw(self, data: PyTree, keys: Key[Array, " rows"], i: Any) -> dict[str, Any]:
+        """The rows of the i-th step of a dispatch: `{"image", "condition", "row"}`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +56,8 @@ class Recipe:
     """What a step needs beside its state and data.
 
     Attributes:
-        loss: `(params, frozen, keys, dropout_keys, batch, t, s, weight) -> loss, term`, each `[batch]`: what is
-            minimised, and what the times' history is to know of it.
-        times: draws the whole batch's times; its history is the state's `extra`.
-        draw: `(data, keys, i) -> batch`, the rows of the i-th step of a dispatch.
+        model: has the loss and the times.
+        feed: draws the rows of a step.
         optimizer: optax's, without the learning rate.
         rate: `(step, clock) -> learning rate`.
         decays: of the moving averages.
@@ -37,11 +69,10 @@ class Recipe:
             one ends the run, as the first does with 0.
     """
 
-    loss: Callable[..., tuple[Float[Array, " rows"], Float[Array, " rows"]]]
-    times: TimeDistribution
-    draw: Callable[[Any, Key[Array, " rows"], Any], dict[str, Any]]
+    model: Trainable
+    feed: Feed
     optimizer: optax.GradientTransformation
-    rate: Callable[[Array, Array], Array]
+    rate: LearningRate
     decays: tuple[float, ...]
     batch: int
     root: Key[Array, ""]
@@ -88,19 +119,19 @@ def train_step(
     """
     key_times, key_rows = jax.random.split(jax.random.fold_in(recipe.root, state.step))
     keys_data, keys_loss, keys_dropout = random.split(random.per_example(key_rows, rows), 3)
-    drawn = tuple(drawn[rows] for drawn in recipe.times.draw(key_times, recipe.batch, state.extra))
-    batch = recipe.draw(data, keys_data, i)
+    drawn = tuple(drawn[rows] for drawn in recipe.model.times.draw(key_times, recipe.batch, state.extra))
+    batch = recipe.feed.draw(data, keys_data, i)
 
     def mean_loss(params: PyTree, part: tuple) -> tuple[Array, Any]:
         batch, keys_loss, keys_dropout, (t, s, weight) = part
-        losses, terms = recipe.loss(params, state.frozen, keys_loss, keys_dropout, batch, t, s, weight)
-        return jnp.mean(losses), recipe.times.tally(t, terms)
+        losses, terms = recipe.model.loss(params, state.frozen, keys_loss, keys_dropout, batch, t, s, weight)
+        return jnp.mean(losses), recipe.model.times.tally(t, terms)
 
     derived = partial(jax.value_and_grad(mean_loss, has_aux=True), state.params)
     parts = batch, keys_loss, keys_dropout, drawn
     (loss, tally), gradient = mean_over(axis, mean_of_parts(derived, parts, recipe.accumulate))
     norm = optax.tree.norm(gradient)
-    extra = recipe.times.update(state.extra, tally)
+    extra = recipe.model.times.update(state.extra, tally)
     direction, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
     rate = recipe.rate(state.step, clock)
     params = jax.tree.map(lambda p, d: _moved(p, d, rate), state.params, direction)
@@ -150,11 +181,19 @@ def no_metrics() -> Metrics:
     return Metrics(zero, zero, zero, none, none, none - 1)
 
 
-def make_advance(recipe: Recipe, axis: str | None) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`(state, metrics, data, rows, clock) -> (state, metrics)`: one step, added to the metrics of its dispatch."""
+@dataclass(frozen=True, eq=False)
+class Advance:
+    """One step of a recipe, added to the metrics of its dispatch; `axis` names the devices as in `train_step`."""
 
-    def advance(state: TrainState, metrics: Metrics, data: Any, rows: Any, clock: Any) -> tuple[TrainState, Metrics]:
-        new, loss, norm, rate = recipe.step(state, data, rows, metrics.steps, clock, axis=axis)
+    recipe: Recipe
+    axis: str | None
+
+    def __call__(
+        self, state: TrainState, metrics: Metrics, data: PyTree, rows: Any, clock: Any
+    ) -> tuple[TrainState, Metrics]:
+        """The state and the metrics after the step."""
+        recipe = self.recipe
+        new, loss, norm, rate = recipe.step(state, data, rows, metrics.steps, clock, axis=self.axis)
         in_a_row = new.skipped[1]
         fatal, skipped = in_a_row > recipe.skip_bad, in_a_row > 0
         return new, Metrics(
@@ -165,8 +204,6 @@ def make_advance(recipe: Recipe, axis: str | None) -> Callable[..., tuple[TrainS
             skipped=metrics.skipped + (skipped & ~fatal),
             bad_step=jnp.where(fatal & (metrics.bad_step < 0), new.step, metrics.bad_step),
         )
-
-    return advance
 
 
 def flops_of_step(recipe: Recipe, state: TrainState, data: Any) -> float:

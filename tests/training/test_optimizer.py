@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.training.optimizer import SCHEDULES, Budget, learning_rate, make_optimizer
+from ddpm_jax.training.optimizer import SCHEDULES, Budget, LearningRate, make_optimizer
 
 
 def rate_at(step, schedule="constant", warmup=0, budget=None, clock=0.0):
-    rate = learning_rate(0.5, warmup, schedule, budget or Budget(100))
+    rate = LearningRate(0.5, warmup, schedule, budget or Budget(100))
     return float(rate(jnp.int32(step), jnp.float32(clock)))
 
 

@@ -1,5 +1,7 @@
 """The training step on a problem small enough to follow in NumPy."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,9 @@ import pytest
 from ddpm_jax import keys as random
 from ddpm_jax.objectives.times import make_times
 from ddpm_jax.schedules import VP
-from ddpm_jax.training.optimizer import Budget, learning_rate, make_optimizer
+from ddpm_jax.training.optimizer import Budget, LearningRate, make_optimizer
 from ddpm_jax.training.state import new_state, weights
-from ddpm_jax.training.step import Recipe, flops_of_step, make_advance, no_metrics, train_step
+from ddpm_jax.training.step import Advance, Recipe, flops_of_step, no_metrics, train_step
 
 BATCH = 8
 UNIFORM = make_times("uniform", VP(), 10, 0.1)
@@ -33,11 +35,13 @@ def make_recipe(
     **more,
 ):
     return Recipe(
-        loss=lambda *arguments: (loss(*arguments), (term or loss)(*arguments)),
-        times=times,
-        draw=draw,
+        model=SimpleNamespace(
+            loss=lambda *given: (loss(*given), (term or loss)(*given)),
+            times=times,
+        ),
+        feed=SimpleNamespace(draw=draw),
         optimizer=make_optimizer("sgd", clip, 0.0, 0.0, 0.0, 0.0),
-        rate=learning_rate(0.1, 0, schedule, Budget(50)),
+        rate=LearningRate(0.1, 0, schedule, Budget(50)),
         decays=decays,
         batch=BATCH,
         root=jax.random.key(1),
@@ -46,12 +50,14 @@ def make_recipe(
 
 
 def start(recipe):
-    return new_state({"w": jnp.array([1.0, 0.0, -1.0])}, recipe.decays, recipe.optimizer, extra=recipe.times.start())
+    return new_state(
+        {"w": jnp.array([1.0, 0.0, -1.0])}, recipe.decays, recipe.optimizer, extra=recipe.model.times.start()
+    )
 
 
 def run(recipe, steps, data=DATA, state=None):
     """The states and metrics after each step of one dispatch."""
-    advance = jax.jit(make_advance(recipe, None))
+    advance = jax.jit(Advance(recipe, None))
     state, metrics, rows = state or start(recipe), no_metrics(), jnp.arange(BATCH)
     history = []
     for _ in range(steps):
@@ -186,7 +192,7 @@ def test_learned_times_look_where_losses_are_large_and_keep_the_expected_gradien
     recipe = make_recipe(loss=late, times=make_times("importance", VP(), 10, 0.1), term=term)
     state = run(recipe, 80, data=np.zeros((80, BATCH, 3), np.float32))[-1][0]
     assert int(state.extra["visits"].min()) >= 10
-    t, _, weight = recipe.times.draw(jax.random.key(3), 10_000, state.extra)
+    t, _, weight = recipe.model.times.draw(jax.random.key(3), 10_000, state.extra)
     assert float(jnp.mean(t > 0.5)) > 0.99
     assert float(jnp.mean(weight * (t > 0.5))) == pytest.approx(0.5, abs=0.01)
 
