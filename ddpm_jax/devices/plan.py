@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 
 from ddpm_jax.errors import UserError
 
@@ -73,7 +74,7 @@ class Plan:
         """The mesh with this partition of an array's axes; no argument means replicated."""
         return NamedSharding(self.mesh, PartitionSpec(*spec))
 
-    def state_sharding(self, state: Any) -> Any:
+    def state_sharding(self, state: PyTree) -> PyTree:
         """For each array of a state (or of its shapes): replicated, or its longest divisible axis over the devices."""
 
         def leaf(array: Any) -> NamedSharding:
@@ -87,7 +88,7 @@ class Plan:
 
         return jax.tree.map(leaf, state)
 
-    def replicate(self, tree: Any) -> Any:
+    def replicate(self, tree: PyTree) -> PyTree:
         """Host arrays, the same in every process, as arrays that every device holds whole."""
 
         def place(array: Any) -> jax.Array:
@@ -120,7 +121,7 @@ class Plan:
             line = f"{parts} parts of a batch of {batch} do not divide over {self.count} devices"
             raise UserError(f"config.training.accumulate: {line}")
 
-    def put_steps(self, tree: Any) -> Any:
+    def put_steps(self, tree: PyTree) -> PyTree:
         """Host batches of several steps, `[steps, local rows, ...]`, spread by row."""
         if self.map == "pmap":
             return jax.tree.map(lambda a: a.reshape(a.shape[0], self.local_count, -1, *a.shape[2:]), tree)
@@ -128,7 +129,7 @@ class Plan:
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), tree)
 
     def train(
-        self, advance: Callable[..., tuple[Any, Any]], start: Callable[[], Any], batch: int, resident: bool
+        self, advance: Callable[..., tuple[PyTree, PyTree]], start: Callable[[], Any], batch: int, resident: bool
     ) -> "Dispatch":
         """Compile a dispatch of several steps: `(state, data, count, clock) -> (state, metrics)`, donating the state.
 
@@ -145,7 +146,7 @@ class Plan:
         """
         rows = np.arange(batch, dtype=np.int32)
 
-        def looped(state: Any, data: Any, rows: Any, count: Any, clock: Any) -> tuple[Any, Any]:
+        def looped(state: PyTree, data: PyTree, rows: PyTree, count: Any, clock: Any) -> tuple[PyTree, PyTree]:
             def body(_: Any, carry: tuple) -> tuple:
                 return advance(*carry, data, rows, clock)
 
@@ -163,7 +164,7 @@ class Plan:
             data_axis = None
 
             def compile(function: Callable, in_axes: tuple, donate: tuple) -> Callable:
-                def pinned(*arguments: Any) -> tuple[Any, Any]:
+                def pinned(*arguments: Any) -> tuple[PyTree, PyTree]:
                     state, metrics = function(*arguments)
                     metrics = lax.with_sharding_constraint(metrics, self.sharding())
                     return lax.with_sharding_constraint(state, self.state_sharding(state)), metrics
@@ -193,20 +194,20 @@ class Plan:
             mapped = self._pmap(gather, (None, 0), ())
             part = self.local_rows(batch)
 
-            def run(shared: Any, rows: Any) -> Any:
+            def run(shared: PyTree, rows: PyTree) -> Any:
                 local = jax.tree.map(lambda a: a[part].reshape(self.local_count, -1, *a.shape[1:]), rows)
                 return mapped(shared, local)
         else:
             compiled = jax.jit(function, out_shardings=self.sharding())
 
-            def run(shared: Any, rows: Any) -> Any:
+            def run(shared: PyTree, rows: PyTree) -> Any:
                 def spread(array: np.ndarray) -> jax.Array:
                     sharding = self.sharding(AXIS)
                     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
                 return compiled(shared, jax.tree.map(spread, rows))
 
-        def apply(shared: Any, rows: Any, progress: Callable[[range], Iterator[int]] | None = None) -> Any:
+        def apply(shared: PyTree, rows: PyTree, progress: Callable[[range], Iterator[int]] | None = None) -> Any:
             rows = jax.tree.map(np.asarray, rows)
             total = len(jax.tree.leaves(rows)[0])
             parts = []
@@ -233,11 +234,11 @@ class Dispatch:
     """
 
     program: Any
-    rows: Any
+    rows: PyTree
     fresh: Callable[[], Any] | None = None
     calls: Iterator[int] = field(default_factory=itertools.count)
 
-    def __call__(self, state: Any, data: Any, count: Any, clock: Any) -> tuple[Any, Any]:
+    def __call__(self, state: PyTree, data: PyTree, count: Any, clock: Any) -> tuple[PyTree, PyTree]:
         """Do `count` steps. The first time compiles, and gives back the memory that this took."""
         if self.fresh is None:
             state, metrics = self.program(state, data, self.rows, count, clock)
@@ -249,7 +250,7 @@ class Dispatch:
             return_free_memory()
         return state, metrics
 
-    def compiled(self, state: Any, data: Any, count: Any, clock: Any) -> Any:
+    def compiled(self, state: PyTree, data: PyTree, count: Any, clock: Any) -> Any:
         """The program for such arguments, to look at: `.as_text()`, `.memory_analysis()`. It is not run."""
         if self.fresh is None:
             return self.program.lower(state, data, self.rows, count, clock).compile()
@@ -281,7 +282,7 @@ def make_plan(map: str = "jit", shard: str = "replicated", loop: str = "auto", b
     return plan
 
 
-def mean_over(axis: str | None, tree: Any) -> Any:
+def mean_over(axis: str | None, tree: PyTree) -> PyTree:
     """The mean over the devices of a mapped function; under jit (axis None) the tree as it is."""
     return tree if axis is None else lax.pmean(tree, axis)
 
@@ -324,7 +325,7 @@ def wait_for_all(what: str) -> None:
         multihost_utils.sync_global_devices(what)
 
 
-def checksum(tree: Any) -> jax.Array:
+def checksum(tree: PyTree) -> jax.Array:
     """One number, uint32, that any single change of a bit in the tree's arrays changes.
 
     The sum, mod 2^32, of every 32-bit word times an odd number that depends on its place. Integer sums do not depend

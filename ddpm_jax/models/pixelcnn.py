@@ -140,7 +140,9 @@ class Resolution(nn.Module):
         return self.twice(h), {"shown": shown, "memory": memory}
 
 
-def _empty(right: bool, widths: tuple[int, ...], blocks: int, count: int, columns: int, dtype: Any) -> tuple[Any, Any]:
+def _empty(
+    right: bool, widths: tuple[int, ...], blocks: int, count: int, columns: int, dtype: Any
+) -> tuple[PyTree, PyTree]:
     """The memory of a `Resolution` before the first row, and zeros in place of what it shows of a row."""
     width, *lower = widths
     number = 2 * blocks + bool(lower)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from ddpm_jax.training.facts import Facts
 from ddpm_jax.training.logging import Log
@@ -85,7 +86,7 @@ class Screen:
         share = "" if used is None else f", {100 * used:.1f} % of peak FLOP/s"
         self._bar.set_postfix_str(f"loss {interval.loss:.4f}, {images:,.0f} images/s{share}", refresh=False)
 
-    def flush(self, state: Any, progress: Progress) -> None:
+    def flush(self, state: PyTree, progress: Progress) -> None:
         """Log the means since the last time."""
         sums, self._facts = self._facts, Facts()
         if not sums.steps:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from ddpm_jax.devices.plan import Plan, agree, agree_on, all_agree, checksum, wait_for_all
 from ddpm_jax.errors import UserError, refused_by_the_system
@@ -262,7 +263,7 @@ class Checkpoints:
         none = self._plan.initialise(partial(jnp.zeros, abstract.skipped.shape, abstract.skipped.dtype))
         return TrainState(**self._load(step, STATE, self._with_shardings(earlier.held(abstract))), skipped=none)
 
-    def _with_shardings(self, tree: Any) -> Any:
+    def _with_shardings(self, tree: PyTree) -> Any:
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             tree,

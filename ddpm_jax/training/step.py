@@ -109,7 +109,7 @@ class Metrics:
 
 
 def train_step(
-    recipe: Recipe, state: TrainState, data: Any, rows: Int[Array, " rows"], i: Any, clock: Any, axis: str | None
+    recipe: Recipe, state: TrainState, data: PyTree, rows: Int[Array, " rows"], i: Any, clock: Any, axis: str | None
 ) -> tuple[TrainState, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """One step on the given rows of the global batch: `(state, loss, gradient norm, learning rate)`.
 
@@ -152,7 +152,7 @@ def train_step(
     return new, loss, norm, rate
 
 
-def mean_of_parts(function: Callable[[Any], Any], rows: Any, count: int) -> Any:
+def mean_of_parts(function: Callable[[Any], Any], rows: PyTree, count: int) -> Any:
     """The mean of `function` over `count` equal parts of the rows, one part after the other.
 
     Part j has the rows j, j + count, ...: rows that lie on one device, as neighbours do, stay there.
@@ -189,7 +189,7 @@ class Advance:
     axis: str | None
 
     def __call__(
-        self, state: TrainState, metrics: Metrics, data: PyTree, rows: Any, clock: Any
+        self, state: TrainState, metrics: Metrics, data: PyTree, rows: PyTree, clock: Any
     ) -> tuple[TrainState, Metrics]:
         """The state and the metrics after the step."""
         recipe = self.recipe
@@ -206,7 +206,7 @@ class Advance:
         )
 
 
-def flops_of_step(recipe: Recipe, state: TrainState, data: Any) -> float:
+def flops_of_step(recipe: Recipe, state: TrainState, data: PyTree) -> float:
     """Floating-point operations of one step on the global batch, from the compiler's count before optimisation.
 
     `state` and `data` may be shapes. The step is traced, not compiled. 0 where the compiler cannot tell.
