@@ -121,8 +121,8 @@ def first_step(arguments: Sequence[str]) -> None:
     for name in asked["modules"]:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    import ddpm_jax.train
     import ddpm_jax.training.loop
+    from ddpm_jax.train import main
 
     parts, events = dict.fromkeys(PARTS, 0.0), dict.fromkeys(EVENTS.values(), 0.0)
     done: dict[str, Any] = {}
@@ -143,7 +143,7 @@ def first_step(arguments: Sequence[str]) -> None:
     programs = _listen(events)
     began = time.perf_counter()
     with contextlib.suppress(FirstStepDone):
-        ddpm_jax.train.main(asked["train"])
+        main(asked["train"])
     total = done["at"] - began  # and not the end of trackers and checkpoints
     report = {"total": total, "parts": {**parts, "rest": total - sum(parts.values())}, "jax": events}
     Path(asked["report"]).write_text(json.dumps({**report, "programs": len(programs), "modules": done["modules"]}))
