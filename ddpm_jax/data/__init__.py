@@ -4,6 +4,10 @@
 from images that live on the device, inside a compiled step; `host_batches` reads larger sets as they are needed.
 `fingerprint` says which data a run has seen.
 Imports errors and files only; training, metrics and the commands import it.
+
+>>> from ddpm_jax import data
+>>> data.load("digits").description.shape
+(8, 8, 1)
 """
 
 from ddpm_jax.data.batches import draw, fits_device, host_batches, prefetch

@@ -12,6 +12,9 @@ from jaxtyping import Array, Float, Float32, Num
 class Description:
     """The facts about a data set that models, processes and likelihoods need. It travels with the data.
 
+    >>> Description("mine", "1", (8, 8, 3), 256, 0).dimensions
+    192
+
     Args:
         name: the data set's name.
         version: its version.

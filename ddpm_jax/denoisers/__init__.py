@@ -4,6 +4,10 @@
 `posteriors.py` says what every posterior and denoiser answers; it, `categorical.py`, `logistics.py` and `chained.py`
 hold the distributions, `wrappers.py` changes a denoiser (clipping, guidance, temperature). Imports `processes` and
 `schedules`; losses, samplers and likelihoods take what it makes as an argument.
+
+>>> from ddpm_jax import denoisers
+>>> sorted(denoisers.HEADS)
+['categorical', 'logistics', 'x0']
 """
 
 from ddpm_jax.denoisers.categorical import Categorical

@@ -122,6 +122,9 @@ INFINITE_AT_ZERO_ALPHA = ("log_sigma", "quarter_log_sigma", "log_snr")
 class GaussianPrediction:
     """What a network's raw output means under a Gaussian process, and what the network is told.
 
+    >>> GaussianPrediction("epsilon", variance="learned").numbers(channels=3, levels=256)
+    6
+
     Attributes:
         output: a name in `PREDICTIONS`, or `categorical`: then raw holds logits over the levels, and the posterior is
             their product with the likelihood q(x_t | x) of each level.

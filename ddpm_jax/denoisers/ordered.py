@@ -60,6 +60,9 @@ LIKELY = tuple(name for name, head in HEADS.items() if head.levels)
 class OrderedPrediction:
     """What a network's raw output means at each site of an ordered process, and what the network is told.
 
+    >>> OrderedPrediction("categorical", np.linspace(-1, 1, 17), channels=1).numbers(1, 17)
+    17
+
     A network that is not causal sees x_t with 0 at hidden values, then for each value whether it is visible: `[batch,
     *space, 2 C]`, and is told 999 times the share of hidden values. A causal network sees the values alone, `[batch,
     *space, C]`, for what it uses is visible; it is told 0, so that one pass over a whole image says what a pass for

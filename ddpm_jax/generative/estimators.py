@@ -163,6 +163,10 @@ class ProbabilityFlow:
 def default_estimator(process: Any, prediction: Any, groups: int = 100) -> Any:
     """What suits a process and a prediction: the chain rule, every chunk of an order, or a bound in some evaluations.
 
+    >>> from ddpm_jax.denoisers import GaussianPrediction
+    >>> default_estimator(Gaussian(schedules.ddpm_linear(1000)), GaussianPrediction(), groups=100).evaluations
+    100
+
     None where images are given no probability.
     """
     if not prediction.likely:

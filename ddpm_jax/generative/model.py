@@ -49,6 +49,15 @@ class Prediction(Protocol):
 class Model:
     """A generative model. All methods are pure functions of parameters, `{"network": ..., "schedule": ...}`.
 
+    >>> import ddpm_jax as dj
+    >>> data = dj.data.load("digits")
+    >>> prediction, process = dj.GaussianPrediction("v", time="thousand"), dj.Gaussian(dj.schedules.VP())
+    >>> network = dj.models.make("dit", (8, 8, 1), 1, channels=8, depth=1, heads=1, patch=4)
+    >>> loss, times = dj.objectives.losses.V(), dj.objectives.times.Uniform(t_min=1e-5)
+    >>> model = Model(data.description, process, network, prediction, loss, times)
+    >>> sorted(model.init(jax.random.key(0)))
+    ['network', 'schedule']
+
     Attributes:
         description: of the data: shape, levels, labels.
         process: what removes information; its schedule's parameters, if it has any, are the model's.

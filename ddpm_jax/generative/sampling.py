@@ -17,6 +17,10 @@ from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver, default
 class Sampling:
     """How images are drawn.
 
+    >>> from ddpm_jax.samplers import DPM2M
+    >>> len(Sampling(DPM2M(), np.linspace(1, 0, 21)).grid)
+    21
+
     Attributes:
         solver: what puts information back.
         grid: `[N + 1]` times from 1 to 0.

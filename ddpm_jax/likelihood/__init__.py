@@ -2,6 +2,11 @@
 
 `figures.py` holds the typed figure, `bound.py` the variational bound, `ode.py` the density by the
 probability-flow ODE, `baselines.py` what simple exact models score. Imports `files`, `processes` and `denoisers`.
+
+>>> from ddpm_jax import likelihood
+>>> import numpy as np
+>>> likelihood.bits_per_dimension(np.array([8 * np.log(2)] * 2), dimensions=8, kind="exact").value
+1.0
 """
 
 from ddpm_jax.likelihood.baselines import floor_lines

@@ -30,7 +30,12 @@ BLOCK = 500  # images at a time, the last block padded: one compilation, bounded
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """An embedding of images. Figures on different names or hashes do not compare."""
+    """An embedding of images. Figures on different names or hashes do not compare.
+
+    >>> means = Features("pixel means", "0" * 16, 1, None, lambda images: images.mean((1, 2)).astype(np.float64), None)
+    >>> means.extract(np.ones((5, 8, 8, 1), np.uint8)).shape
+    (5, 1)
+    """
 
     name: str
     hash: str  # 16 hexadecimal digits of the sha256 of the weights

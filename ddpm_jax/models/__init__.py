@@ -4,6 +4,10 @@ Lives here: networks and their layers, in Flax Linen, which no other room import
 `network.Network`, two pure functions. Imports `keys` and `errors` only; anyone above may import it.
 A module that makes a network, or an object within one, offers `OPTIONS`, `check(shape, labels, **options)` and
 `make(shape, out_channels, labels, **options)`.
+
+>>> from ddpm_jax import models
+>>> models.options("dit")["depth"]
+12
 """
 
 from collections.abc import Iterator

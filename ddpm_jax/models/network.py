@@ -13,6 +13,11 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 class Network:
     """`init(key) -> params` and `apply(params, x, time, condition, dropout_keys) -> output`.
 
+    >>> from ddpm_jax import models
+    >>> network = models.make("dit", (8, 8, 1), 1, channels=8, depth=1, heads=1, patch=4)
+    >>> network.apply(network.init(jax.random.key(0)), jnp.zeros((2, 8, 8, 1)), jnp.zeros(2)).shape
+    (2, 8, 8, 1)
+
     `module` is a Linen module that is called with `(x, time, condition, dropout_keys)`; it is static and hashable.
     `shape` is one input without the batch, `(*space, channels)`. `labels` is the number of classes: 0 means that the
     network takes no condition, otherwise the label `labels` is the null condition. The output of a `causal` network at

@@ -86,6 +86,9 @@ class Run:
 def load_run(folder: str | Path, best: bool = False, model: Model | None = None, dataset: Any = None) -> Run:
     """The run in a folder.
 
+    >>> run = load_run("runs/digits_ddpm")  # doctest: +SKIP
+    >>> run.likelihood(run.dataset.split("test").arrays()[0][:4])  # doctest: +SKIP
+
     Args:
         folder: where it was trained.
         best: take the checkpoint with the lowest validation loss and not the latest.

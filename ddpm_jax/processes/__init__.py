@@ -2,6 +2,10 @@
 
 `process.py` says what every process answers; `gaussian.py` adds noise; `ordered.py` hides sites, in one of the orders
 of `orders.py`. Imports `schedules` and `keys`; denoisers, losses, samplers and likelihoods import it.
+
+>>> from ddpm_jax import processes
+>>> sorted(processes.PROCESSES)
+['gaussian', 'ordered']
 """
 
 from ddpm_jax.processes.gaussian import Gaussian

@@ -17,6 +17,11 @@ from ddpm_jax.processes.process import Images, Keys, Times, Traits, expand, sum_
 class Gaussian:
     """x_t = alpha x + sigma z with z standard normal.
 
+    >>> import jax.numpy as jnp
+    >>> x = jnp.ones((1, 2))
+    >>> Gaussian(schedules.Flow()).corrupt(x, jnp.zeros((1, 2)), 0.25).tolist()
+    [[0.75, 0.75]]
+
     Attributes:
         schedule: `t -> (alpha, sigma)`; one that is trained, before its parameters, has `init` and `bind` in its place.
         values: `[levels]`, the values that a pixel can take, for the discrete decoder of the interval that ends at

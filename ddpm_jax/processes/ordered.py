@@ -19,6 +19,13 @@ MASK = -2.0
 class Ordered:
     """x_t = x where z < keep(t), MASK elsewhere; z is each site's rank in the order, in [0, 1).
 
+    >>> from ddpm_jax.processes import make_order
+    >>> from ddpm_jax.schedules.keeping import linear
+    >>> process = Ordered(make_order("raster", (4,)), linear)
+    >>> z = process.noise(jax.random.key(0), (1, 4, 1))
+    >>> process.corrupt(jnp.ones((1, 4, 1)), z, 0.5).ravel().tolist()  # MASK is -2
+    [1.0, 1.0, -2.0, -2.0]
+
     In the random order all times of an image must be one; in the others they may differ from site to site.
 
     Attributes:

@@ -251,6 +251,9 @@ def make_order(
 ) -> Order:
     """The order of a name over images `[*space, channels]`.
 
+    >>> make_order("spread", (2, 2)).sequence.tolist()
+    [0, 3, 1, 2]
+
     Args:
         name: a key of `ORDERS`, or a dotted path to a function of `space`, `channels`, `chunk`, `seed` and options.
         space: sizes of the spatial axes.

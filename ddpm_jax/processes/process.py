@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 Images = Float[Array, "batch *site"]
-Times = Float[Array, "..."]  # broadcasts to [batch, *site] once trailing axes are added
+Times = Float[Array, "..."] | float  # broadcasts to [batch, *site] once trailing axes are added
 Keys = Key[Array, "*batch"]  # one key, or one an example
 
 

@@ -7,6 +7,10 @@ causal network that remembers, `confidence.py` the one that picks the sites to r
 name. Imports `processes` and `denoisers`.
 
 To add a solver: a frozen dataclass that is a `StepSolver` (or a `Solver`), whose fields are its options.
+
+>>> from ddpm_jax import samplers
+>>> samplers.make("dpm_2m", {"eta": 1.0})
+DPM2M(eta=1.0)
 """
 
 from ddpm_jax.samplers.adaptive import Tsit5

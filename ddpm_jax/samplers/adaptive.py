@@ -18,6 +18,9 @@ MAX_STEPS = 4096
 class Tsit5(Solver):
     """Solve dx/dt = velocity from t = 1 to t_min with Tsitouras' 5(4) pair, then take x_hat there.
 
+    >>> Tsit5(rtol=1e-4).evaluations(20) is None  # it depends on the image
+    True
+
     Each example has steps of its own, so image i depends on its own start alone. All wait for the slowest: the
     network is called on the whole batch until the last example is done. Song et al. 2021b solve the same equation with
     RK45 at tolerances of 1e-5. Of the grid only the first time, the last before 0, and those of the frames are used.

@@ -19,6 +19,9 @@ Scores = Float[Array, "batch L"]
 class Confidence(StepSolver):
     """From t to s draw all hidden sites and keep the most confident draws, as many as the process keeps on average.
 
+    >>> Confidence().evaluations(8)
+    8
+
     A site's confidence is the log-probability of its own draw (of a pixel's channels together) plus temperature s
     Gumbel noise, which falls linearly to none: in the code of Chang et al. 2022 its factor is 1 less the share of the
     steps taken. Equal confidences are put in random order. Of H sites hidden at the start H keep(s) are visible at s,

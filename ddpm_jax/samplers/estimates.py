@@ -21,6 +21,9 @@ from ddpm_jax.samplers.solver import Problem, StepSolver
 class ReverseStep(StepSolver):
     """`x_hat` by `estimate`, then the process's own reverse step.
 
+    >>> issubclass(DPM2M, ReverseStep)
+    True
+
     Attributes:
         eta: of that step's fresh noise: 1 as in the Markov process, 0 none.
     """
@@ -46,6 +49,9 @@ class ReverseStep(StepSolver):
 class FirstOrder(ReverseStep):
     """One draw of the posterior at (x_t, t), its mean where it is a point; at s = 0 what it ends a chain with.
 
+    >>> FirstOrder(eta=1.0).evaluations(20)
+    20
+
     With eta = 1 this is ancestral sampling (Ho et al. 2020, algorithm 2), with eta = 0 and a point DDIM (Song et al.
     2021a). Where sites are hidden, eta > 0 hides some again.
     """
@@ -65,6 +71,9 @@ class FirstOrder(ReverseStep):
 @dataclass(frozen=True)
 class Heun(ReverseStep):
     """The mean of the estimates at both ends of the step: the trapezoidal rule, second order.
+
+    >>> Heun().evaluations(18)
+    35
 
     The far end is reached by a DDIM step with the first estimate. Where the last step ends at s = 0 there is no second
     evaluation. In the variable alpha/sigma, where Karras et al. 2022 (algorithm 1) average dx/dsigma in sigma/alpha:
@@ -93,6 +102,9 @@ class Heun(ReverseStep):
 @dataclass(frozen=True)
 class DPM2M(ReverseStep):
     """DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2): the line through the last two estimates, at mid-step.
+
+    >>> DPM2M().evaluations(20)
+    20
 
     With lambda = log(alpha/sigma), h = lambda_s - lambda_t and h' the step before, x_hat + h/(2 h') (x_hat - last).
     The deterministic step (eta = 0) makes it second order, with one evaluation a step; eta = 1 is their

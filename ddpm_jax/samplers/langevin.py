@@ -20,6 +20,9 @@ from ddpm_jax.samplers.steps import ReverseDiffusion
 class PredictorCorrector(ReverseDiffusion):
     """A step of reverse diffusion, then Langevin moves at the level just reached (Song et al. 2021b, algorithms 4, 5).
 
+    >>> PredictorCorrector(corrector_steps=2).evaluations(10)
+    28
+
     The step size is e = 2 (snr |noise| / |score|)^2, so that `snr` is the ratio of the two parts of a move. Where the
     score is a normal's, moves widen the law's variance by about snr^2, whatever the grid. No moves at s = 0.
 
@@ -61,6 +64,9 @@ class PredictorCorrector(ReverseDiffusion):
 @dataclass(frozen=True)
 class AnnealedLangevin(StepSolver):
     """Annealed Langevin dynamics (Song and Ermon 2019, algorithm 1): stay at level t for some moves, then go to s.
+
+    >>> AnnealedLangevin(corrector_steps=5).evaluations(20)
+    101
 
     A move is x + e/2 score + sqrt(e) noise with e = epsilon sigma_i^2/sigma_L^2 in the paper's letters, where sigma_L
     is that of the grid's last level (in units of alpha). Where the score is a normal's, moves widen the law's variance

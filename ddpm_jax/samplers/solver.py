@@ -23,6 +23,10 @@ Film = tuple[Float[Array, "frames batch *site"], Float[Array, "frames batch *sit
 class Problem:
     """What a solver solves: put back what the process has removed, by what the denoiser says of it.
 
+    >>> import numpy as np
+    >>> Problem(None, lambda x_t, t, condition=None: None, grid=np.array([1, 0.5, 0])).steps
+    2
+
     Attributes:
         process: with parameters bound. Each solver says which kinds it is for.
         denoise: wrapped as wanted.
@@ -57,6 +61,12 @@ class After(Protocol):
 
 class Solver(ABC):
     """A way to solve a `Problem`. One is a small frozen dataclass; its fields are its options.
+
+    >>> from ddpm_jax.processes import Gaussian
+    >>> from ddpm_jax.samplers import Euler
+    >>> from ddpm_jax.schedules import ddpm_linear
+    >>> [refusal.part for refusal in Euler().refusals("euler", Gaussian(ddpm_linear(100)).traits())]
+    ['name']
 
     What it needs of the other parts stands in its class: what is left as here it can do, or does not need.
 
@@ -143,7 +153,12 @@ class Solver(ABC):
 
 
 class StepSolver(Solver):
-    """A solver that takes a step from t down to s, again and again, along the grid: one compiled loop."""
+    """A solver that takes a step from t down to s, again and again, along the grid: one compiled loop.
+
+    >>> from ddpm_jax.samplers import Tsit5
+    >>> issubclass(Tsit5, StepSolver)
+    False
+    """
 
     @abstractmethod
     def step(
@@ -222,6 +237,15 @@ def sample(
     after: After | None = None,
 ) -> Images:
     """Draw images: start from the process's prior and put information back.
+
+    >>> from ddpm_jax.oracles import GaussianMixture
+    >>> from ddpm_jax.processes import Gaussian
+    >>> from ddpm_jax.samplers import DPM2M
+    >>> from ddpm_jax.schedules import VP
+    >>> process, one = Gaussian(VP()), jnp.ones(1)
+    >>> law = GaussianMixture(one, jnp.zeros((1, 2)), jnp.eye(2)[None])
+    >>> sample(process, law.denoiser(process), DPM2M(), 5, jax.random.key(0), (3, 2)).shape
+    (3, 2)
 
     Args:
         process: what removed it.

@@ -18,6 +18,9 @@ from ddpm_jax.schedules import time_of_log_snr
 class Euler(StepSolver):
     """Explicit Euler in t of dx = [f x - (1 + eta^2)/2 g^2 score] dt + eta g dw, run backwards.
 
+    >>> Euler(eta=1.0).evaluations(1000)
+    1000
+
     eta = 0 is the probability flow, eta = 1 Euler-Maruyama on the reverse equation (Song et al. 2021b, eq. 13 and 6).
     The estimate is the posterior's mean. The last step returns it: x_t without its noise (Jolicoeur-Martineau et al.
     2021, section 3.1). The schedule needs derivatives and, where eta > 0, alpha(1) > 0.
@@ -52,6 +55,9 @@ class Euler(StepSolver):
 class ReverseDiffusion(StepSolver):
     """Undo the forward step x_t = a x_s + b noise: x_s = (2 - a) x_t + b^2 score + b noise.
 
+    >>> ReverseDiffusion().evaluations(1000)
+    1000
+
     a = alpha_t/alpha_s and b^2 = sigma_t^2 - a^2 sigma_s^2, which makes Song et al. 2021b's eq. 46 a sampler for any
     schedule, tables too: with alpha = 1 it is their VE form, with a^2 = 1 - beta and b^2 = beta their VP form
     (algorithms 2 and 3). Biased at first order in the step. Needs alpha(1) > 0. The estimate is the posterior's mean,
@@ -83,6 +89,10 @@ class ReverseDiffusion(StepSolver):
 @dataclass(frozen=True)
 class Churned(StepSolver):
     """Before each step add noise and go back in time (Karras et al. 2022, algorithm 2), on any schedule.
+
+    >>> from ddpm_jax.samplers import Heun
+    >>> Churned(Heun(), amount=40.0).evaluations(256)
+    511
 
     From t the process moves forward to the later time whose sigma/alpha is 1 + gamma times as large, or to t = 1 if
     that is sooner, and the step starts there. gamma = min(amount/N, sqrt 2 - 1) where low <= sigma/alpha <= high,

@@ -8,6 +8,11 @@ sampling. Pure mathematics: imports nothing of the other rooms; everyone may imp
 To add a schedule: a frozen dataclass (or a function) with float options that is or gives such a function, with the
 attributes `continuous` (has derivatives in t) and `t_min` (the least time a network should see), and its name in
 `SCHEDULES`.
+
+>>> from ddpm_jax import schedules
+>>> alpha, sigma = schedules.Flow()(0.25)
+>>> float(alpha), float(sigma)
+(0.75, 0.25)
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-Time = Float[Array | np.ndarray, "*time"]
+Time = Float[Array | np.ndarray, "*time"] | float
 Pair = tuple[Float[Array, "*time"], Float[Array, "*time"]]
 Schedule = Callable[[Time], Pair]
 """t in [0, 1] -> (alpha, sigma): how much of the image is left, and how much noise there is."""
