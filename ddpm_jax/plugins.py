@@ -67,6 +67,8 @@ def find(table: Mapping[str, Any], name: str) -> Any:
         found = resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{name!r} is not found ({error}); it must be package.module:function") from error
+    except Exception as error:  # whatever the user's module raises
+        raise ValueError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ValueError(f"{name!r} is not a function or a class")
     return found
@@ -74,9 +76,26 @@ def find(table: Mapping[str, Any], name: str) -> Any:
 
 def options(function: Callable[..., Any], without: Iterable[str] = ()) -> dict[str, Any]:
     """The keyword arguments of a part and their defaults; `inspect.Parameter.empty` where there is none."""
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # what is not written in Python may have none
+        return {}
     named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
     return {one.name: one.default for one in named if one.name not in without}
+
+
+def made(name: str, function: Callable[..., Any], **arguments: Any) -> Any:
+    """The part that a user's own function makes of these arguments.
+
+    Raises:
+        ValueError: whatever the function raises, in one line.
+    """
+    try:
+        return function(**arguments)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{name} fails: {type(error).__name__}: {error}") from error
 
 
 def given(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:

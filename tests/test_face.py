@@ -3,6 +3,7 @@
 import doctest
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +103,8 @@ def test_a_model_made_in_python_trains_and_is_read_back(stripes, tmp_path):
     assert np.all(np.isfinite(run.likelihood(stripes.split("train").arrays()[0][:2])))
     with pytest.raises(UserError, match="model"):
         dj.load_run(tmp_path / "mine")
+    with pytest.raises(UserError, match="model"):  # another model in the folder of this one
+        dj.train(replace(model, objective=dj.objectives.losses.X0()), stripes, tmp_path / "mine", settings, sampling)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,25 @@ def test_what_is_wrong_with_them_is_a_line(package, monkeypatch, override):
     assert any(line.startswith(f"{WRONG[override]}: ") for line in str(raised.value).splitlines())
 
 
+@pytest.mark.parametrize("name", ["mine.parts:Crooked", "mine.parts:Power"])
+def test_a_network_that_answers_wrongly_is_met_before_training(package, monkeypatch, name):
+    from ddpm_jax import models
+    from ddpm_jax.errors import UserError
+
+    monkeypatch.syspath_prepend(str(package))
+    with pytest.raises(UserError, match=r"^config\.model\.name: ") as raised:
+        models.check(name, (8, 8, 1))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_module_that_does_not_import_is_a_line(tmp_path, monkeypatch):
+    (tmp_path / "broken_parts.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ValueError, match="ZeroDivisionError") as raised:
+        plugins.find({}, "broken_parts:make")
+    assert "\n" not in str(raised.value)
+
+
 def test_an_order_of_ones_own_is_walked(package, monkeypatch):
     from ddpm_jax import data, experiment
     from ddpm_jax.config import base, checks

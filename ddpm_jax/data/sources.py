@@ -243,8 +243,8 @@ def load(
 def _users(name: str, options: Mapping[str, Any]) -> Dataset:
     """A data set of the user's own."""
     try:
-        made = plugins.find({}, name)(**options)
-    except (ValueError, TypeError) as error:
+        made = plugins.made(name, plugins.find({}, name), **options)
+    except ValueError as error:
         raise UserError(f"config.data.name: {name} cannot be made: {one_line(error)}") from error
     if not isinstance(made, Dataset):
         raise UserError(f"config.data.name: {name} must return a ddpm_jax.Dataset, such as ddpm_jax.from_arrays makes")

@@ -44,7 +44,8 @@ def model(config: ConfigDict, description: Description) -> Model:
 def process(config: ConfigDict, values: np.ndarray | None) -> Gaussian:
     """Removal of information; `values` are those that a pixel can take."""
     function = plugins.find(PROCESSES, config.process.name)
-    return function(schedule=make_schedule(config), values=values, **own(config, "process.name"))
+    options = own(config, "process.name")
+    return plugins.made(config.process.name, function, schedule=make_schedule(config), values=values, **options)
 
 
 def prediction(config: ConfigDict) -> GaussianPrediction:

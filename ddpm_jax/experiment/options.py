@@ -39,7 +39,7 @@ def make_objective(config: ConfigDict, steps: int) -> Objective:
     function = plugins.find(OBJECTIVES, section.name)
     chosen = {name: section[name] for name in ("min_snr", "sigmoid_bias", "hybrid")}
     given = plugins.given(function, steps=steps, sigma_data=config.model.sigma_data, **chosen)
-    return function(**{**given, **own(config, "objective.name")})
+    return plugins.made(section.name, function, **{**given, **own(config, "objective.name")})
 
 
 def make_training_times(

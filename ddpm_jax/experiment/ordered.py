@@ -49,7 +49,8 @@ def process(config: ConfigDict, order: Order, schedule: str) -> Ordered:
     """Removal of information in an order, at the pace of a schedule."""
     function = plugins.find(PROCESSES, config.process.name)
     apart = config.process.sites == "channels"
-    return function(order=order, keep=KEEPS[schedule], apart=apart, **own(config, "process.name"))
+    options = own(config, "process.name")
+    return plugins.made(config.process.name, function, order=order, keep=KEEPS[schedule], apart=apart, **options)
 
 
 def prediction(config: ConfigDict, description: Description) -> OrderedPrediction:

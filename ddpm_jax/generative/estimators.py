@@ -184,4 +184,4 @@ def default_estimator(process: Any, prediction: Any, groups: int = 100) -> Any:
     if isinstance(schedule, schedules.Table):
         return Bound(np.arange(schedule.steps, -1, -1) / schedule.steps, groups)
     spacing = "uniform" if isinstance(process.schedule, schedules.Trained) else "log_snr"
-    return Bound(make_grid(schedule, groups, spacing, schedule.t_min), continuous=True)
+    return Bound(make_grid(schedule, groups, spacing, getattr(schedule, "t_min", 1e-3)), continuous=True)

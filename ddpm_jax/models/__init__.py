@@ -11,8 +11,12 @@ A module that makes a network, or an object within one, offers `OPTIONS`, `check
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pkgutil import resolve_name
 from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 from ddpm_jax import plugins
 from ddpm_jax.errors import UserError, one_line
@@ -113,15 +117,28 @@ def _users(
     function = _module(name)
     given = plugins.given(function, shape=shape, out_channels=out_channels, labels=labels, sites=sites)
     try:
-        made = function(**given, **options)
-    except (ValueError, TypeError) as error:
+        made = plugins.made(name, function, **given, **options)
+    except ValueError as error:
         raise UserError(f"config.model.options: {name} cannot be made: {one_line(error)}") from error
-    if isinstance(made, Network):
-        return made
-    if not hasattr(made, "apply"):
-        raise UserError(f"config.model.name: {name} is neither a ddpm_jax.Network nor a Linen module")
-    takes_labels = labels if "labels" in given else 0
-    return Network(made, tuple(shape), takes_labels, causal(name))
+    if not isinstance(made, Network):
+        if not hasattr(made, "apply"):
+            raise UserError(f"config.model.name: {name} is neither a ddpm_jax.Network nor a Linen module")
+        made = Network(made, tuple(shape), labels if "labels" in given else 0, causal(name))
+    wanted = (1, *shape[:-1], out_channels)
+    try:
+        found = jax.eval_shape(partial(_answer, made)).shape
+    except Exception as error:
+        words = f"fails on inputs of shape {shape}: {type(error).__name__}: {one_line(error)[:300]}"
+        raise UserError(f"config.model.name: {name} {words}") from error
+    if found != wanted:
+        raise UserError(f"config.model.name: {name} puts out {found[1:]} for an image, and must {wanted[1:]}")
+    return made
+
+
+def _answer(network: Network) -> Any:
+    """To one input of zeros."""
+    params = network.init(jax.random.key(0))
+    return network.apply(params, jnp.zeros((1, *network.shape)), jnp.zeros(1))
 
 
 def _module(name: str) -> Any:

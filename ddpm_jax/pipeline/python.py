@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -12,6 +13,7 @@ from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import flatten
 from ddpm_jax.data import Dataset, from_arrays, load
 from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.files import sha256
 from ddpm_jax.generative import Model, Sampling
 from ddpm_jax.pipeline import train as pipeline
 from ddpm_jax.pipeline.restored import Run, given, restore
@@ -69,11 +71,19 @@ def train(
         shapes = f"{dataset.description.shape}, and the model is for {model.description.shape}"
         raise UserError(f"the images are {shapes}")
     config.model.name, config.model.conditional = IN_PYTHON, bool(model.network.labels)
+    config.model.options.digest = digest(model)
     config.data.name = dataset.description.name
     checks.check_values(config)
     made = given(config, model, sampling)
     pipeline.train(config, Path(workdir), experiment=made, dataset=dataset)
     return restore(config, Path(workdir), experiment=made, dataset=dataset)
+
+
+def digest(model: Model) -> str:
+    """Of what makes two models alike enough for one folder: the shapes of parameters, the prediction, the objective."""
+    shapes = jax.tree.leaves_with_path(jax.eval_shape(model.init, jax.random.key(0)))
+    names = [f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}" for path, leaf in shapes]
+    return sha256([*names, type(model.process).__name__, repr(model.prediction), repr(model.objective)])[:16]
 
 
 def changed(config: ConfigDict, settings: Mapping[str, Any]) -> ConfigDict:

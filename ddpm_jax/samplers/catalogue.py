@@ -44,10 +44,7 @@ def make(name: str, chosen: Mapping[str, Any], own: Mapping[str, Any] | None = N
     """
     function: Any = plugins.find(SOLVERS, name)
     own = own or {}
-    try:
-        solver = function(**{**plugins.given(function, **chosen), **own})
-    except TypeError as error:
-        raise ValueError(f"{name} cannot be made: {error}") from error
+    solver = plugins.made(name, function, **{**plugins.given(function, **chosen), **own})
     if not isinstance(solver, Solver):
         raise ValueError(f"{name} is no solver: it must be a ddpm_jax.Solver")
     if chosen.get("churn"):

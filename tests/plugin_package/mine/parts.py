@@ -85,6 +85,16 @@ class Bright(dj.Gaussian):
         return super().prior(keys, shape) + self.shift
 
 
+class Crooked(nn.Module):
+    """A network that puts out the wrong shape."""
+
+    out_channels: int
+
+    @nn.compact
+    def __call__(self, x, time, condition, dropout_keys):
+        return nn.Dense(self.out_channels + 1)(x)
+
+
 def backwards(space, channels, chunk):
     """An order: from the last site to the first."""
     count = int(np.prod(space)) * channels
