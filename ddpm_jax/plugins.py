@@ -7,11 +7,12 @@ import this one.
 import inspect
 import math
 import re
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pkgutil import resolve_name
 from typing import Any
 
-from ddpm_jax.errors import nearest
+from ddpm_jax.errors import UserError, nearest
 
 IN_PYTHON = "in Python"
 """The `model.name` of a run whose model was made in Python: its config has the settings of training only."""
@@ -84,18 +85,25 @@ def options(function: Callable[..., Any], without: Iterable[str] = ()) -> dict[s
     return {one.name: one.default for one in named if one.name not in without}
 
 
-def made(name: str, function: Callable[..., Any], **arguments: Any) -> Any:
-    """The part that a user's own function makes of these arguments.
+def made(name: str, function: Callable[..., Any], kind: type | None = None, **arguments: Any) -> Any:
+    """What a function makes of these arguments: a part of ours, or of the user's own by the dotted path `name`.
 
     Raises:
-        ValueError: whatever the function raises, in one line.
+        ValueError: whatever a function of the user's own raises, in one line with its place; or it makes no `kind`.
     """
-    try:
+    if not dotted(name):
         return function(**arguments)
-    except ValueError:
+    try:
+        part = function(**arguments)
+    except (ValueError, UserError, OSError, MemoryError):
         raise
     except Exception as error:
-        raise ValueError(f"{name} fails: {type(error).__name__}: {error}") from error
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{last.filename} line {last.lineno}"
+        raise ValueError(f"{name} fails: {type(error).__name__}: {error} ({place})") from error
+    if kind is not None and not isinstance(part, kind):
+        raise ValueError(f"{name} makes no {kind.__module__}.{kind.__name__}, but a {type(part).__name__}")
+    return part
 
 
 def given(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:

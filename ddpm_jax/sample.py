@@ -34,9 +34,12 @@ CHANGES = (
 
 def forget_options(config: Any) -> None:
     """Set what the sampler that was asked for does not read to what means nothing."""
+    from ml_collections import ConfigDict
+
     from ddpm_jax import plugins
     from ddpm_jax.samplers import SOLVERS
 
+    config.sampler.options = ConfigDict()  # of the run's own solver
     solver = SOLVERS.get(config.sampler.name)
     if solver is not None and "corrector_steps" not in plugins.options(solver):
         config.sampler.corrector_steps = 1

@@ -87,8 +87,9 @@ def model_of(data):
     numbers = prediction.numbers(description.channels, description.levels)
     network = dj.models.make("dit", description.shape, numbers, channels=8, depth=1, heads=1, patch=4)
     losses, times = dj.objectives.losses, dj.objectives.times
-    estimator = dj.default_estimator(process, prediction, 4)
-    return dj.Model(description, process, network, prediction, losses.V(), times.Uniform(t_min=1e-5), 0.0, estimator)
+    drawn = times.Uniform(t_min=1e-5)
+    estimator = dj.default_estimator(process, prediction, drawn, groups=4)
+    return dj.Model(description, process, network, prediction, losses.V(), drawn, 0.0, estimator)
 
 
 def test_a_model_made_in_python_trains_and_is_read_back(stripes, tmp_path):
@@ -97,22 +98,53 @@ def test_a_model_made_in_python_trains_and_is_read_back(stripes, tmp_path):
     sampling = dj.Sampling(dj.FirstOrder(eta=1.0), np.array([1, 0.5, 0.1, 0]))
     run = dj.train(model, stripes, tmp_path / "mine", settings, sampling)
     assert run.step == 4
-    again = dj.load_run(tmp_path / "mine", model=model, dataset=stripes)
+    again = dj.load_run(tmp_path / "mine", model=model, dataset=stripes, sampling=sampling)
     jax.tree.map(np.testing.assert_array_equal, run.params, again.params)
-    np.testing.assert_array_equal(run.sample(2, sampling=sampling), again.sample(2, sampling=sampling))
+    np.testing.assert_array_equal(run.sample(2), again.sample(2))
+    assert dj.train(model_of(stripes), stripes, tmp_path / "mine", settings).step == 4  # the same: nothing is left
+    with pytest.raises(UserError, match="label"):
+        run.sample(1, label=0)
     assert np.all(np.isfinite(run.likelihood(stripes.split("train").arrays()[0][:2])))
     with pytest.raises(UserError, match="model"):
         dj.load_run(tmp_path / "mine")
-    with pytest.raises(UserError, match="model"):  # another model in the folder of this one
-        dj.train(replace(model, objective=dj.objectives.losses.X0()), stripes, tmp_path / "mine", settings, sampling)
+    times = dj.objectives.times.Uniform(t_min=1e-4)
+    for other in (replace(model, objective=dj.objectives.losses.X0()), replace(model, times=times)):
+        with pytest.raises(UserError, match="another"):
+            dj.train(other, stripes, tmp_path / "mine", settings, sampling)
+        with pytest.raises(UserError, match="another"):
+            dj.load_run(tmp_path / "mine", model=other, dataset=stripes)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"training.step": 3}, {"training.steps": "many"}, {"data.batch": 0}, {"optimizer.ema": (2.0,)}]
+    "settings",
+    [
+        {"training.step": 3},
+        {"training.steps": "many"},
+        {"data.batch": 0},
+        {"optimizer.ema": (2.0,)},
+        {"optimizer.name": "adamm"},
+        {"sampler.steps": 3},
+        {"model.channels": 3},
+    ],
 )
 def test_wrong_settings_are_refused_before_anything_is_written(stripes, tmp_path, settings):
     with pytest.raises(UserError):
         dj.train(model_of(stripes), stripes, tmp_path / "mine", settings)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"process": dj.Gaussian(dj.schedules.VP())},  # it does not know the levels
+        {"prediction": dj.GaussianPrediction("epsilon", time="index")},  # there is no index in continuous time
+        {"times": dj.objectives.times.Clean()},
+    ],
+    ids=["process", "prediction", "times"],
+)
+def test_parts_that_do_not_go_together_are_refused(stripes, tmp_path, changes):
+    with pytest.raises(UserError, match="model"):
+        dj.train(replace(model_of(stripes), **changes), stripes, tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 
 

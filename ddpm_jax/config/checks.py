@@ -34,7 +34,7 @@ def check_types(config: ConfigDict) -> None:
             fail(key, "is missing; start from ddpm_jax.config.base.base()")
     for key, value in values.items():
         if is_option(key):
-            if not isinstance(value, bool | int | float | str | tuple):
+            if not _plain(value):
                 fail(key, f"{value!r} is no option: options are numbers, strings, True or False, and tuples of these")
             continue
         if key not in known:
@@ -59,6 +59,13 @@ def check_types(config: ConfigDict) -> None:
                 check_size(key, item)
                 if kind is not str and item >= 2**31:
                     fail(key, f"{item} is not below 2^31")
+
+
+def _plain(value: Any) -> bool:
+    """Whether JSON keeps it: numbers, strings, True or False, and tuples of these."""
+    if isinstance(value, tuple):
+        return all(map(_plain, value))
+    return isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def check_size(key: str, value: Any) -> None:
@@ -136,13 +143,15 @@ def check(config: ConfigDict) -> None:
 
 def check_names(config: ConfigDict) -> Iterator[tuple[str, str]]:
     """Names that there are not, and options that a user's own part does not take: `(key, reason)`."""
-    values, tables = flatten(config), choices()
+    values = flatten(config)
     if values["model.name"] == IN_PYTHON:
         yield "model.name", "this run's model was made in Python: use ddpm_jax.load_run(folder, model=..., dataset=...)"
         return
-    for key, names in tables.items():
-        if values[key] not in names and not (key in OPTIONS and plugins.dotted(values[key])):
-            yield key, f"unknown name {values[key]!r}; {nearest(values[key], names)}"
+    yield from check_choices(config)
+    if plugins.dotted(values["data.name"]):
+        for key in ("data.dir", "data.splits.train", "data.splits.validation", "data.splits.test"):
+            if values[key]:
+                yield key, f"{values['data.name']} makes its splits itself; leave it empty, or give it data.options"
     for key, section in OPTIONS.items():
         own = {name.removeprefix(f"{section}."): values[name] for name in values if name.startswith(f"{section}.")}
         if not plugins.dotted(values[key]):
@@ -156,6 +165,14 @@ def check_names(config: ConfigDict) -> Iterator[tuple[str, str]]:
             continue
         given = (*GIVEN[key], *(config.sampler if key == "sampler.name" else ()))
         yield from ((f"{section}.{name}", reason) for name, reason in plugins.refusals(function, own, given))
+
+
+def check_choices(config: ConfigDict) -> Iterator[tuple[str, str]]:
+    """Names that are in no table and no dotted path: `(key, reason)`."""
+    values = flatten(config)
+    for key, names in choices().items():
+        if values[key] not in names and not (key in OPTIONS and plugins.dotted(values[key])):
+            yield key, f"unknown name {values[key]!r}; {nearest(values[key], names)}"
 
 
 def tell(found: Iterable[tuple[str, str]]) -> None:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax.config.base import base
 from ddpm_jax.errors import UserError, fail, nearest
-from ddpm_jax.plugins import is_option
+from ddpm_jax.plugins import OPTIONS, is_option
 
 SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every", "training.save_minutes")
 """Keys and sections that do not change what a run computes: a run may be resumed with others."""
@@ -53,10 +53,12 @@ def from_dict(values: Any) -> ConfigDict:
     for key, value in flatten(values).items():
         if is_option(key):
             *sections, name = key.split(".")
+            if ".".join(sections) not in OPTIONS.values():
+                fail(key, "an option has no options of its own")
             place = config
             for section in sections:
                 place = place[section]
-            place[name] = tuple(value) if isinstance(value, list) else value
+            place[name] = _tupled(value)
             continue
         if key not in known:
             fail(key, f"no such key; {nearest(key, known)}")
@@ -65,6 +67,10 @@ def from_dict(values: Any) -> ConfigDict:
         except (TypeError, ValueError):
             fail(key, f"{value!r} is not of type {type(known[key]).__name__}")
     return config
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value
 
 
 def result_keys(config: ConfigDict) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax.errors import Preempted, UserError, nearest, one_line
-from ddpm_jax.plugins import is_option
+from ddpm_jax.plugins import OPTIONS, is_option
 
 
 def load_config(file: str, overrides: Sequence[str] = ()) -> Any:
@@ -39,6 +39,8 @@ def checked(override: str, known: dict[str, Any]) -> str:
     """An override as `--config.section.key=value`. Raises UserError for a key or a value that is not there."""
     key, equals, value = override.removeprefix("--config.").partition("=")
     if is_option(key):
+        if key.rpartition(".")[0] not in OPTIONS.values():
+            raise UserError(f"config.{key}: an option has no options of its own")
         return f"--config.{key}={value if equals else True}"
     if key not in known:
         inside = [name for name in known if name.startswith(f"{key}.")]

@@ -164,7 +164,9 @@ class GaussianPrediction:
         """The denoiser of a network `(x_t, time, condition) -> raw`, parameters and mode already bound."""
         return GaussianDenoiser(self, network, process)
 
-    def refusals(self, traits: Traits, schedule: str, discrete: bool) -> Iterator[Refusal]:
+    def refusals(
+        self, traits: Traits, schedule: str = "its schedule", discrete: bool = True, apart: bool = False
+    ) -> Iterator[Refusal]:
         """What does not go with a process; `schedule` is its schedule's name, `discrete`: time has steps."""
         silent = traits.zero_terminal
         if self.output in BLIND_AT_ZERO_ALPHA and silent:

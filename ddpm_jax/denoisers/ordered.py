@@ -118,7 +118,9 @@ class OrderedPrediction:
         values = None if self.values is None else jnp.asarray(self.values, jnp.float32)
         return HEADS[self.output].posterior(raw, channels, values)
 
-    def refusals(self, traits: Traits, apart: bool) -> Iterator[Refusal]:
+    def refusals(
+        self, traits: Traits, schedule: str = "its schedule", discrete: bool = True, apart: bool = False
+    ) -> Iterator[Refusal]:
         """What of it does not go with a process; `apart`: its sites are single values."""
         if self.causal and traits.exchangeable:
             yield Refusal("order", "a causal network predicts a site from those before it in one fixed order")

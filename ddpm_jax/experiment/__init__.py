@@ -26,7 +26,10 @@ _CHECKS: dict[str, Any] = {"gaussian": gaussian_checks, "ordered": ordered_check
 
 def kind_of(config: ConfigDict) -> str:
     """The kind of the config's process. Raises ValueError for a name that there is not."""
-    return plugins.find(PROCESSES, config.process.name).kind
+    found = plugins.find(PROCESSES, config.process.name)
+    if getattr(found, "kind", None) not in FAMILIES:
+        raise ValueError(f"{config.process.name} has no kind: it must be a class, a dj.Gaussian or a dj.Ordered")
+    return found.kind
 
 
 def make(config: ConfigDict, description: Description) -> Experiment:
@@ -47,7 +50,12 @@ def load_data(config: ConfigDict) -> Dataset:
 
 def refusals(config: ConfigDict) -> Iterator[Refusal]:
     """What cannot work together of values that are each fine, each with its dotted key."""
-    yield from _CHECKS[kind_of(config)].refusals(config)
+    try:
+        kind = kind_of(config)
+    except ValueError as error:
+        yield Refusal("process.name", str(error))
+        return
+    yield from _CHECKS[kind].refusals(config)
 
 
 def check_data(config: ConfigDict, description: Description) -> None:

@@ -35,7 +35,11 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
         yield from why
         return
     yield from why
-    traits = Gaussian(made).traits()
+    try:
+        traits = gaussian.process(config, None).traits()
+    except ValueError as error:
+        yield Refusal("process.name", f"{config.process.name} cannot be made with these options: {error}")
+        return
     yield from _prediction(config, traits)
     yield from _objective(config, traits, trained=isinstance(made, schedules.Trained))
     yield from _sampler(config, traits)
@@ -58,6 +62,8 @@ def _foreign(config: ConfigDict) -> Iterator[Refusal]:
         if config.sampler[option] != plain:
             reason = f"is of an ordered process; leave it {plain if plain != '' else 'empty'}"
             yield Refusal(f"sampler.{option}", reason)
+    if any(config.evaluation.curve_orders):
+        yield Refusal("evaluation.curve_orders", "noise has no order; leave it empty")
     if config.evaluation.exact_images:
         yield Refusal("evaluation.exact_images", "is of an ordered process; leave it 0")
 
@@ -114,9 +120,13 @@ def _objective(config: ConfigDict, traits: Traits, trained: bool) -> Iterator[Re
     name, steps, section = config.process.schedule, config.process.steps, config.objective
     try:
         objective = make_objective(config, steps)
+    except ValueError as error:
+        yield Refusal("objective.name", str(error))
+        return
+    try:
         times = make_training_times(config, gaussian.started(config), steps, gaussian.t_min(config), decoder=0.0)
     except ValueError as error:
-        yield Refusal("objective.name" if plugins.dotted(section.name) else "objective.times", str(error))
+        yield Refusal("objective.times", str(error))
         return
     if "gaussian" not in objective.kinds:
         yield Refusal("objective.name", f"{section.name} is for an ordered process; use simple, v or bound")

@@ -13,6 +13,9 @@ from ddpm_jax.samplers import Solver
 
 SCHEDULE_OPTIONS = ("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max")
 
+OF_OBJECTIVES = ("min_snr", "sigmoid_bias", "hybrid")
+OF_TIMES = ("log_mean", "log_deviation", "logit_mean", "logit_deviation")
+
 
 def own(config: ConfigDict, key: str) -> dict[str, Any]:
     """The options of the dotted path that a key names; empty for a name of ours."""
@@ -37,9 +40,9 @@ def make_objective(config: ConfigDict, steps: int) -> Objective:
     """The objective; `steps` is T, 0 in continuous time. Raises ValueError for options that cannot be."""
     section = config.objective
     function = plugins.find(OBJECTIVES, section.name)
-    chosen = {name: section[name] for name in ("min_snr", "sigmoid_bias", "hybrid")}
+    chosen = {} if plugins.dotted(section.name) else {name: section[name] for name in OF_OBJECTIVES}
     given = plugins.given(function, steps=steps, sigma_data=config.model.sigma_data, **chosen)
-    return plugins.made(section.name, function, **{**given, **own(config, "objective.name")})
+    return plugins.made(section.name, function, Objective, **{**given, **own(config, "objective.name")})
 
 
 def make_training_times(
@@ -47,9 +50,11 @@ def make_training_times(
 ) -> TimeDistribution:
     """Where in time training looks, with another decoder share if given. Raises ValueError for what cannot be."""
     section = config.objective
-    names = ("log_mean", "log_deviation", "logit_mean", "logit_deviation")
     share = section.decoder if decoder is None else decoder
-    chosen = {**{name: section[name] for name in names}, **own(config, "objective.times")}
+    chosen = {
+        **({} if plugins.dotted(section.times) else {name: section[name] for name in OF_TIMES}),
+        **own(config, "objective.times"),
+    }
     return make_times(section.times, schedule, steps, t_min, share, **chosen)
 
 
@@ -60,6 +65,7 @@ def make_solver(config: ConfigDict) -> Solver:
 
 def model_options(config: ConfigDict, description: Description) -> dict[str, Any]:
     """The model section as the arguments that its network takes."""
-    chosen = {name: config.model[name] for name in models.options(config.model.name) if name in config.model}
+    ours = () if plugins.dotted(config.model.name) else models.options(config.model.name)
+    chosen = {name: config.model[name] for name in ours}
     labels = description.labels if config.model.conditional else 0
     return {"labels": labels, **chosen, **own(config, "model.name")}

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 from ml_collections import ConfigDict
 
-from ddpm_jax import models, plugins
+from ddpm_jax import models
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import HEADS, LIKELY
 from ddpm_jax.errors import fail, nearest
 from ddpm_jax.experiment.gaussian_checks import of, solver_refusals
-from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, make_objective, make_training_times, model_options, own
+from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, make_objective, make_training_times, model_options
 from ddpm_jax.experiment.ordered import SPACINGS, T_MIN, order_of, prediction, sampling_grid, sampling_order, sites_of
 from ddpm_jax.objectives.losses import OBJECTIVES
 from ddpm_jax.objectives.times import TIMES
@@ -38,8 +38,9 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
 
 def _traits(config: ConfigDict) -> Traits:
     """Of the process; those of an order do not depend on the image, so a small one does."""
-    order = make_order(config.process.order, (4, 4), **own(config, "process.order"))
-    return Ordered(order, linear).traits()
+    if config.process.order not in ORDERS:
+        return Traits("ordered", continuous=False)  # one of the user's own is asked in `check_data`, where its space is
+    return Ordered(make_order(config.process.order, (4, 4)), linear).traits()
 
 
 def _process(config: ConfigDict) -> Iterator[Refusal]:
@@ -103,10 +104,14 @@ def _objective(config: ConfigDict) -> Iterator[Refusal]:
     likely, causal = model.prediction in LIKELY, models.causal(model.name)
     try:
         objective = make_objective(config, 0)
+    except ValueError as error:
+        yield Refusal("objective.name", str(error))
+        return
+    try:
         keep = KEEPS.get(config.process.schedule)
         times = make_training_times(config, keep, 0, config.process.t_min or T_MIN)
     except ValueError as error:
-        yield Refusal("objective.name" if plugins.dotted(section.name) else "objective.times", str(error))
+        yield Refusal("objective.times", str(error))
         return
     if "ordered" not in objective.kinds:
         names = [name for name, one in OBJECTIVES.items() if "ordered" in one.kinds]
@@ -131,10 +136,13 @@ def _objective(config: ConfigDict) -> Iterator[Refusal]:
 
 def _sampler(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
     sampler, process = config.sampler, config.process
-    if sampler.order and not traits.exchangeable:
-        yield Refusal("sampler.order", f"a network of the order {process.order} knows that one alone; leave it empty")
-    if sampler.order not in ("", *ORDERS):
-        yield Refusal("sampler.order", f"unknown name {sampler.order!r}; {nearest(sampler.order, ORDERS)}")
+    asked = {"sampler.order": (sampler.order,), "evaluation.curve_orders": tuple(config.evaluation.curve_orders)}
+    for key, orders in asked.items():
+        for name in filter(None, orders):
+            if not traits.exchangeable:
+                yield Refusal(key, f"a network of the order {process.order} knows that one alone; leave it empty")
+            elif name not in ORDERS:
+                yield Refusal(key, f"unknown name {name!r}; {nearest(name, ORDERS)}")
     if sampler.order and sampler.name == "confidence":
         yield Refusal("sampler.order", "confidence chooses the order itself; leave it empty")
     drawn = replace(traits, independent=(sampler.order or process.order) == INDEPENDENT)

@@ -160,28 +160,31 @@ class ProbabilityFlow:
         )
 
 
-def default_estimator(process: Any, prediction: Any, groups: int = 100) -> Any:
+def default_estimator(process: Any, prediction: Any, times: Any = None, groups: int = 100) -> Any:
     """What suits a process and a prediction: the chain rule, every chunk of an order, or a bound in some evaluations.
 
     >>> from ddpm_jax.denoisers import GaussianPrediction
-    >>> default_estimator(Gaussian(schedules.ddpm_linear(1000)), GaussianPrediction(), groups=100).evaluations
+    >>> process = Gaussian(schedules.ddpm_linear(1000), np.linspace(-1, 1, 256))
+    >>> default_estimator(process, GaussianPrediction(), groups=100).evaluations
     100
 
-    None where images are given no probability.
+    The bound is of the times that training looks at. None where images are given no probability: by a point, or where a
+    Gaussian process does not know the levels' values.
     """
-    if not prediction.likely:
+    if not prediction.likely or (process.kind == "gaussian" and process.values is None):
         return None
+    t_min, steps = getattr(times, "t_min", None), getattr(times, "steps", 0)
     if getattr(prediction, "causal", False):
         return OnePass()
     if process.kind == "ordered":
         count = process.order.groups
         if count is None:
-            return Bound(np.append(np.linspace(1, 1e-3, groups), 0.0), continuous=True)
+            return Bound(np.append(np.linspace(1, t_min or 1e-3, groups), 0.0), continuous=True)
         fixed = process.order.sequence is not None
         grid = np.arange(count, -1, -1) / count
         return Bound(grid, None if fixed else groups, kind="exact" if fixed else "bound")
     schedule = process.start().known
-    if isinstance(schedule, schedules.Table):
-        return Bound(np.arange(schedule.steps, -1, -1) / schedule.steps, groups)
+    if steps := schedule.steps if isinstance(schedule, schedules.Table) else steps:
+        return Bound(np.arange(steps, -1, -1) / steps, groups)
     spacing = "uniform" if isinstance(process.schedule, schedules.Trained) else "log_snr"
-    return Bound(make_grid(schedule, groups, spacing, getattr(schedule, "t_min", 1e-3)), continuous=True)
+    return Bound(make_grid(schedule, groups, spacing, t_min or getattr(schedule, "t_min", 1e-3)), continuous=True)

@@ -1,5 +1,6 @@
 """What is trained: a process that removes, a network that predicts, and what makes a loss of the two."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +14,7 @@ from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.models import Network
 from ddpm_jax.objectives.losses import Objective, loss
 from ddpm_jax.objectives.times import TimeDistribution
-from ddpm_jax.processes import Process
+from ddpm_jax.processes import Process, Refusal, Traits
 
 Rows = dict[str, Any]
 """Some images of a data set: `{"image", "condition", "row"}`.
@@ -42,6 +43,12 @@ class Prediction(Protocol):
 
     def denoiser(self, network: Any, process: Any) -> Denoiser:
         """The denoiser of a network `(x, time, condition) -> raw` with its parameters bound."""
+        ...
+
+    def refusals(
+        self, traits: Traits, schedule: str = "its schedule", discrete: bool = True, apart: bool = False
+    ) -> Iterator[Refusal]:
+        """What does not go with a process, its schedule's name, whether time has steps, whether channels are apart."""
         ...
 
 
@@ -77,6 +84,24 @@ class Model:
     times: TimeDistribution
     condition_drop: float = 0.1
     estimator: Any = None
+
+    def refusals(self) -> Iterator[str]:
+        """What of its parts does not go together, a line each."""
+        traits, schedule, discrete = self.process.traits(), "its schedule", self.times.steps > 0
+        kind, apart = traits.kind, getattr(self.process, "apart", False)
+        found = [*self.prediction.refusals(traits, schedule, discrete, apart)]
+        found += self.objective.refusals("the objective", traits, schedule)
+        yield from (reason for _, reason in found)
+        for part in (self.objective, self.times):
+            if kind not in part.kinds:
+                yield f"{type(part).__name__} is not for {kind} processes"
+        if self.objective.one_look != self.times.clean:
+            yield f"{type(self.times).__name__} times do not go with {type(self.objective).__name__}"
+        if self.network.shape != self.prediction.network_shape(self.description.shape):
+            wanted = self.prediction.network_shape(self.description.shape)
+            yield f"the network is for inputs of shape {self.network.shape}, and is given {wanted}"
+        if kind == "gaussian" and self.description.levels is not None and getattr(self.process, "values", None) is None:
+            yield "the data have levels: make the process with their values, Gaussian(schedule, description.values)"
 
     def init(self, key: Key[Array, ""]) -> dict[str, Any]:
         """Fresh parameters."""

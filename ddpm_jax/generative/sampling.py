@@ -50,8 +50,12 @@ class Sampling:
         """What suits a model: ancestral sampling of noise; of an order one group a step, by a cache if there is one."""
         process: Any = model.process
         if process.kind == "gaussian":
-            started = process.start()
-            return cls(FirstOrder(eta=1.0), default_grid(started, min(steps, model.times.steps or steps)), clip=True)
+            total = model.times.steps
+            if total:  # the times of training
+                grid = np.append(np.round(np.linspace(total, 1, min(steps, total))) / total, 0.0)
+            else:
+                grid = default_grid(process.start(), steps, model.times.t_min)
+            return cls(FirstOrder(eta=1.0), grid, clip=True)
         solver = Cached() if model.network.causal else FirstOrder()
         return cls(solver, default_grid(process, process.order.groups or steps))
 

@@ -25,7 +25,6 @@ from ddpm_jax.models.sites import Sites
 
 __all__ = [
     "CAUSAL",
-    "GIVEN",
     "NETWORKS",
     "SEQUENTIAL",
     "BoundNetwork",
@@ -55,9 +54,6 @@ CAUSAL = ("causal_transformer", "pixelcnn")
 
 SEQUENTIAL = (*CAUSAL, "transformer")
 """Networks that read an image as a sequence of `Sites`; the others do not take them."""
-
-GIVEN = ("shape", "out_channels", "labels", "sites", "parent", "name")
-"""Arguments that a network is given, if it takes them; the others are its options."""
 
 
 def make(
@@ -90,7 +86,11 @@ def check(name: str, shape: tuple[int, ...], labels: int = 0, sites: Sites | Non
 
 def options(name: str) -> dict[str, Any]:
     """The options of the network `name` and their defaults."""
-    return plugins.options(_module(name), GIVEN) if plugins.dotted(name) else dict(_module(name).OPTIONS)
+    return (
+        plugins.options(_module(name), plugins.GIVEN["model.name"])
+        if plugins.dotted(name)
+        else dict(_module(name).OPTIONS)
+    )
 
 
 def causal(name: str) -> bool:

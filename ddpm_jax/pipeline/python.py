@@ -1,6 +1,7 @@
 """Training from Python: of a config, or of a model that no config knows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ from ml_collections import ConfigDict
 
 from ddpm_jax.config import checks
 from ddpm_jax.config.base import base
-from ddpm_jax.config.identity import flatten
+from ddpm_jax.config.identity import flatten, within
+from ddpm_jax.config.loading import with_options
 from ddpm_jax.data import Dataset, from_arrays, load
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import sha256
 from ddpm_jax.generative import Model, Sampling
 from ddpm_jax.pipeline import train as pipeline
 from ddpm_jax.pipeline.restored import Run, given, restore
-from ddpm_jax.plugins import IN_PYTHON
+from ddpm_jax.plugins import IN_PYTHON, is_option
 
 SETTINGS: dict[str, Any] = {
     "training.steps": 1000,
@@ -45,11 +47,10 @@ def train(
 
     Args:
         model: a `Model`, or a config of one.
-        data: a `Dataset` (such as `from_arrays` makes), the name of one, or images, uint8 `[n, *space, channels]` with
-            256 levels, of which the last tenth serves for validation; of a config it may be left out.
+        data: of a model a `Dataset` (such as `from_arrays` makes), the name of one, or images, uint8 `[n, *space,
+            channels]` with 256 levels, of which the last tenth serves for validation; of a config a name, or nothing.
         workdir: the run's folder.
-        settings: dotted keys of the config and values: of the sections training, optimizer, data, sampler, evaluation,
-            logging and parallel. Of a model made in Python these are all that its config says.
+        settings: dotted keys of the config and values; where the model is made in Python, of what it does not say.
         sampling: how pictures and samples are drawn from a model made in Python; `Sampling.default` otherwise.
 
     Raises:
@@ -57,45 +58,95 @@ def train(
     """
     by_hand = isinstance(model, Model)
     config = base() if by_hand else model.copy_and_resolve_references()
-    config = changed(config, {**(SETTINGS if by_hand else {}), **(settings or {})})
-    dataset = _dataset(data)
+    config = changed(config, {**(SETTINGS if by_hand else {}), **(settings or {})}, by_hand)
+    folder = Path(workdir)
     if not by_hand:
-        checks.check(config)
         if isinstance(data, str):
             config.data.name = data
-        pipeline.train(config, Path(workdir), dataset=None if isinstance(data, str) else dataset)
-        return restore(config, Path(workdir), dataset=dataset)
-    if dataset is None:
-        raise UserError("data is missing: give a data set, the name of one, or images")
-    if model.description.shape != dataset.description.shape:
-        shapes = f"{dataset.description.shape}, and the model is for {model.description.shape}"
-        raise UserError(f"the images are {shapes}")
+        elif data is not None:
+            raise UserError("data: a config names its data set; give its name, or config.data.name a dotted path")
+        checks.check(config)
+        pipeline.train(config, folder)
+        return restore(config, folder)
+    dataset = _dataset(data)
+    check_fit(model, dataset)
     config.model.name, config.model.conditional = IN_PYTHON, bool(model.network.labels)
     config.model.options.digest = digest(model)
+    for key in SAID_BY_THE_MODEL:
+        config.update_from_flattened_dict({key: IN_PYTHON})
     config.data.name = dataset.description.name
     checks.check_values(config)
+    checks.tell(pair for pair in checks.check_choices(config) if pair[0] not in (*SAID_BY_THE_MODEL, "model.name"))
     made = given(config, model, sampling)
-    pipeline.train(config, Path(workdir), experiment=made, dataset=dataset)
-    return restore(config, Path(workdir), experiment=made, dataset=dataset)
+    pipeline.train(config, folder, experiment=made, dataset=dataset)
+    return restore(config, folder, experiment=made, dataset=dataset)
+
+
+def check_fit(model: Model, dataset: Dataset) -> None:
+    """A model and data of the same description, and parts that go together.
+
+    Raises:
+        UserError: they do not.
+    """
+    own, theirs = model.description, dataset.description
+    for name in ("shape", "levels", "labels"):
+        if getattr(own, name) != getattr(theirs, name):
+            words = f"{getattr(theirs, name)}, and the model is for {getattr(own, name)}"
+            raise UserError(f"data: the {name} of {theirs.name!r} is {words}")
+    if reasons := list(model.refusals()):
+        raise UserError("\n".join(f"model: {reason}" for reason in reasons))
 
 
 def digest(model: Model) -> str:
-    """Of what makes two models alike enough for one folder: the shapes of parameters, the prediction, the objective."""
-    shapes = jax.tree.leaves_with_path(jax.eval_shape(model.init, jax.random.key(0)))
-    names = [f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}" for path, leaf in shapes]
-    return sha256([*names, type(model.process).__name__, repr(model.prediction), repr(model.objective)])[:16]
+    """Of all that a model is made of, so that a folder knows its own: 16 hexadecimal digits."""
+    return sha256(list(_words(model)))[:16]
 
 
-def changed(config: ConfigDict, settings: Mapping[str, Any]) -> ConfigDict:
-    """The config with these values; an average that sampling needs is one of those kept.
+def _words(part: Any) -> Iterator[str | np.ndarray]:
+    """The types and values of a part's fields, and of theirs; of what has none its type alone."""
+    yield f"{type(part).__module__}.{type(part).__qualname__}"
+    if isinstance(part, np.ndarray | jax.Array):
+        yield np.asarray(part)
+    elif isinstance(part, str | int | float | bool | None):
+        yield repr(part)
+    elif isinstance(part, tuple | list):
+        for item in part:
+            yield from _words(item)
+    elif is_dataclass(part):
+        for one in fields(part):
+            if one.name not in ("parent", "name"):  # a Linen module's place
+                yield one.name
+                yield from _words(getattr(part, one.name))
+
+
+OF_THE_MODEL = ("model", "process", "objective", "data.name", "data.options", "data.splits", "data.dir", "data.flip")
+"""What a model made in Python, and its data, say themselves."""
+
+SAID_BY_THE_MODEL = (
+    *("process.name", "process.schedule", "process.order", "model.prediction", "model.variance", "model.time"),
+    *("model.input", "objective.name", "objective.times", "sampler.name", "sampler.spacing"),
+)
+"""Names that the config of such a run does not know."""
+
+OF_SAMPLING = ("sampler.ema", "sampler.batch")
+"""What is read of the section sampler; a `Sampling` says the rest."""
+
+
+def changed(config: ConfigDict, settings: Mapping[str, Any], by_hand: bool) -> ConfigDict:
+    """The config with these values.
 
     Raises:
-        UserError: a key that there is not, or a value of another type.
+        UserError: a key that there is not or is not read, or a value of another type.
     """
     known = flatten(config)
     for key, value in settings.items():
+        if is_option(key) and not by_hand:
+            config = with_options(config, [f"--config.{key}={value!r}"])
+            continue
         if key not in known:
             raise UserError(f"settings: there is no key {key!r}; {nearest(key, known)}")
+        if by_hand and (within(key, OF_THE_MODEL) or (within(key, ["sampler"]) and key not in OF_SAMPLING)):
+            raise UserError(f"settings: {key} is not read: a model made in Python, its data or its sampling say it")
         try:
             config.update_from_flattened_dict({key: value})
         except (TypeError, ValueError) as error:
@@ -103,7 +154,9 @@ def changed(config: ConfigDict, settings: Mapping[str, Any]) -> ConfigDict:
     return config
 
 
-def _dataset(data: Dataset | str | np.ndarray | None) -> Dataset | None:
+def _dataset(data: Dataset | str | np.ndarray | None) -> Dataset:
+    if data is None:
+        raise UserError("data is missing: give a data set, the name of one, or images")
     if isinstance(data, str):
         return load(data)
     if isinstance(data, np.ndarray):

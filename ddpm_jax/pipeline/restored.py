@@ -60,6 +60,10 @@ class Run:
         """
         from ddpm_jax.evaluation.figures import Sampler
 
+        labels = self.model.description.labels if self.model.network.labels else 0
+        if label is not None and not 0 <= label < labels:
+            known = f"one of 0 ... {labels - 1}" if labels else "there: the model was trained without labels"
+            raise UserError(f"label {label} is not {known}")
         return np.asarray(Sampler(self.experiment, self.plan, sampling)(self.params, seed, count, label)[0])
 
     def denoise(self, x_t: Float[Array, "batch *site"], t: float | Array, condition: PyTree = None) -> Any:
@@ -83,7 +87,13 @@ class Run:
         return np.asarray(terms.total) / (model.description.dimensions * math.log(2))
 
 
-def load_run(folder: str | Path, best: bool = False, model: Model | None = None, dataset: Any = None) -> Run:
+def load_run(
+    folder: str | Path,
+    best: bool = False,
+    model: Model | None = None,
+    dataset: Any = None,
+    sampling: Sampling | None = None,
+) -> Run:
     """The run in a folder.
 
     >>> run = load_run("runs/digits_ddpm")  # doctest: +SKIP
@@ -94,18 +104,27 @@ def load_run(folder: str | Path, best: bool = False, model: Model | None = None,
         best: take the checkpoint with the lowest validation loss and not the latest.
         model: of a run that was trained from Python, which its folder does not know.
         dataset: likewise.
+        sampling: likewise; `Sampling.default` otherwise.
 
     Raises:
-        UserError: there is no run, no checkpoint, or none that reads back; or a model made in Python is missing.
+        UserError: there is no run, no checkpoint, or none that reads back; or a model made in Python is missing, or is
+            another; or one is given to a run that knows its own.
     """
     folder = Path(folder)
     config = runs.read_unchecked(folder)
     if config.model.name != IN_PYTHON:
         runs.check_config(folder, config)
+        if model is not None or dataset is not None or sampling is not None:
+            raise UserError(f"{folder}: its config says its model, data and sampling; leave them out")
         return restore(config, folder, best)
     if model is None or dataset is None:
         raise UserError(f"{folder}: its model was made in Python; give load_run(folder, model=..., dataset=...)")
-    return restore(config, folder, best, given(config, model), dataset)
+    from ddpm_jax.pipeline.python import check_fit, digest
+
+    check_fit(model, dataset)
+    if digest(model) != config.model.options.digest:
+        raise UserError(f"{folder}: it holds a run of another model")
+    return restore(config, folder, best, given(config, model, sampling), dataset)
 
 
 def given(config: Any, model: Model, sampling: Sampling | None = None) -> Experiment:

@@ -19,6 +19,7 @@ from ddpm_jax.config import checks
 from ddpm_jax.config.identity import differences, digest, from_dict, training_mark
 from ddpm_jax.errors import Busy, UserError
 from ddpm_jax.files import DAMAGED, checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
+from ddpm_jax.plugins import IN_PYTHON
 from ddpm_jax.runs.locks import LOCK, hold
 from ddpm_jax.runs.results import FINISHED, RESULT, finished, trained, write_result
 from ddpm_jax.training.lines import parse, read_lines
@@ -57,7 +58,10 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
             warnings.warn(f"{folder / CONFIG} is damaged and will be written anew: {error}", stacklevel=2)
         else:
             known = _as_config(folder, theirs)
-            check_config(folder, known)
+            if known.model.name == IN_PYTHON:  # of its model the config says nothing
+                checks.check_values(known)
+            else:
+                check_config(folder, known)
             if different := differences(config, known, trained(folder)):
                 raise UserError(
                     f"{folder} holds a run of another config; choose another --workdir, or undo: {'; '.join(different)}"

@@ -230,7 +230,7 @@ def sample(
     process: Process,
     denoise: Denoiser,
     solver: Solver,
-    steps: int | np.ndarray,
+    steps: int | np.ndarray | Array,
     key: Keys,
     shape: tuple[int, ...],
     condition: PyTree = None,
@@ -261,17 +261,22 @@ def sample(
         x at time 0, of this shape.
 
     Raises:
-        ValueError: the solver is not for this process.
+        ValueError: the solver is not for this process, or cannot do its eta.
     """
     for refusal in solver.refusals(type(solver).__name__, process.traits(), causal=getattr(denoise, "causal", False)):
         raise ValueError(refusal.reason)
-    grid = default_grid(process, steps) if isinstance(steps, int) else steps
+    (low, high), eta = solver.etas, getattr(solver, "eta", None)
+    if eta is not None and not low <= eta <= high:
+        raise ValueError(f"{type(solver).__name__} takes eta in [{low}, {high}], and not {eta}")
+    grid = np.asarray(steps)
+    if not grid.ndim:
+        grid = default_grid(process, int(grid))
     key_prior, key_steps = random.split(key)
     start = process.prior(key_prior, shape)
     return solver.solve(Problem(process, denoise, condition, grid), key_steps, start, after=after)[0]
 
 
-def default_grid(process: Any, steps: int) -> np.ndarray:
+def default_grid(process: Any, steps: int, t_min: float | None = None) -> np.ndarray:
     """`[steps + 1]` times from 1 to 0 that suit a process: even in log-SNR for noise, even in time for hidden sites."""
     if process.kind == "ordered":
         groups = process.order.groups
@@ -280,4 +285,4 @@ def default_grid(process: Any, steps: int) -> np.ndarray:
         return np.round(grid * groups) / groups if groups else grid
     from ddpm_jax.schedules.grids import make_grid
 
-    return make_grid(process.schedule, steps, "log_snr", getattr(process.schedule, "t_min", 1e-3))
+    return make_grid(process.known, steps, "log_snr", t_min or getattr(process.known, "t_min", 1e-3))

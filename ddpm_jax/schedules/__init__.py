@@ -36,13 +36,11 @@ SCHEDULES: dict[str, Callable[..., Any]] = {
     "learned": Learned,
 }
 TABLES = ("ddpm_linear", "ddpm_cosine")
-GIVEN = ("steps", "trains_shape")
-"""Arguments that `make` sets, where a schedule has them: T, and whether it is trained in discrete time."""
 
 
 def options(name: str) -> dict[str, Any]:
     """The options of a schedule and their defaults, without those that `make` sets."""
-    return plugins.options(plugins.find(SCHEDULES, name), GIVEN)
+    return plugins.options(plugins.find(SCHEDULES, name), plugins.GIVEN["process.schedule"])
 
 
 def make(name: str, steps: int = 0, **chosen: Any) -> Schedule | Trained:
