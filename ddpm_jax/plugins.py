@@ -85,7 +85,7 @@ def options(function: Callable[..., Any], without: Iterable[str] = ()) -> dict[s
     return {one.name: one.default for one in named if one.name not in without}
 
 
-def made(name: str, function: Callable[..., Any], kind: type | None = None, /, **arguments: Any) -> Any:
+def made(name: str, function: Callable[..., Any], arguments: Mapping[str, Any], kind: type | None = None) -> Any:
     """What a function makes of these arguments: a part of ours, or of the user's own by the dotted path `name`.
 
     Raises:
@@ -106,7 +106,7 @@ def made(name: str, function: Callable[..., Any], kind: type | None = None, /, *
     return part
 
 
-def given(function: Callable[..., Any], /, **arguments: Any) -> dict[str, Any]:
+def given(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     """Those of the arguments that the part takes."""
     taken = options(function)
     return {name: value for name, value in arguments.items() if name in taken}

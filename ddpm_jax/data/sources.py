@@ -243,7 +243,7 @@ def load(
 def _users(name: str, options: Mapping[str, Any]) -> Dataset:
     """A data set of the user's own."""
     try:
-        made = plugins.made(name, plugins.find({}, name), **options)
+        made = plugins.made(name, plugins.find({}, name), options)
     except ValueError as error:
         raise UserError(f"config.data.name: {name} cannot be made: {one_line(error)}") from error
     if not isinstance(made, Dataset):

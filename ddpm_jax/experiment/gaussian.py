@@ -45,9 +45,8 @@ def process(config: ConfigDict, values: np.ndarray | None) -> Gaussian:
     """Removal of information; `values` are those that a pixel can take."""
     function = plugins.find(PROCESSES, config.process.name)
     options = own(config, "process.name")
-    return plugins.made(
-        config.process.name, function, Gaussian, schedule=make_schedule(config), values=values, **options
-    )
+    parts = {"schedule": make_schedule(config), "values": values, **options}
+    return plugins.made(config.process.name, function, parts, Gaussian)
 
 
 def prediction(config: ConfigDict) -> GaussianPrediction:

@@ -88,7 +88,7 @@ def _schedule(config: ConfigDict) -> tuple[Any, list[Refusal]]:
     try:
         made = make_schedule(config)
         if plugins.dotted(name):
-            plugins.made(name, Gaussian(made).traits)  # what of it is wrong is met here
+            plugins.made(name, Gaussian(made).traits, {})  # what of it is wrong is met here
     except ValueError as error:
         key = "steps" if table and not schedule_options(config) else "schedule"
         reason = f"{name} cannot be made with {steps} steps and these options: {error}"

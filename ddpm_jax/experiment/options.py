@@ -42,7 +42,7 @@ def make_objective(config: ConfigDict, steps: int) -> Objective:
     function = plugins.find(OBJECTIVES, section.name)
     chosen = {} if plugins.dotted(section.name) else {name: section[name] for name in OF_OBJECTIVES}
     given = plugins.given(function, steps=steps, sigma_data=config.model.sigma_data, **chosen)
-    return plugins.made(section.name, function, Objective, **{**given, **own(config, "objective.name")})
+    return plugins.made(section.name, function, {**given, **own(config, "objective.name")}, Objective)
 
 
 def make_training_times(

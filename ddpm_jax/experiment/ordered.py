@@ -50,9 +50,8 @@ def process(config: ConfigDict, order: Order, schedule: str) -> Ordered:
     function = plugins.find(PROCESSES, config.process.name)
     apart = config.process.sites == "channels"
     options = own(config, "process.name")
-    return plugins.made(
-        config.process.name, function, Ordered, order=order, keep=KEEPS[schedule], apart=apart, **options
-    )
+    parts = {"order": order, "keep": KEEPS[schedule], "apart": apart, **options}
+    return plugins.made(config.process.name, function, parts, Ordered)
 
 
 def prediction(config: ConfigDict, description: Description) -> OrderedPrediction:

@@ -117,7 +117,7 @@ def _users(
     function = _module(name)
     given = plugins.given(function, shape=shape, out_channels=out_channels, labels=labels, sites=sites)
     try:
-        made = plugins.made(name, function, **given, **options)
+        made = plugins.made(name, function, {**given, **options})
     except ValueError as error:
         raise UserError(f"config.model.options: {name} cannot be made: {one_line(error)}") from error
     if not isinstance(made, Network):

@@ -303,4 +303,4 @@ def make_times(
     if isinstance(schedule, Table) and steps != schedule.steps:
         raise ValueError(f"{steps} steps are not those of a table of {schedule.steps}")
     place = {"steps": steps, "t_min": t_min, "decoder": decoder, "schedule": schedule}
-    return plugins.made(name, function, TimeDistribution, **plugins.given(function, **place, **chosen))
+    return plugins.made(name, function, plugins.given(function, **place, **chosen), TimeDistribution)

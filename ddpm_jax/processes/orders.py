@@ -273,4 +273,4 @@ def make_order(
     if not 1 <= chunk <= sites:
         raise ValueError(f"a chunk of {chunk} is not in 1 ... {sites}, the number of sites")
     given = plugins.given(function, space=tuple(space), channels=a_pixel, chunk=chunk, seed=seed)
-    return plugins.made(name, function, Order, **given, **options)
+    return plugins.made(name, function, {**given, **options}, Order)

@@ -44,7 +44,7 @@ def make(name: str, chosen: Mapping[str, Any], own: Mapping[str, Any] | None = N
     """
     function: Any = plugins.find(SOLVERS, name)
     own = own or {}
-    solver = plugins.made(name, function, **{**plugins.given(function, **chosen), **own})
+    solver = plugins.made(name, function, {**plugins.given(function, **chosen), **own})
     if not isinstance(solver, Solver):
         raise ValueError(f"{name} is no solver: it must be a ddpm_jax.Solver")
     if chosen.get("churn"):

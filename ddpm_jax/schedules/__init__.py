@@ -53,7 +53,7 @@ def make(name: str, steps: int = 0, **chosen: Any) -> Schedule | Trained:
     for option in chosen:
         if option not in options(name):
             raise ValueError(f"schedule {name!r} has no option {option!r}; it has {', '.join(options(name)) or 'none'}")
-    return plugins.made(name, function, **chosen, **plugins.given(function, steps=steps, trains_shape=steps > 0))
+    return plugins.made(name, function, {**chosen, **plugins.given(function, steps=steps, trains_shape=steps > 0)})
 
 
 __all__ = [
