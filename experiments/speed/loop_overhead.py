@@ -124,7 +124,7 @@ def _measure(job: Any, checkpoints: Any, display: Any, limits: Any, steps: int, 
         first = int(state.step)
         budget = dataclasses.replace(job.budget, steps=first + steps)
         validation, save = Timed(job.validation_loss), Timed(checkpoints.save)
-        timed_job = dataclasses.replace(job, validation_loss=validation)
+        timed_job: Any = SimpleNamespace(validation_loss=validation)
         often: Any = SimpleNamespace(log_every=limits.log_every, save_every=save_every, save_minutes=0.0)
         saving: Any = _Saving(save)
         events = loop_events(timed_job, saving, display, often)
