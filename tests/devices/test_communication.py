@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # eight emulated devices, compiled as users compile
+
 PROGRAM = Path(__file__).with_name("communication_program.py")
 
 

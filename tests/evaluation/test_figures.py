@@ -67,6 +67,7 @@ def result_of(folder):
     return read_record(folder / "result.json")
 
 
+@pytest.mark.slow
 def test_a_test_split_equal_to_the_training_split(config, given, tmp_path, capsys):
     """There are no perfect samples to compare with, for all are test images: that line is null, the rest is there."""
     config.evaluation.samples = 1000

@@ -236,6 +236,7 @@ def test_the_bound_objective_in_continuous_time_is_the_likelihoods_bound_in_bits
     assert error < 0.02 * expected.mean()
 
 
+@pytest.mark.slow
 def test_all_of_the_bound_trains_a_learned_schedule():
     """Its gradient in the schedule's ends is that of the whole bound, by differences: prior, steps and decoder."""
     rows, t_min, share = 40_000, 1e-5, 0.25
