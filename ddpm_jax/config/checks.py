@@ -132,7 +132,7 @@ def check(config: ConfigDict) -> None:
     """All that can be checked without data or devices.
 
     Raises:
-        UserError: one line that starts with the key to change.
+        UserError: a line for each key to change, which it starts with.
     """
     from ddpm_jax import experiment
 

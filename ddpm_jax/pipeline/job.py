@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -58,8 +58,8 @@ class Job:
     @cached_property
     def run(self) -> Any:
         """`(state, data, count, clock) -> (state, metrics)`, compiled."""
-        resident = isinstance(self.feed, Resident)
-        return self.plan.train(Advance(self.recipe, self.plan.axis), no_metrics, self.recipe.batch, resident)
+        advance = Advance(self.recipe, self.plan.axis)
+        return self.plan.train(advance, no_metrics, self.recipe.batch, self.feed.resident)
 
     def data(self, start: int) -> AbstractContextManager[Callable[[int, int], PyTree]]:
         """From the step that a run starts at to a context of `(step, count) -> data`, which ends its reading ahead."""
@@ -150,6 +150,7 @@ class Resident:
     source: Source
     plan: Plan
     config: ConfigDict
+    resident: ClassVar[bool] = True
 
     @cached_property
     def arrays(self) -> PyTree:
@@ -178,6 +179,7 @@ class FromHost:
     source: Source
     plan: Plan
     config: ConfigDict
+    resident: ClassVar[bool] = False
 
     @contextmanager
     def data(self, start: int) -> Iterator[Callable[[int, int], PyTree]]:

@@ -1,4 +1,4 @@
-"""How fast information goes: schedules, time grids, and where in time training looks.
+"""How fast information goes: schedules and time grids.
 
 A schedule is a function `t -> (alpha, sigma)` of times in [0, 1] of any shape and float dtype. `table.py` has those
 known at i/T only, `continuous.py` those with a formula, `learned.py` the one with parameters; `calculus.py` derives
