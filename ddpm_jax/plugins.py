@@ -1,7 +1,6 @@
 """Parts by name: an entry of a room's table, or a dotted path `package.module:function` to a part of the user's own.
 
-The options of a part are its keyword arguments. Which keys of a config name one stands here as well. Any room may
-import this one.
+The options of a part are its keyword arguments. Any room may import this one.
 """
 
 import inspect
@@ -13,40 +12,6 @@ from pkgutil import resolve_name
 from typing import Any
 
 from ddpm_jax.errors import UserError, nearest
-
-IN_PYTHON = "in Python"
-"""The `model.name` of a run whose model was made in Python: its config has the settings of training only."""
-
-OPTIONS = {
-    "data.name": "data.options",
-    "process.name": "process.options",
-    "process.schedule": "process.schedule_options",
-    "process.order": "process.order_options",
-    "model.name": "model.options",
-    "objective.name": "objective.options",
-    "objective.times": "objective.times_options",
-    "sampler.name": "sampler.options",
-    "evaluation.features": "evaluation.features_options",
-}
-"""Where the options of such a part stand, which are its keyword arguments."""
-
-GIVEN = {
-    "data.name": (),
-    "process.name": ("schedule", "values", "order", "keep", "apart"),
-    "process.schedule": ("steps", "trains_shape"),
-    "process.order": ("space", "channels", "chunk", "seed"),
-    "model.name": ("shape", "out_channels", "labels", "sites", "parent", "name"),  # the last two of Linen modules
-    "objective.name": ("steps", "sigma_data"),
-    "objective.times": ("steps", "t_min", "decoder", "schedule"),
-    "sampler.name": (),
-    "evaluation.features": ("train_images", "train_labels", "levels"),
-}
-"""Arguments that are given to it besides, if it takes them."""
-
-
-def is_option(key: str) -> bool:
-    """Whether a dotted key is an option of a user's own part."""
-    return any(key.startswith(f"{section}.") for section in OPTIONS.values())
 
 
 def dotted(name: str) -> bool:

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--{name}: {value} is not below 2^{bits}")
 
     from ddpm_jax import files
-    from ddpm_jax.config import checks
+    from ddpm_jax.experiment import check
 
     folder = Path(options.workdir)
     config = commands.start_on_run(options)
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.sampler:
         forget_options(config)
     with options_named():
-        checks.check(config)
+        check(config)
     changed = [f"{name}{getattr(options, name)}" for name in CHANGES if getattr(options, name) is not None]
     name = "_".join([f"seed{options.seed}", *changed, *(["best"] if options.best else [])])
     output = Path(options.output or folder / "samples" / name)

@@ -44,7 +44,7 @@ def _main(arguments: Sequence[str], notice: Notice) -> None:
         print(to_json(config))
         return
     from ddpm_jax import runs
-    from ddpm_jax.config import checks
+    from ddpm_jax.experiment import check
 
     if options.workdir == "":
         raise UserError("--workdir: the name of the folder is empty")
@@ -54,7 +54,7 @@ def _main(arguments: Sequence[str], notice: Notice) -> None:
         return
     # before the first array: processes must be joined by then
     starting.start_jax(config.parallel.distributed, joining.facts(config, options), preemptible=True)
-    checks.check(config)
+    check(config)
     notice.several = several_processes()
     train(config, folder, profile, options.once, notice)
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from ddpm_jax.config.checks import check, check_data
 from ddpm_jax.config.families import ORDERED
 from ddpm_jax.config.identity import digest
 from ddpm_jax.config.loading import load_config
 from ddpm_jax.data import Description
-from ddpm_jax.experiment import make
+from ddpm_jax.experiment import check, check_data, make
 from ddpm_jax.models import parameter_count
 from ddpm_jax.sweeps import expansion
 

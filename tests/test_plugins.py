@@ -66,9 +66,9 @@ WRONG = {
 
 @pytest.mark.parametrize("override", WRONG)
 def test_what_is_wrong_with_them_is_a_line(package, monkeypatch, override):
-    from ddpm_jax.config import checks
     from ddpm_jax.config.loading import load_config
     from ddpm_jax.errors import UserError
+    from ddpm_jax.experiment import checks
 
     monkeypatch.syspath_prepend(str(package))
     config = load_config(str(package / "config.py"), [f"--config.{override}"])
@@ -98,8 +98,9 @@ def test_a_module_that_does_not_import_is_a_line(tmp_path, monkeypatch):
 
 def test_an_order_of_ones_own_is_walked(package, monkeypatch):
     from ddpm_jax import data, experiment
-    from ddpm_jax.config import base, checks
+    from ddpm_jax.config import base
     from ddpm_jax.config.families import autoregressive
+    from ddpm_jax.experiment import checks
 
     monkeypatch.syspath_prepend(str(package))
     config = base.digits()

@@ -20,20 +20,18 @@ def start_on_run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> 
     """
     from ddpm_jax import runs
     from ddpm_jax.config import checks
-    from ddpm_jax.config.base import base
-    from ddpm_jax.config.identity import AFTER_TRAINING, flatten, within
+    from ddpm_jax.config.identity import AFTER_TRAINING, within
 
     folder = Path(options.workdir)
     config = runs.read_unchecked(folder)
     if overrides:
-        known = flatten(base())
-        overrides = [checked(word, known) for word in overrides]
+        overrides = [checked(word) for word in overrides]
         for word in overrides:
             key = word.removeprefix("--config.").partition("=")[0]
             if not within(key, (*AFTER_TRAINING, "logging")):
                 parts = ", ".join(f"config.{part}" for part in AFTER_TRAINING)
                 raise UserError(f"config.{key}: what the run was trained with is not changed; set keys of {parts}")
-        config = changed(config, list(overrides), known)
+        config = changed(config, overrides)
         checks.check_values(config)
     config.parallel.distributed = options.distributed
     if options.data_dir:

@@ -38,18 +38,13 @@ def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argpars
     """The parsed options, the config, and the overrides that changed it, each as `--config.section.key=value`.
 
     The options of the parser stand beside `--config=FILE.py` and any number of overrides. The config's keys, types and
-    values are checked, which is quick; `checks.check` checks its names too.
+    values are checked, which is quick; `experiment.check` checks its names too.
     """
     others, overrides = split(arguments)
     options = parse(parser, others)
     if not options.config:
         raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
-
-    from ddpm_jax.config.base import base
-    from ddpm_jax.config.identity import flatten
-
-    known = flatten(base())
-    overrides = [checked(word, known) for word in overrides]
+    overrides = [checked(word) for word in overrides]
     return options, load_config(options.config, overrides), overrides
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax.config.base import base
-from ddpm_jax.errors import UserError, fail, nearest
-from ddpm_jax.plugins import OPTIONS, is_option
+from ddpm_jax.config.loading import put
+from ddpm_jax.errors import UserError
 
 SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every", "training.save_minutes")
 """Keys and sections that do not change what a run computes: a run may be resumed with others."""
@@ -49,23 +49,8 @@ def from_dict(values: Any) -> ConfigDict:
     if not isinstance(values, Mapping):
         raise UserError("this is not a config: a config is an object of sections")
     config = base()
-    known = flatten(config)
     for key, value in flatten(values).items():
-        if is_option(key):
-            *sections, name = key.split(".")
-            if ".".join(sections) not in OPTIONS.values():
-                fail(key, "an option has no options of its own")
-            place = config
-            for section in sections:
-                place = place[section]
-            place[name] = _tupled(value)
-            continue
-        if key not in known:
-            fail(key, f"no such key; {nearest(key, known)}")
-        try:
-            config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list | tuple) else value})
-        except (TypeError, ValueError):
-            fail(key, f"{value!r} is not of type {type(known[key]).__name__}")
+        put(config, key, _tupled(value))
     return config
 
 

@@ -1,5 +1,8 @@
 """Every key of a config: its default, which decides its type, what it means, and its bounds; here and nowhere else."""
 
+import ast
+import decimal
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +20,8 @@ class Key:
         below: a value is below this.
         some: how many there must be, of what may also be none: fewer have no distance, or no standard error.
         bits: how many a whole number may have: a longer seed would be cut, and be another's twin.
+        of: the kind of process that alone reads it; empty: any.
+        off: what says nothing, where it is not the default: what a process of another kind leaves it at.
     """
 
     default: Any
@@ -27,6 +32,44 @@ class Key:
     below: float | int | None = None
     some: int = 0
     bits: int = 31
+    of: str = ""
+    off: Any = None
+
+    @property
+    def silent(self) -> Any:
+        """The value that says nothing."""
+        return self.default if self.off is None else self.off
+
+    def mistyped(self, value: Any) -> str | None:
+        """What is wrong with the type of a value, or with a number that cannot be kept; None where nothing is."""
+        kind = type(self.default)
+        items = value if kind is tuple and isinstance(value, tuple) else ()
+        of = type(self.default[0]) if items and self.default else int
+        if not _of(kind, value):
+            return f"{value!r} is not of type {kind.__name__}"
+        bounds = ((value, kind, self.bits), *((item, of, 31) for item in items))
+        return next((reason for number, kind, bits in bounds if (reason := _unkept(number, kind, bits))), None)
+
+    def parsed(self, text: str) -> Any:
+        """The value that a word of the command line means. Raises ValueError, in a few words, where it means none."""
+        kind, words = type(self.default), f"{text!r} is not of type {type(self.default).__name__}"
+        if kind is str:
+            return text
+        if kind is bool and text.lower() in ("true", "false", "1", "0"):
+            return text.lower() in ("true", "1")
+        try:
+            value = float(text) if kind is float else ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            raise ValueError(words) from error
+        if value == 0 and kind is float and decimal.Decimal(text):
+            raise ValueError(f"{text} is too small to be told from 0; 0 means none where there may be none")
+        if kind is tuple:
+            value = (
+                (value,) if isinstance(value, int | float | str) else tuple(value) if isinstance(value, list) else value
+            )
+        if not _of(kind, value):
+            raise ValueError(words)
+        return value
 
     def missed(self, value: Any) -> str | None:
         """How a number is out of bounds; None where it is not."""
@@ -44,6 +87,29 @@ class Key:
         end = f"{self.most}]" if self.most is not None else f"{self.below})"
         return f"{value} is not in {start}, {end}"
 
+
+def _of(kind: type, value: Any) -> bool:
+    """Whether a value is of the type; a whole number is a real, and True is no number."""
+    good = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    return good and (kind is bool or not isinstance(value, bool))
+
+
+def _unkept(value: Any, kind: type, bits: int) -> str | None:
+    """Why a value cannot be kept: of another type, not finite, or a float that float32 takes for 0 or infinity."""
+    if not _of(kind, value):
+        return f"{value!r} is not of type {kind.__name__}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is not finite"
+    if isinstance(value, float) and value and not SMALLEST_FLOAT <= abs(value) <= LARGEST_FLOAT:
+        size = "small to be told from 0" if abs(value) < 1 else "large for float32"
+        return f"{value:g} is too {size}; 0 means none where there may be none"
+    if kind is int and value >= 2**bits:
+        return f"{value} is not below 2^{bits}"
+    return None
+
+
+SMALLEST_FLOAT, LARGEST_FLOAT = 1.1754944e-38, 3.4028235e38
+"""Of normal numbers in float32: below, a number may be taken for 0, and 0 means "none" for many keys."""
 
 KEYS: dict[str, Key] = {
     # the run
@@ -64,45 +130,35 @@ KEYS: dict[str, Key] = {
     "process.options": Key({}, "these and all `options` below: of a part by a dotted path, its keyword arguments"),
     "process.schedule_options": Key({}, "likewise"),
     "process.order_options": Key({}, "likewise"),
-    "process.schedule": Key(
-        "ddpm_linear", "of noise; of an ordered process the share of visible sites: linear or cosine"
-    ),
-    "process.steps": Key(
-        1000, "T, for training and the bound; 0: continuous time, or as many as an order has chunks", least=0
-    ),
-    "process.order": Key("raster", "of an ordered process"),
-    "process.order_seed": Key(0, "of the order fixed", least=0),
-    "process.chunk": Key(1, "sites that are hidden or revealed at once; 0: all there are", least=0),
+    "process.schedule": Key("ddpm_linear", "of noise, or of the share of visible sites: linear or cosine"),
+    "process.steps": Key(1000, "T of training and the bound; 0: continuous time, or an order's chunks", least=0),
+    "process.order": Key("raster", "of an ordered process", of="ordered"),
+    "process.order_seed": Key(0, "of the order fixed", least=0, of="ordered"),
+    "process.chunk": Key(1, "sites that are hidden or revealed at once; 0: all there are", least=0, of="ordered"),
     "process.sites": Key(
-        "pixels", "what is hidden at once: pixels with their channels (which only logistics couple), or channels apart"
+        "pixels", "what is hidden at once: pixels (which only logistics couple), or channels apart", of="ordered"
     ),
-    "process.t_min": Key(
-        0.0, "in continuous time, the least time a network sees; 0: the schedule's own", least=0, below=1
-    ),
-    "process.beta_min": Key(
-        0.0, "this and the following are options of schedules; 0: the schedule's own default", least=0
-    ),
-    "process.beta_max": Key(0.0, "likewise", least=0),
-    "process.sigma_min": Key(0.0, "likewise", least=0),
-    "process.sigma_max": Key(0.0, "likewise", least=0),
-    "process.rho": Key(0.0, "likewise", least=0),
-    "process.shift": Key(0.0, "likewise", least=0),
-    "process.gamma_min": Key(0.0, "of a learned schedule: -log SNR where it starts"),
-    "process.gamma_max": Key(0.0, "likewise, where it ends"),
+    "process.t_min": Key(0.0, "in continuous time, the least a network sees; 0: the schedule's own", least=0, below=1),
+    "process.beta_min": Key(0.0, "this and the next are of schedules; 0: their own default", least=0, of="gaussian"),
+    "process.beta_max": Key(0.0, "likewise", least=0, of="gaussian"),
+    "process.sigma_min": Key(0.0, "likewise", least=0, of="gaussian"),
+    "process.sigma_max": Key(0.0, "likewise", least=0, of="gaussian"),
+    "process.rho": Key(0.0, "likewise", least=0, of="gaussian"),
+    "process.shift": Key(0.0, "likewise", least=0, of="gaussian"),
+    "process.gamma_min": Key(0.0, "of a learned schedule: -log SNR where it starts", of="gaussian"),
+    "process.gamma_max": Key(0.0, "likewise, where it ends", of="gaussian"),
     # model
     "model.name": Key("unet", "or a dotted path, as for every key that names a part: package.module:function"),
     "model.options": Key({}, "of a network by a dotted path"),
     "model.prediction": Key("epsilon", "what the raw output means"),
     "model.components": Key(10, "logistics in the mixture of the prediction logistics", least=1),
-    "model.vocabulary": Key(
-        0, "how many levels the data must have, to be refused where they have not; 0: any number", least=0
+    "model.vocabulary": Key(0, "how many levels the data must have; 0: any number", least=0),
+    "model.variance": Key(
+        "fixed_large", "of x given x_t: fixed_large (beta), fixed_small or learned", of="gaussian", off="fixed_small"
     ),
-    "model.variance": Key("fixed_large", "of x given x_t: fixed_large (beta), fixed_small (beta tilde) or learned"),
     "model.time": Key("index", "how the network is told the time (c_noise); hidden: the share of hidden sites"),
-    "model.input": Key("none", "scaling of x_t (c_in): none, or unit for unit variance"),
-    "model.sigma_data": Key(
-        0.5, "the deviation of a pixel of the data, for unit inputs, F and the edm objective", above=0
-    ),
+    "model.input": Key("none", "scaling of x_t (c_in): none, or unit for unit variance", of="gaussian"),
+    "model.sigma_data": Key(0.5, "the deviation of a pixel, for unit inputs, F and the edm objective", above=0),
     "model.conditional": Key(False, "tell the network the label"),
     "model.channels": Key(128, "features, at full size", least=1),
     "model.multipliers": Key((1, 2, 2, 2), "channels at each resolution"),
@@ -114,15 +170,11 @@ KEYS: dict[str, Key] = {
     "model.fourier_features": Key((), "powers n of sin(2^n pi x) and cos(2^n pi x) beside the input"),
     "model.patch": Key(2, "the transformer's: the side of a patch", least=1),
     "model.depth": Key(12, "the transformer's: blocks", least=1),
-    "model.context": Key(
-        2, "the sequence transformers': a site is given its neighbours' values, this far along every axis", least=0
-    ),
+    "model.context": Key(2, "of sequences: a site is given its neighbours, this far along every axis", least=0),
     "model.dropout": Key(0.1, "the probability of dropping a value", least=0, below=1),
     "model.dtype": Key("float32", "of activations, or bfloat16; parameters are float32"),
     "model.remat": Key(False, "compute activations again in the backward pass and save their memory"),
-    "model.remat_keep": Key(
-        "inputs", "what remat keeps of a block: its inputs, or also products (of matrices, convolutions)"
-    ),
+    "model.remat_keep": Key("inputs", "what remat keeps of a block: inputs, or also products"),
     "model.attention": Key("xla", "or fused: cuDNN's kernel in training, for bfloat16 on an NVIDIA GPU"),
     # objective
     "objective.name": Key("simple", "what is minimised"),
@@ -134,49 +186,41 @@ KEYS: dict[str, Key] = {
     "objective.logit_mean": Key(0.0, "of log(t/(1 - t)), for logit_normal times"),
     "objective.logit_deviation": Key(1.0, "likewise", above=0),
     "objective.decoder": Key(
-        0.0, "in continuous time, the share of a batch that is spent on the last interval (0, t_min]", least=0, below=1
+        0.0, "in continuous time, a batch's share of the interval (0, t_min]", least=0, below=1, of="gaussian"
     ),
     "objective.min_snr": Key(5.0, "gamma of min_snr", above=0),
     "objective.sigmoid_bias": Key(2.0, "b of sigmoid"),
     "objective.hybrid": Key(0.001, "weight of the bound in hybrid", least=0),
-    "objective.condition_drop": Key(
-        0.1, "how often a conditional network is trained without its label", least=0, below=1
-    ),
+    "objective.condition_drop": Key(0.1, "how often a conditional network gets no label", least=0, below=1),
     # sampler
     "sampler.name": Key("first_order", "the solver"),
     "sampler.options": Key({}, "of a solver by a dotted path"),
     "sampler.steps": Key(1000, "intervals of the time grid; 0: one for each chunk of an order", least=0),
     "sampler.spacing": Key("trailing", "of the time grid"),
     "sampler.order": Key(
-        "", "another order to reveal hidden sites in, for a network of any order; empty: the process's own"
+        "", "another to reveal sites in, for a network of any order; empty: the process's", of="ordered"
     ),
     "sampler.rho": Key(7.0, "of karras spacing", above=0),
-    "sampler.eta": Key(
-        1.0, "1: fresh noise (DDPM); 0: none (DDIM). Of hidden sites: how many are hidden again", least=0, most=1
-    ),
-    "sampler.clip": Key(True, "keep the estimate of the clean image in [-1, 1]"),
+    "sampler.eta": Key(1.0, "1: fresh noise (DDPM); 0: none (DDIM). How many sites are hidden again", least=0, most=1),
+    "sampler.clip": Key(True, "keep the estimate of the clean image in [-1, 1]", of="gaussian", off=False),
     "sampler.threshold": Key(
-        0.0, "dynamic thresholding at this quantile in place of clip, such as 0.995; 0: none", least=0, below=1
+        0.0, "dynamic thresholding at this quantile, such as 0.995; 0: none", least=0, below=1, of="gaussian"
     ),
-    "sampler.temperature": Key(1.0, "of an ordered process: of the logits of levels", above=0),
-    "sampler.top_k": Key(0, "the most likely levels to draw from; 0: all", least=0),
-    "sampler.nucleus": Key(1.0, "the least probability of the most likely levels to draw from", above=0, most=1),
-    "sampler.confidence_temperature": Key(0.0, "of the sampler confidence; 0: the surest sites first", least=0),
+    "sampler.temperature": Key(1.0, "of the logits of levels", above=0, of="ordered"),
+    "sampler.top_k": Key(0, "the most likely levels to draw from; 0: all", least=0, of="ordered"),
+    "sampler.nucleus": Key(1.0, "the least probability of the levels to draw from", above=0, most=1, of="ordered"),
+    "sampler.confidence_temperature": Key(0.0, "of confidence; 0: the surest sites first", least=0, of="ordered"),
     "sampler.guidance": Key(1.0, "of a conditional network; 1: none", least=0),
     "sampler.churn": Key(0.0, "Karras et al. 2022: S_churn; 0: none", least=0),
     "sampler.churn_min": Key(0.0, "in sigma/alpha", least=0),
     "sampler.churn_max": Key(1e9, "likewise", least=0),
     "sampler.churn_noise": Key(1.0, "S_noise, the factor on the noise that is added", least=0),
-    "sampler.corrector_steps": Key(
-        1, "Langevin steps at each time, of predictor_corrector and annealed_langevin", least=1
-    ),
+    "sampler.corrector_steps": Key(1, "Langevin steps at each time", least=1),
     "sampler.snr": Key(0.16, "of the corrector's step", above=0),
     "sampler.langevin_step": Key(2e-5, "epsilon of annealed_langevin", above=0),
     "sampler.rtol": Key(1e-4, "of tsit5", above=0),
     "sampler.atol": Key(1e-4, "likewise", above=0),
-    "sampler.ema": Key(
-        0.9999, "which average of the parameters samples and is evaluated; 0: the raw ones", least=0, below=1
-    ),
+    "sampler.ema": Key(0.9999, "which average of the parameters is used; 0: the raw ones", least=0, below=1),
     "sampler.batch": Key(64, "global", least=1),
     # optimizer
     "optimizer.name": Key("adam", "adam, adamw or sgd"),
@@ -190,15 +234,13 @@ KEYS: dict[str, Key] = {
     "optimizer.weight_decay": Key(0.0, "adamw", least=0),
     "optimizer.ema": Key((0.9999,), "decays of the averages to keep"),
     # training
-    "training.steps": Key(800_000, "the run ends at the first of these four that is reached; 0: no limit", least=0),
+    "training.steps": Key(800_000, "the run ends at the first of these four; 0: no limit", least=0),
     "training.images": Key(0, "seen", least=0, bits=63),
     "training.seconds": Key(0.0, "in the loop, compilation included", least=0),
     "training.flops": Key(0.0, "of the model", least=0),
     "training.dispatch": Key(10, "steps in one compiled program", least=1),
-    "training.accumulate": Key(1, "cut a batch into so many parts, one after the other, to need less memory", least=1),
-    "training.skip_bad": Key(
-        0, "pass over so many steps in a row whose gradient is not finite; 0: the first ends the run", least=0
-    ),
+    "training.accumulate": Key(1, "cut a batch into so many parts, to need less memory", least=1),
+    "training.skip_bad": Key(0, "steps in a row whose gradient may be infinite; 0: the first ends the run", least=0),
     "training.log_every": Key(100, "steps between two rows of metrics.jsonl", least=1),
     "training.save_every": Key(5000, "steps, each time with the validation loss", least=1),
     "training.save_minutes": Key(0.0, "also save when so many minutes have gone by; 0: by steps alone", least=0),
@@ -207,32 +249,28 @@ KEYS: dict[str, Key] = {
     # evaluation
     "evaluation.features": Key("classifier", "of sample quality: a small classifier of the data set's labels"),
     "evaluation.features_options": Key({}, "of features by a dotted path"),
-    "evaluation.samples": Key(
-        10_000, "for the distances; at most the size of the test split counts; 0: none", least=0, some=4
-    ),
+    "evaluation.samples": Key(10_000, "for the distances, at most the test split's size; 0: none", least=0, some=4),
     "evaluation.curve": Key((), "numbers of sampler steps at which the quality of samples is measured as well"),
-    "evaluation.curve_orders": Key(("",), "and the orders in which, as in sampler.order"),
+    "evaluation.curve_orders": Key(("",), "and the orders in which, as in sampler.order", of="ordered"),
     "evaluation.raw": Key(False, "measure the raw parameters too, where it is an average that is evaluated"),
-    "evaluation.history": Key(
-        False, "measure likelihood and quality at every checkpoint that is kept, not only the last"
-    ),
+    "evaluation.history": Key(False, "measure likelihood and quality at every checkpoint kept"),
     "evaluation.likelihood_images": Key(
-        10_000, "at most, of the training and of the test split; 0: no likelihoods", least=0, some=2
+        10_000, "at most, of the training and the test split; 0: none", least=0, some=2
     ),
     "evaluation.likelihood_groups": Key(
-        100, "network evaluations for one image's bound; 0, and in a fixed order: all T", least=0
+        100, "evaluations of an image's bound; 0, and in a fixed order: all T", least=0
     ),
     "evaluation.decoder_noise": Key(
-        0.0, "sigma/alpha below which the bound's decoder takes over; 0: after the last step", least=0
+        0.0, "sigma/alpha below which the decoder takes over; 0: the last step", least=0, of="gaussian"
     ),
     "evaluation.ode_images": Key(
-        0, "at most, of the test split, for the likelihood by the probability-flow ODE; 0: none", least=0
+        0, "of the test split, for the probability-flow likelihood; 0: none", least=0, of="gaussian"
     ),
     "evaluation.ode_draws": Key(1, "of the uniform dequantisation", least=1),
     "evaluation.ode_tolerance": Key(1e-3, "of the solver, in nats per dimension", above=0),
     "evaluation.ode_divergence": Key("hutchinson", "or exact: as many Jacobian products as an image has values"),
     "evaluation.exact_images": Key(
-        0, "of the test split, for the exact likelihood of a random order's model in one order", least=0
+        0, "of the test split, for one order's exact likelihood; 0: none", least=0, of="ordered"
     ),
     "evaluation.order": Key("raster", "that order"),
     "evaluation.validation_images": Key(1000, "for the loss at each checkpoint", least=1),
@@ -249,3 +287,24 @@ KEYS: dict[str, Key] = {
     "logging.group": Key("", "of W&B"),
     "logging.tensorboard": Key(False, "write event files for TensorBoard as well"),
 }
+
+IN_PYTHON = "in Python"
+"""The `model.name` of a run whose model was made in Python: its config has the settings of training only."""
+
+OPTIONS = {
+    "data.name": "data.options",
+    "process.name": "process.options",
+    "process.schedule": "process.schedule_options",
+    "process.order": "process.order_options",
+    "model.name": "model.options",
+    "objective.name": "objective.options",
+    "objective.times": "objective.times_options",
+    "sampler.name": "sampler.options",
+    "evaluation.features": "evaluation.features_options",
+}
+"""Where the options of a part by a dotted path stand, which are its keyword arguments."""
+
+
+def is_option(key: str) -> bool:
+    """Whether a dotted key is an option of a user's own part."""
+    return any(key.startswith(f"{section}.") for section in OPTIONS.values())

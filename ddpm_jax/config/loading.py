@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import decimal
 import hashlib
 import sys
 import traceback
@@ -11,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax.errors import Preempted, UserError, nearest, one_line
-from ddpm_jax.plugins import OPTIONS, is_option
+from ddpm_jax.config.keys import KEYS, OPTIONS, is_option
+from ddpm_jax.errors import Preempted, UserError, fail, nearest, one_line
 
 
 def load_config(file: str, overrides: Sequence[str] = ()) -> Any:
@@ -22,51 +21,76 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> Any:
         UserError: the file, a type or a value (`checks.check_values`) is wrong.
     """
     from ddpm_jax.config import checks
-    from ddpm_jax.config.base import base
-    from ddpm_jax.config.identity import flatten
 
     config = _load(file)
     try:
         checks.check_types(config)
-        config = changed(config, list(overrides), flatten(base()))
     except RecursionError as error:
         raise UserError(f"--config={file}: the config is nested too deeply, or holds itself") from error
+    config = changed(config, overrides)
     checks.check_values(config)
     return config
 
 
-def checked(override: str, known: dict[str, Any]) -> str:
+def checked(override: str) -> str:
     """An override as `--config.section.key=value`. Raises UserError for a key or a value that is not there."""
-    key, equals, value = override.removeprefix("--config.").partition("=")
+    key, equals, text = override.removeprefix("--config.").partition("=")
     if is_option(key):
         if key.rpartition(".")[0] not in OPTIONS.values():
-            raise UserError(f"config.{key}: an option has no options of its own")
-        return f"--config.{key}={value if equals else True}"
-    if key not in known:
-        inside = [name for name in known if name.startswith(f"{key}.")]
-        hint = f"is a section; set one of its keys, such as {inside[0]}" if inside else None
-        raise UserError(f"config.{key}: {hint or f'no such key; {nearest(key, known)}'}")
-    if not equals:
-        if not isinstance(known[key], bool):
-            raise UserError(f"config.{key}: there is no value; write --config.{key}=VALUE")
-        value = "True"
-    if isinstance(known[key], float):
-        _check_float(key, value)
-    if isinstance(known[key], tuple) and value.strip().startswith("{"):
-        raise UserError(f"config.{key}: {value!r} is not of type tuple")
-    return f"--config.{key}={value}"
+            fail(key, "an option has no options of its own")
+    elif key not in KEYS:
+        inside = [name for name in KEYS if name.startswith(f"{key}.")]
+        fail(key, f"is a section; set one of its keys, such as {inside[0]}" if inside else _unknown(key))
+    elif not equals and not isinstance(KEYS[key].default, bool):
+        fail(key, f"there is no value; write --config.{key}=VALUE")
+    return f"--config.{key}={text if equals else True}"
 
 
-def _check_float(key: str, value: str) -> None:
-    """Raise UserError for a text that is another number than the float it is read as: 1e-400 is not 0."""
+def _unknown(key: str) -> str:
+    return f"no such key; {nearest(key, KEYS)}"
+
+
+def changed(config: Any, overrides: Sequence[str]) -> Any:
+    """The config with the overrides put in, each read as a value of the key's type."""
+    for override in overrides:
+        key, _, text = override.removeprefix("--config.").partition("=")
+        put(config, key, option(text) if is_option(key) else _parsed(key, text))
+    return config
+
+
+def _parsed(key: str, text: str) -> Any:
     try:
-        number = float(value)
-        if not number and decimal.Decimal(value):
-            raise UserError(
-                f"config.{key}: {value} is too small to be told from 0; 0 means none where there may be none"
-            )
-    except (ValueError, decimal.InvalidOperation):
-        return  # no number: said where it is put in
+        return KEYS[key].parsed(text)
+    except ValueError as error:
+        fail(key, str(error))
+
+
+def option(text: str) -> Any:
+    """An option of a user's own part: a Python literal, or else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def put(config: Any, key: str, value: Any) -> None:
+    """Set a key, or an option of a user's own part, whose signature decides about the type.
+
+    Raises:
+        UserError: there is no such key, or the value is of another type.
+    """
+    if is_option(key):
+        if key.rpartition(".")[0] not in OPTIONS.values():
+            fail(key, "an option has no options of its own")
+    elif key not in KEYS:
+        fail(key, _unknown(key))
+    elif reason := KEYS[key].mistyped(value):
+        fail(key, reason)
+    *sections, name = key.split(".")
+    for section in sections:
+        config = config[section]
+    with config.unlocked(), config.ignore_type():
+        config[name] = float(value) if isinstance(value, int) and isinstance(config.get(name), float) else value
 
 
 def _load(file: str) -> Any:
@@ -140,40 +164,3 @@ def users_code(file: str, *meant: type[Exception]) -> Iterator[None]:
         where = f" line {frames[-1].lineno}:" if frames else ""
         message = f"--config={file}:{where} {type(error).__name__}: {one_line(error)[:300]}"
         raise UserError(message) from error
-
-
-def with_options(config: Any, overrides: Sequence[str]) -> Any:
-    """The config with options of the user's own parts, each read as a Python literal, or else as text."""
-    for override in overrides:
-        key, _, text = override.removeprefix("--config.").partition("=")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
-        *sections, name = key.split(".")
-        place = config
-        for section in sections:
-            place = place[section]
-        with place.unlocked(), place.ignore_type():  # the part's own signature decides
-            place[name] = value
-    return config
-
-
-def changed(config: Any, overrides: list[str], known: dict[str, Any]) -> Any:
-    """The config with the overrides put in, each read as a value of the key's type."""
-    from absl import flags
-    from ml_collections import config_flags
-
-    options = [word for word in overrides if is_option(word.removeprefix("--config.").partition("=")[0])]
-    words, values = ["ddpm_jax", *(word for word in overrides if word not in options)], flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=words)
-    try:
-        values(words)
-        return with_options(values["config"].value, options)
-    except (flags.Error, TypeError, ValueError) as error:
-        for override in overrides:
-            key, _, value = override.removeprefix("--config.").partition("=")
-            if f"--config.{key}={value}" in str(error):
-                kind = type(known[key]).__name__
-                raise UserError(f"config.{key}: {value!r} is not of type {kind}") from error
-        raise UserError(f"--config.KEY=VALUE: {one_line(error)[:300]}") from error

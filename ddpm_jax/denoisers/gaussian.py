@@ -175,6 +175,9 @@ class GaussianPrediction:
                 f"{schedule} ends in pure noise, alpha(1) = 0, where {self.output} says nothing of the image; "
                 "use v, x0, F or velocity",
             )
+        if self.output == "score" and traits.sigma_start == 0:
+            reason = f"the score is infinite where {schedule} begins, sigma(0) = 0; use epsilon"
+            yield Refusal("prediction", reason)
         if self.output == "velocity" and not traits.continuous:
             yield Refusal(
                 "prediction", f"it needs the schedule's derivatives, and {schedule} is a table; use v, or vp's schedule"

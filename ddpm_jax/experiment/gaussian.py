@@ -1,79 +1,64 @@
-"""The parts of an experiment with a Gaussian process: information is removed by noise."""
+"""The parts of an experiment with a Gaussian process, noise, and what cannot work together in one.
 
+What a part needs of the others it says itself (`refusals`); here is what is of the config alone.
+"""
+
+from collections.abc import Generator, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from ddpm_jax import models, plugins, schedules
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import CATEGORICAL, GaussianPrediction
-from ddpm_jax.experiment.options import (
-    make_objective,
-    make_schedule,
-    make_solver,
-    make_training_times,
-    model_options,
-    own,
-)
-from ddpm_jax.generative import Bound, Measure, Model, ProbabilityFlow, Sampling
-from ddpm_jax.processes import PROCESSES, Gaussian
-from ddpm_jax.schedules.grids import make_grid
+from ddpm_jax.experiment import options
+from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, make_schedule, make_solver, of, own, tried
+from ddpm_jax.generative import Bound, Measure, Model, ProbabilityFlow, Sampling, bound_grid, default_estimator
+from ddpm_jax.processes import PROCESSES, Gaussian, Refusal, Traits
+from ddpm_jax.samplers import AnnealedLangevin
+from ddpm_jax.schedules.grids import OF_TABLES
 
 
 def model(config: ConfigDict, description: Description) -> Model:
     """What is trained."""
-    said, objective = prediction(config), config.objective
-    numbers = said.numbers(description.channels, description.levels)
-    network = models.make(config.model.name, description.shape, numbers, **model_options(config, description))
-    values = None if description.levels is None else description.values
-    schedule, steps = started(config), config.process.steps
+    said, steps = prediction(config), config.process.steps
+    process = make_process(config, None if description.levels is None else description.values)
+    numbers, evaluation = said.numbers(description.channels, description.levels), config.evaluation
+    times = options.make_training_times(config, process.start().known, steps, t_min(config))
     return Model(
         description=description,
-        process=process(config, values),
-        network=network,
+        process=process,
+        network=models.make(
+            config.model.name, description.shape, numbers, **options.model_options(config, description)
+        ),
         prediction=said,
-        objective=make_objective(config, steps),
-        times=make_training_times(config, schedule, steps, t_min(config)),
-        condition_drop=objective.condition_drop,
-        estimator=estimator(config),
+        objective=options.make_objective(config, steps),
+        times=times,
+        condition_drop=config.objective.condition_drop,
+        estimator=default_estimator(process, said, times, evaluation.likelihood_groups, evaluation.decoder_noise),
     )
 
 
-def process(config: ConfigDict, values: np.ndarray | None) -> Gaussian:
+def make_process(config: ConfigDict, values: np.ndarray | None = None) -> Gaussian:
     """Removal of information; `values` are those that a pixel can take."""
     function = plugins.find(PROCESSES, config.process.name)
-    options = own(config, "process.name")
-    parts = {"schedule": make_schedule(config), "values": values, **options}
+    parts = {"schedule": make_schedule(config), "values": values, **own(config, "process.name")}
     return plugins.made(config.process.name, function, parts, Gaussian)
 
 
 def prediction(config: ConfigDict) -> GaussianPrediction:
     """What the network's output means."""
-    section = config.model
-    steps = config.process.steps or 1000
+    section, steps = config.model, config.process.steps or 1000
     return GaussianPrediction(
         section.prediction, section.variance, section.time, section.input, steps, section.sigma_data
     )
-
-
-def started(config: ConfigDict) -> schedules.Schedule:
-    """The schedule as it is before training: itself, if it has no parameters."""
-    return Gaussian(make_schedule(config)).start().known
 
 
 def t_min(config: ConfigDict) -> float:
     """The least time that a network sees."""
     section: Any = config.process
     return 1 / section.steps if section.steps else section.t_min or getattr(make_schedule(config), "t_min", 1e-3)
-
-
-def estimator(config: ConfigDict) -> Bound:
-    """The variational bound."""
-    steps = config.process.steps
-    groups = (config.evaluation.likelihood_groups or None) if steps else None
-    return Bound(bound_grid(config), groups, continuous=not steps)
 
 
 def facts(config: ConfigDict, model: Model) -> dict[str, Any]:
@@ -102,7 +87,7 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
     section = config.sampler
     return Sampling(
         make_solver(config),
-        sampling_grid(config, steps),
+        sampling_grid(config, model.process, steps),
         guidance=section.guidance,
         clip=section.clip,
         threshold=section.threshold,
@@ -111,27 +96,128 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
     )
 
 
-def sampling_grid(config: ConfigDict, steps: int | None = None) -> np.ndarray:
+def sampling_grid(config: ConfigDict, process: Any, steps: int | None = None) -> np.ndarray:
     """The sampler's time grid, of `steps` intervals if given. In discrete time it visits the times of training."""
-    section, total = config.sampler, config.process.steps
-    grid = make_grid(started(config), steps or section.steps, section.spacing, t_min(config), section.rho)
-    return np.round(grid * total) / total if total else grid
+    section = config.sampler
+    return process.grid(steps or section.steps, section.spacing, t_min(config), config.process.steps, section.rho)
 
 
-def bound_grid(config: ConfigDict) -> np.ndarray:
-    """The intervals of the variational bound: those of discrete time, or strata of continuous time.
+def refusals(config: ConfigDict) -> Iterator[Refusal]:
+    """Schedule with options, prediction, variance, objective, times and sampler, each with its dotted key."""
+    schedule = yield from _schedule(config)
+    if schedule is None:
+        return
+    words = f"{config.process.name} cannot be made with these options: "
+    process = yield from tried("process.name", words, make_process, config)
+    if process is None:
+        return
+    traits = process.traits()
+    if models.causal(config.model.name):
+        reason = f"{config.model.name} is causal, and noise removes all sites at once; use unet or transformer"
+        yield Refusal("model.name", reason)
+    said, discrete = prediction(config), config.process.steps > 0
+    yield from of("model", said.refusals(traits, config.process.schedule, discrete))
+    yield from of("model", models.refusals(config.model.name, config.model.time))
+    yield from _objective(config, process, traits)
+    yield from options.solver_refusals(config, traits, causal=False)
+    yield from _grids(config, process, traits)
 
-    The last, the decoder's, may begin where there is still noise: any beginning gives a bound.
-    """
-    steps, section, schedule = config.process.steps, config.evaluation, started(config)
-    trained = isinstance(make_schedule(config), schedules.Trained)  # such a schedule begins where it is best
-    least = t_min(config)
-    if section.decoder_noise and not trained:
-        with jax.ensure_compile_time_eval():  # a grid is a constant, also where a program that uses it is traced
-            noise = np.asarray(-2 * np.log(section.decoder_noise), np.float32)
-            least = max(least, float(schedules.time_of_log_snr(schedule, noise)))
-    if steps:
-        times = np.arange(steps, 0, -1) / steps
-        return np.append(times[times >= least - 0.5 / steps], 0.0)
-    # Strata of one width in log-SNR make the terms alike; a learned schedule sees to that itself.
-    return make_grid(schedule, section.likelihood_groups or 1000, "uniform" if trained else "log_snr", least)
+
+def _schedule(config: ConfigDict) -> Generator[Refusal, None, Any]:
+    """The schedule, if it can be made with its options and number of steps."""
+    section, name, steps = config.process, config.process.schedule, config.process.steps
+    function = yield from tried("process.schedule", "", plugins.find, schedules.SCHEDULES, name)
+    if function is None:
+        return None
+    table = "steps" in plugins.options(function)
+    if table and not steps:
+        reason = f"{name} is a table of T steps; for continuous time take another schedule, such as vp"
+        yield Refusal("process.steps", reason)
+        return None
+    taken = [option for option in SCHEDULE_OPTIONS if option in schedules.options(name)]
+    wrong = [option for option in SCHEDULE_OPTIONS if section[option] and option not in taken]
+    for option in wrong:
+        reason = f"schedule {name!r} has no such option; it has {', '.join(taken) or 'none'}"
+        yield Refusal(f"process.{option}", reason)
+    if wrong:
+        return None
+    if steps and section.t_min:
+        yield Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
+    key = "steps" if table and not options.schedule_options(config) else "schedule"
+    words = f"{name} cannot be made with {steps} steps and these options: "
+    made = yield from tried(f"process.{key}", words, make_schedule, config)
+    if made is not None and plugins.dotted(name):  # what of it is wrong is met here
+        met = yield from tried("process.schedule", words, plugins.made, name, Gaussian(made).traits, {})
+        return made if met else None
+    return made
+
+
+def _objective(config: ConfigDict, process: Gaussian, traits: Traits) -> Iterator[Refusal]:
+    section, steps, schedule = config.objective, config.process.steps, config.process.schedule
+    objective = yield from tried("objective.name", "", options.make_objective, config, steps)
+    place = (process.start().known, steps, t_min(config), 0.0)
+    times = yield from tried("objective.times", "", options.make_training_times, config, *place)
+    if objective is None or times is None:
+        return
+    yield from options.of_kind("gaussian", objective, times)
+    yield from of("objective", objective.refusals(section.name, traits, schedule))
+    learned = config.model.variance == "learned"
+    if objective.trains_variance and not learned:
+        yield Refusal("objective.name", f"{section.name} trains a variance; set config.model.variance=learned")
+    if learned and objective.trains_variance is False:
+        reason = f"objective {section.name!r} does not train a variance; use hybrid or bound"
+        yield Refusal("model.variance", reason)
+    bound, trained = section.name == "bound", isinstance(process.schedule, schedules.Trained)
+    if section.decoder and steps:
+        yield Refusal("objective.decoder", "in discrete time the last interval is one of T; leave it 0")
+    elif section.decoder and not bound and not trained:
+        reason = f"only the bound has an interval of its own for the decoder, not {section.name}; use 0"
+        yield Refusal("objective.decoder", reason)
+    if not trained:
+        return
+    if not bound:
+        reason = f"the schedule {schedule} is trained too, which only the bound can do; use bound"
+        yield Refusal("objective.name", reason)
+    if not steps and not section.decoder:
+        reason = f"the start of {schedule} is trained, so its last interval must count: try 0.125"
+        yield Refusal("objective.decoder", reason)
+    if times.part_of_objective:
+        reason = f"{schedule} is trained on the bound, which is a mean over uniform times; use stratified"
+        yield Refusal("objective.times", reason)
+    if config.sampler.spacing != "uniform":
+        yield Refusal("sampler.spacing", f"the grid is fixed before {schedule} is trained; use uniform")
+
+
+def _grids(config: ConfigDict, process: Gaussian, traits: Traits) -> Iterator[Refusal]:
+    """The grids of sampling and of the bound can be made, and Langevin moves on the first do not diverge."""
+    section, evaluation, total = config.sampler, config.evaluation, config.process.steps
+    if not section.steps:
+        yield Refusal("sampler.steps", "a Gaussian process has no number of steps of its own; use 100")
+    elif 0 < total < section.steps:
+        yield Refusal("sampler.steps", f"{section.steps} is more than config.process.steps {total}")
+    elif section.spacing in OF_TABLES and traits.continuous:
+        reason = f"{section.spacing} is for tables; with {config.process.schedule} use uniform or karras"
+        yield Refusal("sampler.spacing", reason)
+    else:
+        words = f"no grid of {section.steps} steps with this t_min and rho: "
+        grid = yield from tried("sampler.spacing", words, sampling_grid, config, process)
+        if grid is not None and not (np.diff(grid) < 0).all():
+            reason = f"{section.steps} {section.spacing} steps are finer than the levels of training; use fewer"
+            yield Refusal("sampler.steps", reason)
+        elif grid is not None and section.name == "annealed_langevin":
+            moves = AnnealedLangevin(section.langevin_step, section.corrector_steps)
+            yield from of("sampler", moves.diverging(process.start().known, grid))
+    if not total and evaluation.likelihood_groups == 1:
+        reason = "one stratum leaves no time between the prior and the decoder; use 100"
+        yield Refusal("evaluation.likelihood_groups", reason)
+        return
+    bound = (process, total, t_min(config), evaluation.likelihood_groups, evaluation.decoder_noise)
+    made = yield from tried("evaluation.decoder_noise", "no bound begins at this noise: ", bound_grid, *bound)
+    if made is not None and len(made[0]) < 3:
+        reason = f"{evaluation.decoder_noise} is above all noise but the last; lower it"
+        yield Refusal("evaluation.decoder_noise", reason)
+
+
+def check_data(config: ConfigDict, description: Description) -> None:
+    """The network on images of this shape. Raises UserError: one line that starts with the key to change."""
+    models.check(config.model.name, description.shape, **options.model_options(config, description))

@@ -1,14 +1,16 @@
-"""Sections of a config as the arguments that the parts take."""
+"""Sections of a config as the arguments that the parts take, and what parts refuse as keys of the config."""
 
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from ddpm_jax import models, plugins, samplers, schedules
+from ddpm_jax.config.keys import OPTIONS
 from ddpm_jax.data import Description
 from ddpm_jax.objectives.losses import OBJECTIVES, Objective
 from ddpm_jax.objectives.times import TimeDistribution, make_times
-from ddpm_jax.plugins import OPTIONS
+from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.samplers import Solver
 
 SCHEDULE_OPTIONS = ("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max")
@@ -69,3 +71,37 @@ def model_options(config: ConfigDict, description: Description) -> dict[str, Any
     chosen = {name: config.model[name] for name in ours}
     labels = description.labels if config.model.conditional else 0
     return {"labels": labels, **chosen, **own(config, "model.name")}
+
+
+def tried(key: str, words: str, make: Callable[..., Any], *arguments: Any) -> Generator[Refusal, None, Any]:
+    """What it makes of the arguments; None where that cannot be, which is refused under the key."""
+    try:
+        return make(*arguments)
+    except ValueError as error:
+        yield Refusal(key, f"{words}{error}")
+        return None
+
+
+def of(section: str, found: Iterable[tuple[str, str]]) -> Iterator[Refusal]:
+    """What parts refuse, with the dotted keys of the section that they are chosen in."""
+    for part, reason in found:
+        yield Refusal(f"{section}.{part}", reason)
+
+
+def of_kind(kind: str, objective: Objective, times: TimeDistribution) -> Iterator[Refusal]:
+    """Parts of the user's own may be for other processes."""
+    for key, part in (("objective.name", objective), ("objective.times", times)):
+        if kind not in part.kinds:
+            yield Refusal(key, f"{type(part).__name__} is for {' and '.join(part.kinds)} processes")
+
+
+def solver_refusals(config: ConfigDict, traits: Traits, causal: bool) -> Iterator[Refusal]:
+    """What of the solver and its options cannot be."""
+    name = config.sampler.name
+    solver = yield from tried("sampler.name", f"{name} cannot be made with these options: ", make_solver, config)
+    if solver is None:
+        return
+    found = list(solver.refusals(name, traits, causal))
+    yield from of("sampler", found)
+    if not any(one.part == "name" for one in found):
+        yield from of("sampler", samplers.unread(name, config.sampler.to_dict()))

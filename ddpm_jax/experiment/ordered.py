@@ -1,5 +1,7 @@
-"""The parts of an experiment with an ordered process: sites are hidden one after another."""
+"""The parts of an experiment with an ordered process, sites hidden one after another, and what cannot work together."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,19 +9,20 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import models, plugins
 from ddpm_jax.data import Description
-from ddpm_jax.denoisers import OrderedPrediction
-from ddpm_jax.experiment.options import make_objective, make_solver, make_training_times, model_options, own
-from ddpm_jax.generative import Bound, Measure, Model, OnePass, Sampling
+from ddpm_jax.denoisers import HEADS, LIKELY, OrderedPrediction
+from ddpm_jax.errors import fail, nearest
+from ddpm_jax.experiment import options
+from ddpm_jax.experiment.options import make_solver, model_options, of, own, tried
+from ddpm_jax.generative import Bound, Measure, Model, Sampling, default_estimator
 from ddpm_jax.models import Sites
-from ddpm_jax.processes import PROCESSES, Ordered
-from ddpm_jax.processes.orders import Order, make_order
-from ddpm_jax.schedules.keeping import KEEPS
+from ddpm_jax.processes import PROCESSES, Ordered, Refusal, Traits
+from ddpm_jax.processes.orders import INDEPENDENT, ORDERS, Order, make_order
+from ddpm_jax.schedules.keeping import KEEPS, linear
 
 T_MIN = 1e-3
 """In continuous time, the least time that training looks at."""
 
-SPACINGS = {"uniform": lambda u: u, "quadratic": lambda u: u**2}
-"""Time grids that need no noise level."""
+LEAST_TIME = 1e-5
 
 
 def model(config: ConfigDict, description: Description) -> Model:
@@ -32,25 +35,25 @@ def model(config: ConfigDict, description: Description) -> Model:
         sites=sites_of(config, description),
         **model_options(config, description),
     )
-    steps = steps_of(config, order)
+    steps, process = order.groups or config.process.steps, make_process(config, order, config.process.schedule)
+    times = _times(config, steps)
     return Model(
         description=description,
-        process=process(config, order, config.process.schedule),
+        process=process,
         network=network,
         prediction=said,
-        objective=make_objective(config, steps),
-        times=make_training_times(config, KEEPS[config.process.schedule], steps, config.process.t_min or T_MIN),
+        objective=options.make_objective(config, steps),
+        times=times,
         condition_drop=config.objective.condition_drop,
-        estimator=estimator(config, said, order),
+        estimator=default_estimator(process, said, times, config.evaluation.likelihood_groups),
     )
 
 
-def process(config: ConfigDict, order: Order, schedule: str) -> Ordered:
+def make_process(config: ConfigDict, order: Order, schedule: str) -> Ordered:
     """Removal of information in an order, at the pace of a schedule."""
     function = plugins.find(PROCESSES, config.process.name)
     apart = config.process.sites == "channels"
-    options = own(config, "process.name")
-    parts = {"order": order, "keep": KEEPS[schedule], "apart": apart, **options}
+    parts = {"order": order, "keep": KEEPS[schedule], "apart": apart, **own(config, "process.name")}
     return plugins.made(config.process.name, function, parts, Ordered)
 
 
@@ -78,11 +81,6 @@ def order_of(config: ConfigDict, description: Description, name: str = "", chunk
     )
 
 
-def steps_of(config: ConfigDict, order: Order) -> int:
-    """T: the number of groups of an order; of independent times as configured, 0 for continuous time."""
-    return order.groups or config.process.steps
-
-
 def sites_of(config: ConfigDict, description: Description) -> Sites:
     """The image as the sequence that a network reads; in row-major order where the process has no fixed one."""
     order = order_of(config, description)
@@ -91,24 +89,9 @@ def sites_of(config: ConfigDict, description: Description) -> Sites:
     return Sites(tuple(int(site) for site in sequence), order.chunk, apart, description.levels or 0)
 
 
-def estimator(config: ConfigDict, said: OrderedPrediction, order: Order) -> Any:
-    """Exact for a fixed order, a bound where the order is random; a point gives images no probability."""
-    if not said.likely:
-        return None
-    if said.causal:
-        return OnePass()
-    grid, groups = _bound_grid(config, order)
-    kind = "bound" if order.sequence is None else "exact"
-    return Bound(grid, groups, continuous=not steps_of(config, order), kind=kind)
-
-
-def _bound_grid(config: ConfigDict, order: Order) -> tuple[np.ndarray, int | None]:
-    """The bound's intervals, and in how many runs they are taken; None: every one is evaluated."""
-    count, steps = config.evaluation.likelihood_groups, steps_of(config, order)
-    if not steps:
-        return np.append(np.linspace(1, config.process.t_min or T_MIN, count or 1000), 0.0), None
-    exact = order.sequence is not None
-    return np.arange(steps, -1, -1) / steps, None if exact else count or None
+def _times(config: ConfigDict, steps: int) -> Any:
+    keep = KEEPS[config.process.schedule]
+    return options.make_training_times(config, keep, steps, config.process.t_min or T_MIN)
 
 
 def facts(config: ConfigDict, model: Model) -> dict[str, Any]:
@@ -118,7 +101,7 @@ def facts(config: ConfigDict, model: Model) -> dict[str, Any]:
     order = order_of(config, model.description)
     return {
         "network_evaluations": model.estimator.evaluations,
-        "intervals": steps_of(config, order) or "continuous time",
+        "intervals": model.times.steps or "continuous time",
         "order": config.process.order,
         "chunk": order.chunk,
     }
@@ -130,9 +113,8 @@ def measures(config: ConfigDict, model: Model) -> dict[str, Measure]:
     if not section.exact_images or model.estimator is None or model.estimator.kind != "bound":
         return {}
     order = order_of(config, model.description, name)
-    groups = order.groups or order.count
-    grid = np.arange(groups, -1, -1) / groups  # to reveal one chunk an interval, at an even pace
-    chain = Bound(grid, kind="exact", process=process(config, order, "linear"), number=1)
+    process = make_process(config, order, "linear")  # an even pace, to reveal one chunk an interval
+    chain = Bound(process.grid(0), kind="exact", process=process, number=1)
     kept = {"order": name, "chunk": order.chunk}
     return {"in_order": Measure(f"exact in {name} order", chain, section.exact_images, "exact", facts=kept)}
 
@@ -140,13 +122,14 @@ def measures(config: ConfigDict, model: Model) -> dict[str, Measure]:
 def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: str | None = None) -> Sampling:
     """How images are drawn, perhaps in another order than that of training."""
     section, name = config.sampler, config.sampler.order if order is None else order
-    chosen = sampling_order(config, model.description, steps, name)
-    # an order has so many groups, which may be fewer than the steps asked for
-    grid = sampling_grid(config, chosen, chosen.groups or steps) if name else sampling_grid(config, chosen, steps)
+    process: Any = model.process
+    if name:
+        process = make_process(config, sampling_order(config, model.description, steps, name), "linear")
+        steps = process.order.groups or steps  # an order has so many groups, which may be fewer than asked for
     return Sampling(
         make_solver(config),
-        grid,
-        process=process(config, chosen, "linear") if name else None,
+        process.grid(steps or section.steps, section.spacing),
+        process=process if name else None,
         guidance=section.guidance,
         temperature=section.temperature,
         top_k=section.top_k,
@@ -165,8 +148,134 @@ def sampling_order(
     return order_of(config, description, name, -(-own_order.count // min(count, own_order.count)))
 
 
-def sampling_grid(config: ConfigDict, order: Order, steps: int | None = None) -> np.ndarray:
-    """`[N + 1]` times from 1 to 0. An order of G groups is walked at multiples of 1/G; N = 0 is one group a step."""
-    count = steps or config.sampler.steps or order.groups or order.count
-    grid = SPACINGS[config.sampler.spacing](np.arange(count, -1, -1) / count)
-    return np.round(grid * order.groups) / order.groups if order.groups else grid
+def refusals(config: ConfigDict) -> Iterator[Refusal]:
+    """Order, network, prediction, objective, times and sampler, each with its dotted key."""
+    yield from _process(config)
+    words = f"{config.process.order} cannot be made with these options: "
+    traits = yield from tried("process.order", words, _traits, config)
+    if traits is None:
+        return
+    yield from _model(config, traits)
+    yield from _objective(config)
+    yield from _sampler(config, traits)
+    evaluation, process = config.evaluation, config.process
+    exact = not traits.exchangeable or config.model.prediction not in LIKELY
+    if evaluation.exact_images and exact:
+        yield Refusal("evaluation.exact_images", f"the order {process.order} has no bound to set it beside; leave it 0")
+    if process.order == INDEPENDENT and not process.steps and evaluation.likelihood_groups == 1:
+        yield Refusal("evaluation.likelihood_groups", "one stratum of continuous time is one step; use 100")
+
+
+def _traits(config: ConfigDict) -> Traits:
+    """Of the process; those of an order do not depend on the image, so a small one does."""
+    if config.process.order not in ORDERS:
+        return Traits("ordered", continuous=False)  # one of the user's own is asked in `check_data`, where its space is
+    return Ordered(make_order(config.process.order, (4, 4)), linear).traits()
+
+
+def _process(config: ConfigDict) -> Iterator[Refusal]:
+    process, order = config.process, config.process.order
+    if order == INDEPENDENT:
+        if process.chunk != 1:
+            reason = "independent times reveal sites one by one; use 1, and config.sampler.steps for more"
+            yield Refusal("process.chunk", reason)
+    else:
+        if process.steps:
+            yield Refusal("process.steps", f"the order {order} has as many steps as chunks; use 0")
+        if process.t_min:
+            yield Refusal("process.t_min", f"the order {order} is in discrete time; leave it 0")
+        if process.schedule != "linear":
+            yield Refusal("process.schedule", f"ranks of the order {order} are evenly spaced; use linear")
+    if 0 < process.t_min < LEAST_TIME:
+        reason = f"{process.t_min} is below {LEAST_TIME}, where float32 loses the share of hidden sites"
+        yield Refusal("process.t_min", reason)
+    if process.steps and process.t_min:
+        yield Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
+
+
+def _model(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
+    process, model = config.process, config.model
+    if models.causal(model.name) and traits.exchangeable:
+        reason = (
+            f"{model.name} is causal: it predicts a site from those before it in one fixed order, which "
+            f"{process.order} has not; use raster, fixed or spread, or model.name=transformer"
+        )
+        yield Refusal("process.order", reason)
+    if process.sites == "channels" and model.prediction in HEADS and not HEADS[model.prediction].apart:
+        reason = f"{model.prediction} predicts a pixel with its channels; use categorical, or pixels"
+        yield Refusal("model.prediction", reason)
+    yield from of("model", models.refusals(model.name, "hidden"))
+
+
+def _objective(config: ConfigDict) -> Iterator[Refusal]:
+    section, model = config.objective, config.model
+    likely = model.prediction in LIKELY
+    objective = yield from tried("objective.name", "", options.make_objective, config, 0)
+    times = yield from tried("objective.times", "", _times, config, 0)
+    if objective is None or times is None:
+        return
+    yield from options.of_kind("ordered", objective, times)
+    if objective.points is likely:
+        better = "bound or likelihood" if likely else "regression"
+        reason = f"{section.name} does not train the prediction {model.prediction}; use {better}"
+        yield Refusal("objective.name", reason)
+    if objective.one_look and not models.causal(model.name):
+        better = "bound" if likely else "regression"
+        reason = f"{model.name} would see the answers: only a causal network learns all at once; use {better}"
+        yield Refusal("objective.name", reason)
+    if objective.one_look != times.clean:
+        better = "clean" if objective.one_look else "stratified"
+        yield Refusal("objective.times", f"{section.times} does not go with the objective {section.name}; use {better}")
+
+
+def _sampler(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
+    sampler, process = config.sampler, config.process
+    asked = {"sampler.order": (sampler.order,), "evaluation.curve_orders": tuple(config.evaluation.curve_orders)}
+    for key, orders in asked.items():
+        for name in filter(None, orders):
+            if not traits.exchangeable:
+                yield Refusal(key, f"a network of the order {process.order} knows that one alone; leave it empty")
+            elif name not in ORDERS:
+                yield Refusal(key, f"unknown name {name!r}; {nearest(name, ORDERS)}")
+    if sampler.order and sampler.name == "confidence":
+        yield Refusal("sampler.order", "confidence chooses the order itself; leave it empty")
+    drawn = replace(traits, independent=(sampler.order or process.order) == INDEPENDENT)
+    yield from options.solver_refusals(config, drawn, models.causal(config.model.name))
+    if config.model.prediction not in LIKELY:
+        for name, value in (("temperature", 1), ("top_k", 0), ("nucleus", 1)):
+            if sampler[name] != value:
+                yield Refusal(f"sampler.{name}", f"a point is not drawn from; leave it {value}")
+        if sampler.name == "confidence":
+            yield Refusal("sampler.name", "a point is as sure of one site as of another; use first_order")
+
+
+def check_data(config: ConfigDict, description: Description) -> None:
+    """The order on these sites, the levels, the network, the number of steps.
+
+    Raises:
+        UserError: one line that starts with the key to change.
+    """
+    model, sampler = config.model, config.sampler
+    if description.levels is None:
+        fail("data.name", f"{description.name!r} has real values; hidden sites are predicted as levels")
+    try:
+        order, sites = order_of(config, description), sites_of(config, description)
+    except ValueError as error:
+        fail("process.chunk", str(error))
+    shape = prediction(config, description).network_shape(description.shape)
+    models.check(model.name, shape, sites=sites, **model_options(config, description))
+    if order.groups and sampler.steps > order.groups:
+        words = f"{sampler.steps} is more than the {order.groups} groups of {order.chunk} there are; 0 is one each"
+        fail("sampler.steps", words)
+    if sampler.order:
+        order = sampling_order(config, description)
+        if order.groups and sampler.steps not in (0, order.groups):
+            words = f"{sampler.steps} steps in groups of {order.chunk} are {order.groups}; use that"
+            fail("sampler.steps", words)
+    grid = Ordered(order, linear).grid(sampler.steps, sampler.spacing)
+    if not (np.diff(grid) < 0).all():
+        words = f"{len(grid) - 1} {sampler.spacing} steps are finer than the groups; use fewer"
+        fail("sampler.steps", words)
+    if order.sequence is not None and len(grid) - 1 != order.groups:
+        words = f"in the order {config.process.order} only the next group of sites is learned"
+        fail("sampler.steps", f"{words}, so each takes a step; use 0")

@@ -5,7 +5,15 @@ drawn from one, `estimators.py` how the likelihood of images is computed. Import
 `data` for the description; `training`, `experiment` and what stands above import it.
 """
 
-from ddpm_jax.generative.estimators import Bound, Estimator, Measure, OnePass, ProbabilityFlow, default_estimator
+from ddpm_jax.generative.estimators import (
+    Bound,
+    Estimator,
+    Measure,
+    OnePass,
+    ProbabilityFlow,
+    bound_grid,
+    default_estimator,
+)
 from ddpm_jax.generative.model import Model, Prediction
 from ddpm_jax.generative.sampling import Sampling
 
@@ -18,5 +26,6 @@ __all__ = [
     "Prediction",
     "ProbabilityFlow",
     "Sampling",
+    "bound_grid",
     "default_estimator",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
@@ -160,7 +161,9 @@ class ProbabilityFlow:
         )
 
 
-def default_estimator(process: Any, prediction: Any, times: Any = None, groups: int = 100) -> Any:
+def default_estimator(
+    process: Any, prediction: Any, times: Any = None, groups: int = 100, decoder_noise: float = 0.0
+) -> Any:
     """What suits a process and a prediction: the chain rule, every chunk of an order, or a bound in some evaluations.
 
     >>> from ddpm_jax.denoisers import GaussianPrediction
@@ -168,23 +171,49 @@ def default_estimator(process: Any, prediction: Any, times: Any = None, groups: 
     >>> default_estimator(process, GaussianPrediction(), groups=100).evaluations
     100
 
-    The bound is of the times that training looks at. None where images are given no probability: by a point, or where a
-    Gaussian process does not know the levels' values.
+    Args:
+        process: before its parameters are bound.
+        prediction: what the network's output means.
+        times: of training, which the bound looks at.
+        groups: evaluations for one image's bound; 0: all T, or a thousand strata of continuous time.
+        decoder_noise: see `bound_grid`.
+
+    Returns:
+        None where images are given no probability: by a point, or where a Gaussian process does not know the levels'
+        values.
     """
     if not prediction.likely or (process.kind == "gaussian" and process.values is None):
         return None
-    t_min, steps = getattr(times, "t_min", None), getattr(times, "steps", 0)
     if getattr(prediction, "causal", False):
         return OnePass()
-    if process.kind == "ordered":
-        count = process.order.groups
-        if count is None:
-            return Bound(np.append(np.linspace(1, t_min or 1e-3, groups), 0.0), continuous=True)
-        fixed = process.order.sequence is not None
-        grid = np.arange(count, -1, -1) / count
-        return Bound(grid, None if fixed else groups, kind="exact" if fixed else "bound")
-    schedule = process.start().known
-    if steps := schedule.steps if isinstance(schedule, schedules.Table) else steps:
-        return Bound(np.arange(steps, -1, -1) / steps, groups)
-    spacing = "uniform" if isinstance(process.schedule, schedules.Trained) else "log_snr"
-    return Bound(make_grid(schedule, groups, spacing, t_min or getattr(schedule, "t_min", 1e-3)), continuous=True)
+    t_min, steps = getattr(times, "t_min", None), getattr(times, "steps", 0)
+    if process.kind == "gaussian":
+        grid, steps = bound_grid(process, steps, t_min, groups, decoder_noise)
+        return Bound(grid, (groups or None) if steps else None, continuous=not steps)
+    if not (steps := process.order.groups or steps):
+        return Bound(np.append(np.linspace(1, t_min or 1e-3, groups or 1000), 0.0), continuous=True)
+    fixed = process.order.sequence is not None
+    grid = np.arange(steps, -1, -1) / steps
+    return Bound(grid, None if fixed else groups or None, kind="exact" if fixed else "bound")
+
+
+def bound_grid(
+    process: Gaussian, steps: int, t_min: float | None, groups: int = 0, decoder_noise: float = 0.0
+) -> tuple[np.ndarray, int]:
+    """The intervals of the bound of noise, those of T steps or strata of continuous time, and T; 0 is continuous time.
+
+    The last, the decoder's, may begin where there is still noise, at sigma/alpha = `decoder_noise`: any beginning gives
+    a bound. A schedule that is trained begins where it is best. Raises ValueError where there is no such grid.
+    """
+    schedule, trained = process.start().known, isinstance(process.schedule, schedules.Trained)
+    steps = schedule.steps if isinstance(schedule, schedules.Table) else steps
+    least = 1 / steps if steps else t_min or getattr(schedule, "t_min", 1e-3)
+    if decoder_noise and not trained:
+        with jax.ensure_compile_time_eval():  # a grid is a constant, also where a program that uses it is traced
+            noise = np.asarray(-2 * np.log(decoder_noise), np.float32)
+            least = max(least, float(schedules.time_of_log_snr(schedule, noise)))
+    if steps:
+        times = np.arange(steps, 0, -1) / steps
+        return np.append(times[times >= least - 0.5 / steps], 0.0), steps
+    # Strata of one width in log-SNR make the terms alike; a learned schedule sees to that itself.
+    return make_grid(schedule, groups or 1000, "uniform" if trained else "log_snr", least), 0

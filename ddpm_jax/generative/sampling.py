@@ -1,6 +1,7 @@
 """How images are drawn from a model: a solver, its grid, and the wrappers of the denoiser."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Clipped, Denoiser, Guided, Pointed, Tempered, Thresholded
 from ddpm_jax.generative.model import Model
 from ddpm_jax.processes import Process
-from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver, default_grid
+from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +50,13 @@ class Sampling:
     def default(cls, model: Model, steps: int = 100) -> "Sampling":
         """What suits a model: ancestral sampling of noise; of an order one group a step, by a cache if there is one."""
         process: Any = model.process
+        total = model.times.steps
         if process.kind == "gaussian":
-            total = model.times.steps
-            if total:  # the times of training
-                grid = np.append(np.round(np.linspace(total, 1, min(steps, total))) / total, 0.0)
-            else:
-                grid = default_grid(process.start(), steps, model.times.t_min)
+            spacing = "uniform" if total else "log_snr"
+            grid = process.grid(min(steps, total or steps), spacing, model.times.t_min, total)
             return cls(FirstOrder(eta=1.0), grid, clip=True)
         solver = Cached() if model.network.causal else FirstOrder()
-        return cls(solver, default_grid(process, process.order.groups or steps))
+        return cls(solver, process.grid(0 if process.order.groups else steps))
 
     def wrapped(self, denoise: Denoiser, model: Model, labels: Int[Array, " batch"], film: bool = False) -> Denoiser:
         """The denoiser as the solver is to use it. `film`: its estimates will be looked at."""

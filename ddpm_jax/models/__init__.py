@@ -56,6 +56,10 @@ SEQUENTIAL = (*CAUSAL, "transformer")
 """Networks that read an image as a sequence of `Sites`; the others do not take them."""
 
 
+GIVEN = ("shape", "out_channels", "labels", "sites", "parent", "name")
+"""Arguments of a network that are no options; the last two are of Linen modules."""
+
+
 def make(
     name: str, shape: tuple[int, ...], out_channels: int, labels: int = 0, sites: Sites | None = None, **options: Any
 ) -> Network:
@@ -86,11 +90,7 @@ def check(name: str, shape: tuple[int, ...], labels: int = 0, sites: Sites | Non
 
 def options(name: str) -> dict[str, Any]:
     """The options of the network `name` and their defaults."""
-    return (
-        plugins.options(_module(name), plugins.GIVEN["model.name"])
-        if plugins.dotted(name)
-        else dict(_module(name).OPTIONS)
-    )
+    return plugins.options(_module(name), GIVEN) if plugins.dotted(name) else dict(_module(name).OPTIONS)
 
 
 def causal(name: str) -> bool:

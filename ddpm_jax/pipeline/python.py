@@ -9,17 +9,18 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ddpm_jax.config import checks
 from ddpm_jax.config.base import base
-from ddpm_jax.config.identity import flatten, within
-from ddpm_jax.config.loading import with_options
+from ddpm_jax.config.checks import check_values, tell
+from ddpm_jax.config.identity import within
+from ddpm_jax.config.keys import IN_PYTHON
+from ddpm_jax.config.loading import put
 from ddpm_jax.data import Dataset, from_arrays, load
-from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.errors import UserError
+from ddpm_jax.experiment.checks import check, check_choices
 from ddpm_jax.files import sha256
 from ddpm_jax.generative import Model, Sampling
 from ddpm_jax.pipeline import train as pipeline
 from ddpm_jax.pipeline.restored import Run, given, restore
-from ddpm_jax.plugins import IN_PYTHON, is_option
 
 SETTINGS: dict[str, Any] = {
     "training.steps": 1000,
@@ -65,7 +66,7 @@ def train(
             config.data.name = data
         elif data is not None:
             raise UserError("data: a config names its data set; give its name, or config.data.name a dotted path")
-        checks.check(config)
+        check(config)
         pipeline.train(config, folder)
         return restore(config, folder)
     dataset = _dataset(data)
@@ -75,8 +76,8 @@ def train(
     for key in SAID_BY_THE_MODEL:
         config.update_from_flattened_dict({key: IN_PYTHON})
     config.data.name = dataset.description.name
-    checks.check_values(config)
-    checks.tell(pair for pair in checks.check_choices(config) if pair[0] not in (*SAID_BY_THE_MODEL, "model.name"))
+    check_values(config)
+    tell(pair for pair in check_choices(config) if pair[0] not in (*SAID_BY_THE_MODEL, "model.name"))
     made = given(config, model, sampling)
     pipeline.train(config, folder, experiment=made, dataset=dataset)
     return restore(config, folder, experiment=made, dataset=dataset)
@@ -138,19 +139,13 @@ def changed(config: ConfigDict, settings: Mapping[str, Any], by_hand: bool) -> C
     Raises:
         UserError: a key that there is not or is not read, or a value of another type.
     """
-    known = flatten(config)
     for key, value in settings.items():
-        if is_option(key) and not by_hand:
-            config = with_options(config, [f"--config.{key}={value!r}"])
-            continue
-        if key not in known:
-            raise UserError(f"settings: there is no key {key!r}; {nearest(key, known)}")
         if by_hand and (within(key, OF_THE_MODEL) or (within(key, ["sampler"]) and key not in OF_SAMPLING)):
             raise UserError(f"settings: {key} is not read: a model made in Python, its data or its sampling say it")
         try:
-            config.update_from_flattened_dict({key: value})
-        except (TypeError, ValueError) as error:
-            raise UserError(f"settings: {key} is not of type {type(known[key]).__name__}: {value!r}") from error
+            put(config, key, value)
+        except UserError as error:
+            raise UserError(str(error).replace("config.", "settings: ", 1)) from error
     return config
 
 

@@ -11,12 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, UInt8
 
 from ddpm_jax import data, runs
-from ddpm_jax.config import checks
+from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
-from ddpm_jax.experiment import Experiment, load_data, make
+from ddpm_jax.experiment import Experiment, check_data, load_data, make
 from ddpm_jax.generative import Model, Sampling
-from ddpm_jax.plugins import IN_PYTHON
 from ddpm_jax.training.state import weights
 
 
@@ -155,7 +154,7 @@ def restore(
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
     dataset = dataset or load_data(config)
     if experiment is None:
-        checks.check_data(config, dataset.description)
+        check_data(config, dataset.description)
         experiment = make(config, dataset.description)
     runs.check_data(folder, data.fingerprint(dataset))
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:

@@ -48,11 +48,10 @@ def train(
         Preempted: `notice` tells that the machine is wanted back; a checkpoint is saved.
     """
     from ddpm_jax import data, runs
-    from ddpm_jax.config import checks
     from ddpm_jax.config.identity import training_mark, validation_mark
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
-    from ddpm_jax.experiment import load_data, make
+    from ddpm_jax.experiment import check_data, check_sizes, load_data, make
     from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import screen
     from ddpm_jax.pipeline.job import make_job
@@ -70,10 +69,10 @@ def train(
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
     if experiment is None:
-        checks.check_data(config, dataset.description, dataset.sizes)
+        check_data(config, dataset.description, dataset.sizes)
         experiment = make(config, dataset.description)
     else:
-        checks.check_sizes(config, dataset.description, dataset.sizes)
+        check_sizes(config, dataset.description, dataset.sizes)
     if config.evaluation.at_end:  # damage that would end the evaluation is met before anything is spent
         for split in ("train", "test"):
             dataset.split(split).arrays()

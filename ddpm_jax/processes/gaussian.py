@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from ddpm_jax import keys as random
 from ddpm_jax import schedules
 from ddpm_jax.processes.process import Images, Keys, Times, Traits, expand, sum_sites
+from ddpm_jax.schedules.grids import make_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,18 @@ class Gaussian:
     def start(self) -> "Gaussian":
         """As it is before training."""
         return self.bind(self.init(jax.random.key(0)))
+
+    def grid(
+        self, steps: int, spacing: str = "", t_min: float | None = None, discrete: int = 0, rho: float = 7.0
+    ) -> np.ndarray:
+        """As `schedules.grids.make_grid`, of the schedule before training; even in log-SNR by default.
+
+        With `discrete` each time is moved to the nearest i/T. Raises ValueError where there is no such grid.
+        """
+        schedule = self.start().known
+        least = t_min or getattr(schedule, "t_min", 1e-3)
+        grid = make_grid(schedule, steps, spacing or "log_snr", least, rho)
+        return np.round(grid * discrete) / discrete if discrete else grid
 
     def at(self, t: Times, like: Images) -> tuple[Array, Array]:
         """(alpha, sigma), broadcastable to `like`. t = 0 is the clean image whatever the schedule's limit: (1, 0)."""

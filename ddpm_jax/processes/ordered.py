@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, Shaped
 
 from ddpm_jax.processes.orders import Order
@@ -13,6 +14,9 @@ from ddpm_jax.schedules.keeping import Keep, keep_rate
 
 MASK = -2.0
 """The value of a hidden site in x_t, outside [-1, 1]."""
+
+SPACINGS = {"uniform": lambda u: u, "quadratic": lambda u: u**2}
+"""Time grids that need no noise level."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,15 @@ class Ordered:
         """Of the order."""
         independent = self.order.groups is None
         return Traits(self.kind, self.continuous, exchangeable=self.order.exchangeable, independent=independent)
+
+    def grid(
+        self, steps: int, spacing: str = "", t_min: float | None = None, discrete: int = 0, rho: float = 7.0
+    ) -> np.ndarray:
+        """Even in time by default. An order of G groups is walked at multiples of 1/G; 0 steps are one a group."""
+        groups = self.order.groups
+        count = steps or groups or self.order.count
+        grid = SPACINGS[spacing or "uniform"](np.arange(count, -1, -1) / count)
+        return np.round(grid * groups) / groups if groups else grid
 
     def init(self, key: Key[Array, ""]) -> Any:
         """No parameters."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 Images = Float[Array, "batch *site"]
@@ -51,6 +52,15 @@ class Process(Protocol):
 
     def traits(self) -> Traits:
         """What other parts may need of it."""
+        ...
+
+    def grid(
+        self, steps: int, spacing: str = "", t_min: float | None = None, discrete: int = 0, rho: float = 7.0
+    ) -> np.ndarray:
+        """`[steps + 1]` times from 1 to 0 for a sampler, in a spacing that suits the process unless one is named.
+
+        `t_min` is the least time above 0 that a network sees, `discrete` is T where it has seen the times i/T alone.
+        """
         ...
 
     def init(self, key: Key[Array, ""]) -> Any:

@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 
 from ddpm_jax.config import checks
 from ddpm_jax.config.identity import differences, digest, from_dict, training_mark
+from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.errors import Busy, UserError
 from ddpm_jax.files import DAMAGED, checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
-from ddpm_jax.plugins import IN_PYTHON
 from ddpm_jax.runs.locks import LOCK, hold
 from ddpm_jax.runs.results import FINISHED, RESULT, finished, trained, write_result
 from ddpm_jax.training.lines import parse, read_lines
@@ -247,9 +247,11 @@ def _as_config(folder: Path, values: Mapping[str, Any]) -> ConfigDict:
 
 
 def check_config(folder: Path, config: ConfigDict) -> None:
-    """`checks.check` of the config that was read from `folder`, whose errors name the file."""
+    """`experiment.check` of the config that was read from `folder`, whose errors name the file."""
+    from ddpm_jax.experiment import check  # heavy
+
     with _naming(folder / CONFIG):
-        checks.check(config)
+        check(config)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from ddpm_jax.samplers.catalogue import CHURN, SOLVERS, make, unread
 from ddpm_jax.samplers.confidence import Confidence
 from ddpm_jax.samplers.estimates import DPM2M, FirstOrder, Heun, ReverseStep
 from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
-from ddpm_jax.samplers.solver import After, Film, Problem, Solver, StepSolver, default_grid, sample, walk
+from ddpm_jax.samplers.solver import After, Film, Problem, Solver, StepSolver, sample, walk
 from ddpm_jax.samplers.steps import Churned, Euler, ReverseDiffusion
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "Solver",
     "StepSolver",
     "Tsit5",
-    "default_grid",
     "make",
     "sample",
     "unread",

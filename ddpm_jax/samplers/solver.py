@@ -251,7 +251,7 @@ def sample(
         process: what removed it.
         denoise: what is known of the clean image.
         solver: such as `DPM2M()`.
-        steps: of a grid that suits the process (`default_grid`), or the times themselves, `[N + 1]` from 1 to 0.
+        steps: of a grid that suits the process (`Process.grid`), or the times themselves, `[N + 1]` from 1 to 0.
         key: one key, or one an example.
         shape: `[batch, *site]`.
         condition: what the denoiser is told, a row an example.
@@ -270,19 +270,7 @@ def sample(
         raise ValueError(f"{type(solver).__name__} takes eta in [{low}, {high}], and not {eta}")
     grid = np.asarray(steps)
     if not grid.ndim:
-        grid = default_grid(process, int(grid))
+        grid = process.grid(int(grid))
     key_prior, key_steps = random.split(key)
     start = process.prior(key_prior, shape)
     return solver.solve(Problem(process, denoise, condition, grid), key_steps, start, after=after)[0]
-
-
-def default_grid(process: Any, steps: int, t_min: float | None = None) -> np.ndarray:
-    """`[steps + 1]` times from 1 to 0 that suit a process: even in log-SNR for noise, even in time for hidden sites."""
-    if process.kind == "ordered":
-        groups = process.order.groups
-        steps = min(steps, groups or steps)
-        grid = np.arange(steps, -1, -1) / steps
-        return np.round(grid * groups) / groups if groups else grid
-    from ddpm_jax.schedules.grids import make_grid
-
-    return make_grid(process.known, steps, "log_snr", t_min or getattr(process.known, "t_min", 1e-3))

@@ -35,12 +35,13 @@ SCHEDULES: dict[str, Callable[..., Any]] = {
     "cosine": Cosine,
     "learned": Learned,
 }
-TABLES = ("ddpm_linear", "ddpm_cosine")
+GIVEN = ("steps", "trains_shape")
+"""Arguments that are no options: `make` gives them to a schedule that takes them."""
 
 
 def options(name: str) -> dict[str, Any]:
     """The options of a schedule and their defaults, without those that `make` sets."""
-    return plugins.options(plugins.find(SCHEDULES, name), plugins.GIVEN["process.schedule"])
+    return plugins.options(plugins.find(SCHEDULES, name), GIVEN)
 
 
 def make(name: str, steps: int = 0, **chosen: Any) -> Schedule | Trained:
@@ -58,8 +59,8 @@ def make(name: str, steps: int = 0, **chosen: Any) -> Schedule | Trained:
 
 __all__ = [
     "EDM",
+    "GIVEN",
     "SCHEDULES",
-    "TABLES",
     "VE",
     "VP",
     "Cosine",

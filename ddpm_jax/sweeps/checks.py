@@ -51,7 +51,7 @@ def check(configs: Sequence[ConfigDict], data: bool = False) -> list[Checked]:
 
 
 def _check_one(config: ConfigDict, data: bool) -> Checked:
-    from ddpm_jax.config import checks
+    from ddpm_jax.experiment import checks
 
     try:
         checks.check(config)
@@ -62,7 +62,7 @@ def _check_one(config: ConfigDict, data: bool) -> Checked:
 
 def _look_at_data(config: ConfigDict) -> int | None:
     """The steps of the budget. Raises UserError for what does not fit the data."""
-    from ddpm_jax.config import checks
+    from ddpm_jax.experiment import checks
     from ddpm_jax.training.optimizer import Budget
 
     place = json.dumps(config.data.to_dict())

@@ -21,10 +21,10 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import runs
 from ddpm_jax.config.base import base
-from ddpm_jax.config.identity import digest, flatten
+from ddpm_jax.config.identity import digest
+from ddpm_jax.config.keys import KEYS, is_option
 from ddpm_jax.config.loading import checked, load_config, read_file, users_code
-from ddpm_jax.errors import UserError
-from ddpm_jax.plugins import is_option
+from ddpm_jax.errors import UserError, fail
 from ddpm_jax.sweeps import checks
 
 ARGUMENT, NAME, GROUP = "argument", "name", "logging.group"
@@ -116,10 +116,9 @@ def make_member(
     """
     file, _, argument = config_file.partition(":")
     try:
-        known = flatten(base())
         argument = str(changes.get(ARGUMENT, argument))
-        common = [checked(word, known) for word in overrides]
-        own = [_override(key, value, known) for key, value in changes.items() if key != ARGUMENT]
+        common = [checked(word) for word in overrides]
+        own = [_override(key, value) for key, value in changes.items() if key != ARGUMENT]
         if twice := {_key(word) for word in common} & {_key(word) for word in own}:
             raise UserError(f"config.{min(twice)}: the command line sets it for all members; leave it out there")
         config_file = f"{file}:{argument}" if argument else file
@@ -151,16 +150,15 @@ def _key(override: str) -> str:
     return override.removeprefix("--config.").partition("=")[0]
 
 
-def _override(key: Any, value: Any, known: Mapping[str, Any]) -> str:
+def _override(key: Any, value: Any) -> str:
     """A member's change as the command line has it, so that both are read alike."""
     value = value.item() if hasattr(value, "item") else value  # a number of NumPy's
     value = tuple(value) if isinstance(value, list) else value
     if is_option(key):
         return f"--config.{key}={value!r}"
-    word = checked(f"--config.{key}={value}", dict(known))
-    wanted = type(known[key])
-    if not (isinstance(value, wanted | str) or (wanted is float and isinstance(value, int))):
-        raise UserError(f"config.{key}: {value!r} is not of type {wanted.__name__}")
+    word = checked(f"--config.{key}={value}")
+    if not isinstance(value, str) and (reason := KEYS[key].mistyped(value)):
+        fail(key, reason)
     return word
 
 

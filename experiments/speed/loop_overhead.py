@@ -72,9 +72,8 @@ def measure(config: Any, steps: int, pairs: int, tell: Callable[[str], None]) ->
         UserError: as `ddpm_jax.train.train`.
     """
     from ddpm_jax import data
-    from ddpm_jax.config import checks
     from ddpm_jax.devices.plan import make_plan
-    from ddpm_jax.experiment import make
+    from ddpm_jax.experiment import check_data, make
     from ddpm_jax.pipeline.job import make_job
     from ddpm_jax.pipeline.screen import Screen
     from ddpm_jax.training.checkpoints import Checkpoints
@@ -85,7 +84,7 @@ def measure(config: Any, steps: int, pairs: int, tell: Callable[[str], None]) ->
     config.training.update(steps=total, images=0, seconds=0.0, flops=0.0)
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     dataset = data.load(config.data.name, config.data.dir or None)
-    checks.check_data(config, dataset.description, dataset.sizes)
+    check_data(config, dataset.description, dataset.sizes)
     job = make_job(make(config, dataset.description), plan, dataset)
     limits, logging = config.training, config.logging
     with tempfile.TemporaryDirectory() as name:
@@ -177,10 +176,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", metavar="FILE.json", help="also write the figures there")
     options, config, _ = commands.parse_with_config(parser, arguments)
     from ddpm_jax import runs
-    from ddpm_jax.config import checks
+    from ddpm_jax.experiment import check
     from ddpm_jax.files import obstacle, write_json
 
-    checks.check(config)
+    check(config)
     for name in ("steps", "pairs"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name}: {getattr(options, name)} is less than 1")

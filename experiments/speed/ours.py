@@ -20,8 +20,9 @@ IMAGES = 1024
 
 def config_of(case: Case) -> Any:
     """The config that a user would write for this case, checked."""
-    from ddpm_jax.config import checks, families
+    from ddpm_jax.config import families
     from ddpm_jax.config.base import base
+    from ddpm_jax.experiment import check
 
     config = base()
     getattr(families, case.family)(config)
@@ -35,7 +36,7 @@ def config_of(case: Case) -> Any:
         config.sampler.eta = 1.0 if case.sampler == "ddpm" else 0.0
     if case.task == "likelihood":
         config.evaluation.likelihood_groups = case.work
-    checks.check(config)
+    check(config)
     return config
 
 

@@ -68,7 +68,7 @@ def program(*words, **environment):
         ([DIGITS, "--config.data.bach=3"], "config.data.bach: no such key; did you mean 'data.batch'?"),
         ([DIGITS, "--config.batch=3"], "config.batch: no such key; did you mean 'data.batch'?"),
         ([DIGITS, "--config.data.batch.x=3"], "config.data.batch.x: no such key; did you mean 'data.batch'?"),
-        ([DIGITS, "--config.data=3"], "config.data: is a section; set one of its keys, such as data.batch"),
+        ([DIGITS, "--config.data=3"], "config.data: is a section; set one of its keys, such as data.name"),
         ([DIGITS, "--config.=3"], "config.: no such key"),
         ([DIGITS, "--config.data.batch"], "config.data.batch: there is no value; write --config.data.batch=VALUE"),
         ([DIGITS, "--config.data.batch", "--print_config"], "config.data.batch: there is no value"),
@@ -81,7 +81,7 @@ def program(*words, **environment):
         ([DIGITS, "--config.optimizer.learning_rate=x"], "config.optimizer.learning_rate: 'x' is not of type float"),
         ([DIGITS, "--config.optimizer.learning_rate=nan"], "config.optimizer.learning_rate: nan is not finite"),
         ([DIGITS, "--config.model.multipliers=(1.5,)"], "config.model.multipliers: 1.5 is not of type int"),
-        ([DIGITS, "--config.model.multipliers=("], "config.model.multipliers: '(' is not of type int"),
+        ([DIGITS, "--config.model.multipliers=("], "config.model.multipliers: '(' is not of type tuple"),
         ([DIGITS, "--config.data.batch=0"], "config.data.batch: 0 is less than 1"),
         ([DIGITS, "--config.data.batch", "-8"], "config.data.batch: -8 is less than 1"),
         ([DIGITS, "--config.data.batch=8", "--config.data.batch=x"], "config.data.batch: 'x' is not of type int"),
@@ -133,7 +133,7 @@ def test_wrong_config_files(content, line):
     ("change", "line"),
     [
         ("config.data.bach = 1", "config.data.bach: no such key; did you mean 'data.batch'?"),
-        ("del config.data", "config.data.batch: is missing"),
+        ("del config.data", "config.data: is missing"),
         ("config.data.batch = 0", "config.data.batch: 0 is less than 1"),
     ],
 )

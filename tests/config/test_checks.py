@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 from ml_collections import ConfigDict
 
-from ddpm_jax.config import checks as c
+from ddpm_jax.config import checks as values
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import (
     SAME_RESULT,
     flatten,
 )
 from ddpm_jax.data import Description
+from ddpm_jax.experiment import checks as c
 from ddpm_jax.experiment.options import model_options
 from tests.config.examples import about, changed, refused, small, told
 
@@ -151,7 +152,7 @@ def test_keys_and_sections():
     assert refused(c.check, config) == "config.data.bach: no such key; did you mean 'data.batch'?"
     del config.data
     assert "is missing; start from ddpm_jax.config.base.base()" in refused(c.check, config)
-    assert "is missing" in refused(c.check, ConfigDict({"a": 1}))
+    assert "is missing" in about("data", told(c.check, ConfigDict({"a": 1})))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_no_float_that_float32_takes_for_another(value):
     for key in keys_of(float):
         config = small()
         config.update_from_flattened_dict({key: value})
-        assert refused(c.check_types, config).startswith(f"config.{key}: ")
+        assert refused(values.check_types, config).startswith(f"config.{key}: ")
 
 
 def test_what_depends_on_data():

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from ddpm_jax.config import checks as c
 from ddpm_jax.config.identity import (
     differences,
     digest,
@@ -14,6 +13,7 @@ from ddpm_jax.config.identity import (
     training_mark,
     validation_mark,
 )
+from ddpm_jax.experiment import checks as c
 from tests.config.examples import changed, refused, small
 
 
@@ -34,7 +34,7 @@ def test_json_round_trip():
         ({"data": {"bach": 3}}, "config.data.bach: no such key; did you mean 'data.batch'?"),
         ({"data": {"batch": "x"}}, "config.data.batch: 'x' is not of type int"),
         ({"data": {"batch": 1.5}}, "config.data.batch: 1.5 is not of type int"),
-        ({"data": {"batch": [1]}}, "config.data.batch: [1] is not of type int"),
+        ({"data": {"batch": [1]}}, "config.data.batch: (1,) is not of type int"),
         ({"data": {"flip": 1}}, "config.data.flip: 1 is not of type bool"),
         ({"model": {"multipliers": 3}}, "config.model.multipliers: 3 is not of type tuple"),
         ({"seed": {"a": 1}}, "config.seed.a: no such key"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import data
-from ddpm_jax.config import checks, families
+from ddpm_jax.config import families
 from ddpm_jax.errors import UserError
 from ddpm_jax.evaluation.curves import flops_per_sample
 from ddpm_jax.experiment import make

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from ddpm_jax.config.base import base
-from ddpm_jax.config.checks import check
 from ddpm_jax.config.families import FAMILIES
 from ddpm_jax.config.loading import load_config
+from ddpm_jax.experiment import check
 from ddpm_jax.samplers import SOLVERS
 from tests.config.examples import about, told
 

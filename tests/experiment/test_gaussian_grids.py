@@ -7,6 +7,7 @@ import pytest
 
 from ddpm_jax.config.base import base
 from ddpm_jax.experiment import gaussian
+from ddpm_jax.generative import bound_grid
 
 
 def changed(**changes):
@@ -19,7 +20,7 @@ def test_in_discrete_time_the_sampler_visits_levels_of_training():
     """Whatever the spacing, on a schedule that is known everywhere but was trained at i/T."""
     for spacing in ("uniform", "quadratic", "log_snr"):
         config = changed(**{"process.schedule": "vp", "process.steps": 50, "sampler.spacing": spacing})
-        grid = gaussian.sampling_grid(config, 7)
+        grid = gaussian.sampling_grid(config, gaussian.make_process(config), 7)
         np.testing.assert_allclose(grid * 50, np.round(grid * 50), atol=1e-9)
         assert (grid[0], grid[-2], grid[-1], len(grid)) == (1, 0.02, 0, 8)
         assert (np.diff(grid) < 0).all()
@@ -33,8 +34,10 @@ def test_in_discrete_time_the_sampler_visits_levels_of_training():
 def test_the_decoder_takes_over_where_it_is_told_to(schedule, steps, least):
     changes = {"process.schedule": schedule, "process.steps": steps, "sampler.spacing": "uniform"}
     one = changed(**changes, **{"evaluation.decoder_noise": 0.02})
-    grid = gaussian.bound_grid(one)
-    np.testing.assert_array_equal(jax.jit(lambda: jnp.asarray(gaussian.bound_grid(one)))(), grid.astype(np.float32))
+    process = gaussian.make_process(one)
+    grid, _ = bound_grid(process, steps, None, decoder_noise=0.02)
+    traced = jax.jit(lambda: jnp.asarray(bound_grid(process, steps, None, decoder_noise=0.02)[0]))()
+    np.testing.assert_array_equal(traced, grid.astype(np.float32))
     assert (grid[0], grid[-1]) == (1, 0) and (np.diff(grid) < 0).all()
     assert grid[-2] == pytest.approx(least, rel=2e-3)
-    assert gaussian.bound_grid(changed(**changes))[-2] == pytest.approx(gaussian.t_min(one))
+    assert bound_grid(process, steps, None)[0][-2] == pytest.approx(gaussian.t_min(one))

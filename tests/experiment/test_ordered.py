@@ -9,10 +9,9 @@ import pytest
 
 from ddpm_jax import keys as random
 from ddpm_jax.config.base import digits
-from ddpm_jax.config.checks import check, check_data
 from ddpm_jax.config.families import FAMILIES
 from ddpm_jax.data import Description
-from ddpm_jax.experiment import make
+from ddpm_jax.experiment import check, check_data, make
 
 TINY = Description("tiny", "1.0.0", (2, 2, 1), 3, 0)
 IMAGES = np.stack(np.meshgrid(*[np.arange(3)] * 4, indexing="ij"), -1).reshape(-1, 2, 2, 1).astype(np.uint8)

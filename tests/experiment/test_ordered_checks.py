@@ -3,10 +3,10 @@
 import pytest
 
 from ddpm_jax.config.base import base, digits
-from ddpm_jax.config.checks import check, check_data
 from ddpm_jax.config.families import FAMILIES, ORDERED
 from ddpm_jax.data import Description
 from ddpm_jax.errors import UserError
+from ddpm_jax.experiment import check, check_data
 from tests.config.examples import about, refused, told
 
 DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
@@ -44,8 +44,8 @@ def test_every_family_is_possible(family):
         ("autoregressive", {"sampler.eta": 0.5}, "sampler.eta", ""),
         ("autoregressive", {"sampler.name": "confidence"}, "sampler.name", "random or independent"),
         ("autoregressive", {"sampler.name": "heun"}, "sampler.name", "Gaussian"),
-        ("autoregressive", {"sampler.spacing": "karras"}, "sampler.spacing", "noise levels"),
-        ("autoregressive", {"sampler.clip": True}, "sampler.clip", "range"),
+        ("autoregressive", {"sampler.spacing": "karras"}, "sampler.spacing", "of noise"),
+        ("autoregressive", {"sampler.clip": True}, "sampler.clip", "of noise"),
         ("autoregressive", {"sampler.nucleus": 1.5}, "sampler.nucleus", "not in (0, 1]"),
         ("autoregressive", {"sampler.temperature": 0.0}, "sampler.temperature", "not above 0"),
         ("pixelcnn", {"process.sites": "channels"}, "model.prediction", "pixel with its channels"),
@@ -56,10 +56,10 @@ def test_every_family_is_possible(family):
         ("ddpm", {"objective.name": "causal_regression"}, "objective.name", "ordered"),
         ("ddpm", {"sampler.order": "raster"}, "sampler.order", "leave it empty"),
         ("random_order", {"sampler.name": "cached"}, "sampler.name", "causal"),
-        ("random_order", {"objective.name": "simple"}, "objective.name", "noise levels"),
-        ("random_order", {"objective.times": "log_normal"}, "objective.times", "noise levels"),
+        ("random_order", {"objective.name": "simple"}, "objective.name", "of noise"),
+        ("random_order", {"objective.times": "log_normal"}, "objective.times", "of noise"),
         ("random_order", {"model.time": "thousand"}, "model.time", "use hidden"),
-        ("random_order", {"model.input": "unit"}, "model.input", "use none"),
+        ("random_order", {"model.input": "unit"}, "model.input", "of noise"),
         ("random_order", {"model.variance": "learned"}, "model.variance", "fixed_small"),
         ("masked", {"process.chunk": 2}, "process.chunk", "one by one"),
         ("masked", {"process.t_min": 1e-7}, "process.t_min", "float32"),
@@ -81,7 +81,7 @@ def test_every_family_is_possible(family):
         ("vdm", {"model.prediction": "logistics"}, "model.prediction", "ordered"),
         ("vdm", {"model.time": "hidden"}, "model.time", "ordered"),
         ("ddpm", {"objective.name": "regression"}, "objective.name", "ordered"),
-        ("ddpm", {"objective.times": "clean"}, "objective.times", "no noise"),
+        ("ddpm", {"objective.times": "clean"}, "objective.times", "ordered"),
         ("ddpm", {"sampler.steps": 0}, "sampler.steps", "number of steps"),
         ("ddpm", {"sampler.temperature": 0.5}, "sampler.temperature", "ordered"),
     ],

@@ -10,7 +10,6 @@ import pytest
 from scipy import stats
 
 from ddpm_jax import commands
-from ddpm_jax.config import checks
 from ddpm_jax.errors import UserError
 from ddpm_jax.reporting.ledger import Figure
 

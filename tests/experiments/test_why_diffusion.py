@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from ddpm_jax import data
-from ddpm_jax.config import checks
 from ddpm_jax.config.identity import flatten
 from ddpm_jax.data import ising
 from ddpm_jax.errors import UserError
-from ddpm_jax.experiment import make
+from ddpm_jax.experiment import checks, make
 from ddpm_jax.oracles import JointTable
 from ddpm_jax.processes import Ordered, make_order
 from ddpm_jax.schedules.keeping import KEEPS

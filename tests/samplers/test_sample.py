@@ -9,7 +9,7 @@ from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Normal
 from ddpm_jax.oracles import GaussianMixture, JointTable
 from ddpm_jax.processes import Gaussian, Ordered, make_order
-from ddpm_jax.samplers import DPM2M, Cached, Confidence, Euler, FirstOrder, default_grid, sample
+from ddpm_jax.samplers import DPM2M, Cached, Confidence, Euler, FirstOrder, sample
 from ddpm_jax.schedules import VP, Flow, ddpm_linear
 from ddpm_jax.schedules.keeping import linear
 
@@ -84,7 +84,7 @@ def test_the_denoiser_is_told_the_condition_and_each_state_can_be_changed():
 
 @pytest.mark.parametrize("process", [Gaussian(VP()), Gaussian(Flow()), Gaussian(ddpm_linear(100))], ids=str)
 def test_default_grids_of_noise_fall_from_one_to_zero(process):
-    grid = default_grid(process, 10)
+    grid = process.grid(10)
     assert grid.shape == (11,)
     assert grid[0] == 1 and grid[-1] == 0
     assert np.all(np.diff(grid) < 0)
@@ -92,7 +92,7 @@ def test_default_grids_of_noise_fall_from_one_to_zero(process):
 
 def test_default_grids_of_hidden_sites_are_even_and_of_whole_groups():
     np.testing.assert_allclose(
-        default_grid(Ordered(make_order("independent", (4,)), linear), 5), np.linspace(1, 0, 6), atol=1e-12
+        Ordered(make_order("independent", (4,)), linear).grid(5), np.linspace(1, 0, 6), atol=1e-12
     )
-    chunks = default_grid(Ordered(make_order("raster", (8,), chunk=2), linear), 3) * 4
+    chunks = Ordered(make_order("raster", (8,), chunk=2), linear).grid(3) * 4
     np.testing.assert_allclose(chunks, [4, 3, 1, 0], atol=1e-12)

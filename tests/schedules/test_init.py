@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ddpm_jax import schedules
-from ddpm_jax.schedules import EDM, SCHEDULES, TABLES, VP, Cosine, Flow, Trained, make, options
+from ddpm_jax.schedules import EDM, SCHEDULES, VP, Cosine, Flow, Trained, make, options
+from tests.schedules.conftest import TABLES
 
 
 def test_every_schedule_says_what_the_rest_asks_of_it(each):

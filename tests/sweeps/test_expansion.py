@@ -143,7 +143,7 @@ def test_default_root():
         ('{"data.bach": 3}', "member 2 (data.bach=3): config.data.bach: no such key; did you mean 'data.batch'?"),
         ('{"data": 3}', "member 2 (data=3): config.data: is a section"),
         ('{"data.batch": 1.5}', "member 2 (data.batch=1.5): config.data.batch: 1.5 is not of type int"),
-        ('{"data.batch": True}', "member 2 (data.batch=True): config.data.batch: 'True' is not of type int"),
+        ('{"data.batch": True}', "member 2 (data.batch=True): config.data.batch: True is not of type int"),
         ('{"data.batch": None}', "member 2 (data.batch=None): config.data.batch: None is not of type int"),
         ('{"data.dir": 3}', "member 2 (data.dir=3): config.data.dir: 3 is not of type str"),
         ('{"data.batch": 0}', "member 2 (data.batch=0): config.data.batch: 0 is less than 1"),
