@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     from ddpm_jax.evaluation import curves, figures
     from ddpm_jax.pipeline import screen
     from ddpm_jax.pipeline.restored import restore
+    from ddpm_jax.reporting.summary import summary
 
     for key in ("raw", "history", "at_end", "pictures"):
         if any(word.startswith(f"--config.evaluation.{key}") for word in overrides):
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         curves.curve(*place, screen.bar, book)
         for line in book.said():
             screen.say(line)
-        screen.say(screen.summary(book.values, [folder / runs.RESULT]))
+        screen.say(summary(book.values, [folder / runs.RESULT]))
         book.check("the same command tries again")
         runs.end_figures(folder, run.step, config)
 

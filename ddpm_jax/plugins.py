@@ -100,14 +100,8 @@ def _kind_missed(value: Any, default: Any) -> str | None:
     """What a value should be by its option's default, and is not; None where it is."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     number = whole or (isinstance(value, float) and math.isfinite(value))
-    kinds: tuple[tuple[type, bool, str], ...] = (
-        (bool, isinstance(value, bool), "True or False"),
-        (int, whole, "a whole number"),
-        (float, number, "a number"),
-        (str, isinstance(value, str), "a string"),
-        (tuple, isinstance(value, tuple), "a tuple"),
-    )
-    for kind, good, words in kinds:  # bool first, for it is an int as well
+    kinds = {bool: "True or False", int: "a whole number", float: "a number", str: "a string", tuple: "a tuple"}
+    for kind, words in kinds.items():  # bool first, for it is an int as well
         if isinstance(default, kind):
-            return None if good else words
+            return None if {int: whole, float: number}.get(kind, isinstance(value, kind)) else words
     return None

@@ -16,8 +16,6 @@ from ddpm_jax import commands
 from ddpm_jax.errors import UserError
 from ddpm_jax.reporting.markup import clean
 
-REPORT, PAGE, TABLE, LINES = "report.md", "report.html", "table.csv", "lines.csv"
-
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
@@ -38,6 +36,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from ddpm_jax import files
     from ddpm_jax.reporting import ledger, published
+    from ddpm_jax.reporting.writing import write
 
     if "" in options.runs:
         raise UserError("RUNS: a folder's name is empty; give folders of runs, such as runs/")
@@ -66,41 +65,6 @@ def default_output(places: Sequence[Path]) -> Path:
 
     first = places[0]
     return (first.parent if len(places) > 1 and os.path.isfile(first / CONFIG) else first) / "report"
-
-
-def write(places: Sequence[Path], output: Path, others: Sequence[dict] = (), title: str | None = None) -> list[str]:
-    """Write the report of the runs in the places; gives back what there is to say: notes, and the files to look at.
-
-    Raises:
-        UserError: there are no runs, or the output cannot be written.
-    """
-    from tqdm import tqdm
-
-    from ddpm_jax.files import write_bytes
-    from ddpm_jax.reporting import document, html, ledger, lines, tables
-    from ddpm_jax.reporting.blocks import as_markdown
-    from ddpm_jax.reporting.groups import group
-
-    found = ledger.gather(places)
-    groups, notes = group(found.runs)
-    title = clean(title or "") or f"Report of {', '.join(dict.fromkeys(one.data for one in groups))}"
-    notes = [*found.notes, *notes]
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        bar = lambda parts: tqdm(parts, desc="report", leave=False, dynamic_ncols=True, delay=1)  # noqa: E731
-        blocks = document.compose(groups, notes, others, title, output, bar)
-        written = {
-            REPORT: as_markdown(blocks),
-            PAGE: html.page(title, blocks, output),
-            TABLE: tables.comma_separated(groups),
-            LINES: lines.comma_separated(groups),
-        }
-        written = {name: content for name, content in written.items() if content}
-        for name, content in written.items():
-            write_bytes(output / name, content.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise UserError(f"--output: {clean(output, 300)} cannot be written ({error.strerror})") from error
-    return [*notes, *(str(output / name) for name in written)]
 
 
 if __name__ == "__main__":

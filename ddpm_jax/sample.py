@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax import commands
+from ddpm_jax.config.keys import KEYS
 from ddpm_jax.errors import UserError
 
 CHANGES = (
@@ -25,11 +26,10 @@ CHANGES = (
     "top_k",
     "nucleus",
     "confidence_temperature",
-    "label",
     "guidance",
     "ema",
 )
-"""Options that change what a seed gives; they are part of the default output's name."""
+"""Keys of the sampler that are options of this command, and part of the default output's name."""
 
 
 def forget_options(config: Any) -> None:
@@ -64,26 +64,12 @@ def main(arguments: Sequence[str]) -> None:
     commands.run_options(parser)
     parser.add_argument("--count", type=int, default=64, help="how many images (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
-    parser.add_argument("--sampler", metavar="NAME", help="such as first_order, heun or dpm_2m (default: the config's)")
-    parser.add_argument("--spacing", metavar="NAME", help="of the time grid, such as uniform (default: the config's)")
-    parser.add_argument(
-        "--steps", type=int, help="intervals of the time grid; 0: one a chunk of an order (default: the config's)"
-    )
-    parser.add_argument(
-        "--order", metavar="NAME", help="of a network of any order: raster, spread, ... (default: the config's)"
-    )
-    parser.add_argument("--eta", type=float, help="1 is ancestral sampling, 0 is DDIM (default: the config's)")
-    parser.add_argument("--temperature", type=float, help="of an ordered model's levels (default: the config's)")
-    parser.add_argument("--top_k", type=int, help="draw from this many likely levels (default: the config's)")
-    parser.add_argument("--nucleus", type=float, help="draw from the likely levels of this sum (default: the config's)")
-    parser.add_argument(
-        "--confidence_temperature", type=float, help="of the sampler confidence (default: the config's)"
-    )
     parser.add_argument("--label", type=int, help="of a conditional model (default: all in turn)")
-    parser.add_argument("--guidance", type=float, help="weight of classifier-free guidance (default: the config's)")
-    parser.add_argument(
-        "--ema", type=float, help="which average of the weights; 0 is the raw ones (default: the config's)"
-    )
+    for name in CHANGES:
+        key = KEYS[f"sampler.{'name' if name == 'sampler' else name}"]
+        kind = type(key.default)
+        shown = "NAME" if kind is str else name.upper()
+        parser.add_argument(f"--{name}", type=kind, metavar=shown, help=f"{key.meaning} (default: the config's)")
     parser.add_argument(
         "--output", metavar="PATH", help="where to write, without ending (default: in the run's folder)"
     )
@@ -101,13 +87,13 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(options.workdir)
     config = commands.start_on_run(options)
     for name in CHANGES:
-        if name != "label" and (value := getattr(options, name)) is not None:
+        if (value := getattr(options, name)) is not None:
             config.sampler["name" if name == "sampler" else name] = value
     if options.sampler:
         forget_options(config)
     with options_named():
         check(config)
-    changed = [f"{name}{getattr(options, name)}" for name in CHANGES if getattr(options, name) is not None]
+    changed = [f"{name}{value}" for name in (*CHANGES, "label") if (value := getattr(options, name)) is not None]
     name = "_".join([f"seed{options.seed}", *changed, *(["best"] if options.best else [])])
     output = Path(options.output or folder / "samples" / name)
     if output.suffix in {".png", ".npz"}:

@@ -77,15 +77,12 @@ class Key:
         high = value > self.most if self.most is not None else self.below is not None and not value < self.below
         if 0 < value < self.some:
             return f"{value} is less than {self.some}; 0 is none"
-        if not low and not high:
+        if not (low or high):
             return None
         if self.most is None and self.below is None:
-            return (
-                f"{value} is less than {self.least}" if self.least is not None else f"{value} is not above {self.above}"
-            )
-        start = f"[{self.least}" if self.least is not None else f"({self.above}"
-        end = f"{self.most}]" if self.most is not None else f"{self.below})"
-        return f"{value} is not in {start}, {end}"
+            return f"{value} is not above {self.above}" if self.least is None else f"{value} is less than {self.least}"
+        start = f"({self.above}" if self.least is None else f"[{self.least}"
+        return f"{value} is not in {start}, " + (f"{self.below})" if self.most is None else f"{self.most}]")
 
 
 def _of(kind: type, value: Any) -> bool:
@@ -135,9 +132,7 @@ KEYS: dict[str, Key] = {
     "process.order": Key("raster", "of an ordered process", of="ordered"),
     "process.order_seed": Key(0, "of the order fixed", least=0, of="ordered"),
     "process.chunk": Key(1, "sites that are hidden or revealed at once; 0: all there are", least=0, of="ordered"),
-    "process.sites": Key(
-        "pixels", "what is hidden at once: pixels (which only logistics couple), or channels apart", of="ordered"
-    ),
+    "process.sites": Key("pixels", "what is hidden at once: pixels, or channels apart", of="ordered"),
     "process.t_min": Key(0.0, "in continuous time, the least a network sees; 0: the schedule's own", least=0, below=1),
     "process.beta_min": Key(0.0, "this and the next are of schedules; 0: their own default", least=0, of="gaussian"),
     "process.beta_max": Key(0.0, "likewise", least=0, of="gaussian"),
@@ -153,9 +148,7 @@ KEYS: dict[str, Key] = {
     "model.prediction": Key("epsilon", "what the raw output means"),
     "model.components": Key(10, "logistics in the mixture of the prediction logistics", least=1),
     "model.vocabulary": Key(0, "how many levels the data must have; 0: any number", least=0),
-    "model.variance": Key(
-        "fixed_large", "of x given x_t: fixed_large (beta), fixed_small or learned", of="gaussian", off="fixed_small"
-    ),
+    "model.variance": Key("fixed_large", "of x given x_t, or learned", of="gaussian", off="fixed_small"),
     "model.time": Key("index", "how the network is told the time (c_noise); hidden: the share of hidden sites"),
     "model.input": Key("none", "scaling of x_t (c_in): none, or unit for unit variance", of="gaussian"),
     "model.sigma_data": Key(0.5, "the deviation of a pixel, for unit inputs, F and the edm objective", above=0),
@@ -185,9 +178,7 @@ KEYS: dict[str, Key] = {
     "objective.log_deviation": Key(1.2, "likewise", above=0),
     "objective.logit_mean": Key(0.0, "of log(t/(1 - t)), for logit_normal times"),
     "objective.logit_deviation": Key(1.0, "likewise", above=0),
-    "objective.decoder": Key(
-        0.0, "in continuous time, a batch's share of the interval (0, t_min]", least=0, below=1, of="gaussian"
-    ),
+    "objective.decoder": Key(0.0, "in continuous time, the last interval's share", least=0, below=1, of="gaussian"),
     "objective.min_snr": Key(5.0, "gamma of min_snr", above=0),
     "objective.sigmoid_bias": Key(2.0, "b of sigmoid"),
     "objective.hybrid": Key(0.001, "weight of the bound in hybrid", least=0),
@@ -197,15 +188,11 @@ KEYS: dict[str, Key] = {
     "sampler.options": Key({}, "of a solver by a dotted path"),
     "sampler.steps": Key(1000, "intervals of the time grid; 0: one for each chunk of an order", least=0),
     "sampler.spacing": Key("trailing", "of the time grid"),
-    "sampler.order": Key(
-        "", "another to reveal sites in, for a network of any order; empty: the process's", of="ordered"
-    ),
+    "sampler.order": Key("", "another to reveal sites in; empty: the process's own", of="ordered"),
     "sampler.rho": Key(7.0, "of karras spacing", above=0),
     "sampler.eta": Key(1.0, "1: fresh noise (DDPM); 0: none (DDIM). How many sites are hidden again", least=0, most=1),
     "sampler.clip": Key(True, "keep the estimate of the clean image in [-1, 1]", of="gaussian", off=False),
-    "sampler.threshold": Key(
-        0.0, "dynamic thresholding at this quantile, such as 0.995; 0: none", least=0, below=1, of="gaussian"
-    ),
+    "sampler.threshold": Key(0.0, "dynamic thresholding at this quantile; 0: none", least=0, below=1, of="gaussian"),
     "sampler.temperature": Key(1.0, "of the logits of levels", above=0, of="ordered"),
     "sampler.top_k": Key(0, "the most likely levels to draw from; 0: all", least=0, of="ordered"),
     "sampler.nucleus": Key(1.0, "the least probability of the levels to draw from", above=0, most=1, of="ordered"),
@@ -254,24 +241,14 @@ KEYS: dict[str, Key] = {
     "evaluation.curve_orders": Key(("",), "and the orders in which, as in sampler.order", of="ordered"),
     "evaluation.raw": Key(False, "measure the raw parameters too, where it is an average that is evaluated"),
     "evaluation.history": Key(False, "measure likelihood and quality at every checkpoint kept"),
-    "evaluation.likelihood_images": Key(
-        10_000, "at most, of the training and the test split; 0: none", least=0, some=2
-    ),
-    "evaluation.likelihood_groups": Key(
-        100, "evaluations of an image's bound; 0, and in a fixed order: all T", least=0
-    ),
-    "evaluation.decoder_noise": Key(
-        0.0, "sigma/alpha below which the decoder takes over; 0: the last step", least=0, of="gaussian"
-    ),
-    "evaluation.ode_images": Key(
-        0, "of the test split, for the probability-flow likelihood; 0: none", least=0, of="gaussian"
-    ),
+    "evaluation.likelihood_images": Key(10_000, "at most, of training and test split; 0: none", least=0, some=2),
+    "evaluation.likelihood_groups": Key(100, "evaluations of a bound; 0, and in a fixed order: all T", least=0),
+    "evaluation.decoder_noise": Key(0.0, "sigma/alpha where the decoder takes over; 0: last", least=0, of="gaussian"),
+    "evaluation.ode_images": Key(0, "test images for the probability-flow likelihood; 0: none", least=0, of="gaussian"),
     "evaluation.ode_draws": Key(1, "of the uniform dequantisation", least=1),
     "evaluation.ode_tolerance": Key(1e-3, "of the solver, in nats per dimension", above=0),
     "evaluation.ode_divergence": Key("hutchinson", "or exact: as many Jacobian products as an image has values"),
-    "evaluation.exact_images": Key(
-        0, "of the test split, for one order's exact likelihood; 0: none", least=0, of="ordered"
-    ),
+    "evaluation.exact_images": Key(0, "test images for one order's exact likelihood; 0: none", least=0, of="ordered"),
     "evaluation.order": Key("raster", "that order"),
     "evaluation.validation_images": Key(1000, "for the loss at each checkpoint", least=1),
     "evaluation.at_end": Key(True, "evaluate when training ends, not only by the command"),

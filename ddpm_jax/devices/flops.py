@@ -50,3 +50,21 @@ def _inner(params: dict[str, PyTree]) -> list[Any]:
     values = [item for value in params.values() for item in (value if isinstance(value, list | tuple) else [value])]
     traced = [getattr(value, "jaxpr", value) for value in values]
     return [value for value in traced if hasattr(value, "eqns")]
+
+
+def speed(flops: float, peak: float | None, steps: int, seconds: float) -> dict[str, float]:
+    """FLOP/s of the model over some steps, and their share of the devices' peak, as far as they are known.
+
+    Args:
+        flops: of the model in one step, without what rematerialisation computes again.
+        peak: of all devices together.
+        steps: how many.
+        seconds: how long they took.
+
+    Returns:
+        `flops_per_second`, and `model_flops_utilisation` in [0, 1].
+    """
+    if flops <= 0:
+        return {}
+    rate = flops * steps / max(seconds, 1e-9)
+    return {"flops_per_second": rate, **({"model_flops_utilisation": rate / peak} if peak else {})}

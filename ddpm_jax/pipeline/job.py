@@ -1,24 +1,22 @@
 """One training run, assembled: first state, data, budget and the compiled step. `train` drives it."""
 
-import itertools
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from ddpm_jax.data import Dataset, Source, draw, fits_device, host_batches, prefetch
+from ddpm_jax.data import Dataset, fits_device
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.evaluation.figures import rows_of
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.keys import PARAMETERS, TRAINING, purpose_key
 from ddpm_jax.models import parameter_count
+from ddpm_jax.training.feed import Feed, FromHost, Resident
 from ddpm_jax.training.optimizer import Budget, LearningRate, make_optimizer
 from ddpm_jax.training.state import TrainState, new_state, weights
 from ddpm_jax.training.step import Advance, Recipe, flops_of_step, no_metrics
@@ -41,7 +39,7 @@ class Job:
     experiment: Experiment
     plan: Plan
     dataset: Dataset
-    feed: "Resident | FromHost"
+    feed: Feed
     recipe: Recipe
     budget: Budget
     known_flops: float = 0.0
@@ -121,14 +119,17 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
     config = experiment.config
     source, limits = dataset.split("train"), config.training
     resident = config.data.placement == "device" or (config.data.placement == "auto" and fits_device(source))
-    feed = (Resident if resident else FromHost)(source, plan, config)
+    if resident:
+        feed: Feed = Resident(source, plan, config.data.flip)
+    else:
+        feed = FromHost(source, plan, config.data.batch, limits.dispatch, config.seed, config.data.flip)
     first = _recipe(experiment, feed, Budget(1))
     flops = flops_of_step(first, abstract_state(experiment), feed.example) if limits.flops else 0.0
     budget = Budget.of(config.data.batch, flops, limits.steps, limits.images, limits.flops, limits.seconds)
     return Job(experiment, plan, dataset, feed, _recipe(experiment, feed, budget), budget, flops)
 
 
-def _recipe(experiment: Experiment, feed: "Resident | FromHost", budget: Budget) -> Recipe:
+def _recipe(experiment: Experiment, feed: Feed, budget: Budget) -> Recipe:
     config, section = experiment.config, experiment.config.optimizer
     return Recipe(
         model=experiment.model,
@@ -141,71 +142,3 @@ def _recipe(experiment: Experiment, feed: "Resident | FromHost", budget: Budget)
         accumulate=config.training.accumulate,
         skip_bad=config.training.skip_bad,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Resident:
-    """The whole set on every device; a step draws its batch itself."""
-
-    source: Source
-    plan: Plan
-    config: ConfigDict
-    resident: ClassVar[bool] = True
-
-    @cached_property
-    def arrays(self) -> PyTree:
-        """Images and labels, on the devices."""
-        return self.plan.replicate(self.source.arrays())
-
-    @contextmanager
-    def data(self, start: int) -> Iterator[Callable[[int, int], PyTree]]:
-        """Whatever the step, all of it."""
-        yield lambda step, count: self.arrays
-
-    def draw(self, data: PyTree, keys: Any, i: Any) -> dict[str, Any]:
-        """Rows drawn with replacement."""
-        return draw(data[0], data[1], keys, flip=self.config.data.flip)
-
-    @property
-    def example(self) -> PyTree:
-        """Shapes and types of the data of a dispatch."""
-        return jax.eval_shape(lambda: self.arrays)
-
-
-@dataclass(frozen=True, eq=False)
-class FromHost:
-    """Batches that the host reads ahead; a dispatch is given those of all its steps, `[dispatch, batch, ...]`."""
-
-    source: Source
-    plan: Plan
-    config: ConfigDict
-    resident: ClassVar[bool] = False
-
-    @contextmanager
-    def data(self, start: int) -> Iterator[Callable[[int, int], PyTree]]:
-        """Those of the steps asked for, which come in turn."""
-        section, most = self.config.data, self.config.training.dispatch
-        rows = self.plan.local_rows(section.batch)
-        batches = host_batches(self.source, self.config.seed, section.batch, rows, section.flip)
-        with closing(prefetch(batches, start, 2**62, depth=2 * most)) as ahead:
-
-            def steps(step: int, count: int) -> PyTree:
-                ready = list(itertools.islice(ahead, count))
-                ready += [ready[-1]] * (most - count)  # one shape, so that a shorter dispatch is the same program
-                return self.plan.put_steps(jax.tree.map(lambda *parts: np.stack(parts), *ready))
-
-            yield steps
-
-    def draw(self, data: PyTree, keys: Any, i: Any) -> dict[str, Any]:
-        """The i-th step's."""
-        return jax.tree.map(lambda a: a[i], data)
-
-    @property
-    def example(self) -> PyTree:
-        """Shapes and types of the data of a dispatch."""
-        shape = (self.config.training.dispatch, self.config.data.batch, *self.source.description.shape)
-        return {
-            "image": jax.ShapeDtypeStruct(shape, jnp.uint8),
-            "condition": jax.ShapeDtypeStruct(shape[:2], jnp.int32),
-            "row": jax.ShapeDtypeStruct(shape[:2], jnp.int32),
-        }

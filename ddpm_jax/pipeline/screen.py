@@ -1,15 +1,15 @@
 """What a person sees while a run goes on, and at its end. Process 0 speaks, others are silent."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jax
 from jaxtyping import PyTree
 
+from ddpm_jax.devices.flops import speed
 from ddpm_jax.training.facts import Facts
 from ddpm_jax.training.logging import Log
 from ddpm_jax.training.loop import Interval, Progress
@@ -133,88 +133,3 @@ class Screen:
     def close(self) -> None:
         """End the bar."""
         self._bar.close()
-
-
-def speed(flops: float, peak: float | None, steps: int, seconds: float) -> dict[str, float]:
-    """FLOP/s of the model over some steps, and their share of the devices' peak, as far as they are known.
-
-    Args:
-        flops: of the model in one step, without what rematerialisation computes again.
-        peak: of all devices together.
-        steps: how many.
-        seconds: how long they took.
-
-    Returns:
-        `flops_per_second`, and `model_flops_utilisation` in [0, 1].
-    """
-    if flops <= 0:
-        return {}
-    rate = flops * steps / max(seconds, 1e-9)
-    return {"flops_per_second": rate, **({"model_flops_utilisation": rate / peak} if peak else {})}
-
-
-KINDS = {
-    "bound": "variational bound",
-    "exact": "exact, by the chain rule",
-    "ode": "probability-flow ODE, uniform dequantisation",
-}
-"""What a kind of likelihood is, in words."""
-
-
-def summary(result: Mapping[str, Any], paths: Iterable[Path]) -> str:
-    """The closing words: the figures that there are, each with its kind, and the files to look at."""
-    lines = [*_likelihood_lines(result.get("likelihood") or {}), *_quality_lines(result.get("quality") or {})]
-    lines.append("look at")
-    lines += [f"  {path}" for path in paths]
-    return "\n".join(lines)
-
-
-def _likelihood_lines(likelihood: Mapping[str, Any]) -> list[str]:
-    lines, splits = [], [split for split in ("test", "train") if likelihood.get(split)]
-    if splits:
-        lines.append(f"bits per dimension ({KINDS[likelihood[splits[0]]['kind']]}; +- standard error)")
-        lines += [_figure_line(split, likelihood[split]) for split in splits]
-    elif likelihood and "test" not in likelihood:
-        lines.append("bits per dimension: none, for the model predicts a point and no probability")
-    if ode := likelihood.get("ode"):
-        lines.append(f"bits per dimension ({KINDS['ode']})")
-        lines.append(_figure_line("test", ode))
-    if exact := likelihood.get("in_order"):
-        lines.append(f"bits per dimension (exact, {exact['chunk']} at once in {exact['order']} order)")
-        lines.append(_figure_line("test", exact))
-    if floors := likelihood.get("floors"):
-        lines.append("what simple models score on the test images (exact)")
-        lines += [_figure_line(name.replace("_", " "), floor) for name, floor in floors.items()]
-    return lines
-
-
-def _quality_lines(quality: Mapping[str, Any]) -> list[str]:
-    if not quality.get("samples"):
-        return []
-    references = quality.get("references") or {}
-    rows = {"samples": quality["samples"], **{name: row for name, row in references.items() if row}}
-    lines = []
-    if "law" in quality:
-        lines.append(f"law of {quality['count']:,} samples against the known law {quality['law']}")
-        lines.append(f"  {'':<22}{'KL, nats':>10}{'total variation':>17}{'variance':>10}")
-        for name, row in rows.items():
-            title = "true draws" if name == "train" else name.replace("_", " ")
-            lines.append(f"  {title:<22}{row['kl']:10.4f}{row['total_variation']:17.4f}{row['variance']:10.3f}")
-        return lines
-    samples, copies = quality["samples"], quality.get("test_copies")
-    beside = "" if copies is None else f" (copies among the test images themselves: {copies:.3f})"
-    lines.append(
-        f"against {quality['count']} test images, on {samples['features']} features {samples['features_hash']}{beside}"
-    )
-    lines.append(f"  {'':<22}{'Frechet':>8}{'precision':>11}{'recall':>8}{'copies':>8}{'variance':>10}")
-    for name, row in rows.items():
-        lines.append(
-            f"  {name.replace('_', ' '):<22}{row['frechet']:8.2f}{row['precision']:11.3f}"
-            f"{row['recall']:8.3f}{row['copies']:8.3f}{row['variance']:10.3f}"
-        )
-    return lines
-
-
-def _figure_line(name: str, figure: dict[str, Any]) -> str:
-    nats = f", {figure['nats']:.2f} +- {figure['nats_standard_error']:.2f} nats" if "nats" in figure else ""
-    return f"  {name:<26}{figure['value']:8.3f} +- {figure['standard_error']:.3f}   ({figure['images']} images{nats})"

@@ -55,6 +55,7 @@ def train(
     from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import screen
     from ddpm_jax.pipeline.job import make_job
+    from ddpm_jax.reporting.summary import summary
     from ddpm_jax.runs import locks
     from ddpm_jax.training.checkpoints import Checkpoints
     from ddpm_jax.training.logging import Log
@@ -153,7 +154,7 @@ def train(
         book.check("the same command tries again")
         runs.end_figures(folder, int(state.step), config)
     result.update({**book.values, runs.FINISHED: True})
-    screen.say(screen.summary(result, [*shown, folder / runs.RESULT, folder / "metrics.jsonl"]))
+    screen.say(summary(result, [*shown, folder / runs.RESULT, folder / "metrics.jsonl"]))
     return result
 
 

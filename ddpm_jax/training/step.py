@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from ddpm_jax import keys as random
 from ddpm_jax.devices.plan import mean_over
 from ddpm_jax.objectives.times import TimeDistribution
+from ddpm_jax.training.feed import Feed
 from ddpm_jax.training.optimizer import LearningRate
 from ddpm_jax.training.state import TrainState
 
@@ -39,15 +40,6 @@ class Trainable(Protocol):
         weight: Float[Array, " rows"],
     ) -> tuple[Float[Array, " rows"], Float[Array, " rows"]]:
         """What is minimised, and what the times' history is to know of it, each `[rows]`."""
-        ...
-
-
-@runtime_checkable
-class Feed(Protocol):
-    """Training data, as a step draws its batch from what a dispatch is given."""
-
-    def draw(self, data: PyTree, keys: Key[Array, " rows"], i: Any) -> dict[str, Any]:
-        """The rows of the i-th step of a dispatch: `{"image", "condition", "row"}`."""
         ...
 
 

@@ -20,10 +20,10 @@ from PIL import Image
 
 from ddpm_jax import files
 from ddpm_jax.errors import UserError
-from ddpm_jax.report import write
 from ddpm_jax.reporting import document, images, ledger, lines, plots, tables
 from ddpm_jax.reporting.blocks import as_markdown
 from ddpm_jax.reporting.groups import group
+from ddpm_jax.reporting.writing import write
 from ddpm_jax.runs import pictures
 
 RECORDS, ROWS, PICTURES, ARRAYS = (

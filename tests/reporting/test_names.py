@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_jax import report
 from ddpm_jax.reporting import document, fonts, plots, published
 from ddpm_jax.reporting.groups import Estimate, Point
 from ddpm_jax.reporting.markup import clean
+from ddpm_jax.reporting.writing import write
 from ddpm_jax.runs import pictures
 
 PIECES = [
@@ -114,7 +114,7 @@ def reported(place, fabricate, names, data=""):
         pictures.grid(folder / "samples.png", np.zeros((64, 8, 8, 1)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report.write([place], place / "out", [{"data": name, **row(name)} for name in names], names[0])
+        write([place], place / "out", [{"data": name, **row(name)} for name in names], names[0])
     return place / "out"
 
 
