@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
 
     import numpy as np
 
-    from ddpm_jax.evaluation import figures
+    from ddpm_jax.generative import Sampler
     from ddpm_jax.pipeline import screen
     from ddpm_jax.pipeline.restored import restore
     from ddpm_jax.runs import pictures
@@ -119,12 +119,12 @@ def main(arguments: Sequence[str]) -> None:
     description = run.experiment.description
     if options.label is not None and not 0 <= options.label < description.labels:
         raise UserError(f"--label: {options.label} is not one of 0 ... {description.labels - 1}")
-    draw = figures.Sampler(run.experiment, run.plan)
+    draw = Sampler(run.model, run.experiment.sampling, run.plan, config.sampler.batch)
     images, _, evaluations = draw(run.params, options.seed, options.count, options.label, screen.bar("samples"))
     content = io.BytesIO()
     arrays: dict[str, Any] = {"images": images}
     if config.model.conditional:
-        arrays["labels"] = figures.labels_for(description, options.count, options.label)
+        arrays["labels"] = draw.labels(options.count, options.label)
     np.savez_compressed(content, **arrays)
     if not screen.speaks():
         return

@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from ddpm_jax.data import Dataset
 from ddpm_jax.devices import flops
 from ddpm_jax.devices.plan import Plan
-from ddpm_jax.evaluation.figures import Bar, Sampler, likelihood_of, quality, samples_to_measure
+from ddpm_jax.evaluation.figures import Bar, likelihood_of, quality, sampler, samples_to_measure
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.generative import Sampling
 from ddpm_jax.runs.book import Book
@@ -52,7 +52,7 @@ def curve(experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, 
 def _point(
     experiment: Experiment, other: Sampling, plan: Plan, params: PyTree, count: int, dataset: Dataset, progress: Any
 ) -> dict[str, Any]:
-    images, _, evaluations = Sampler(experiment, plan, other)(params, experiment.config.seed, count, progress=progress)
+    images, _, evaluations = sampler(experiment, plan, other)(params, experiment.config.seed, count, progress=progress)
     return {
         "network_evaluations_per_sample": float(np.mean(evaluations)),
         "quality": quality(experiment, images, dataset),
@@ -80,7 +80,7 @@ def measured(
     config, count = experiment.config, samples_to_measure(experiment.config, dataset)
 
     def drawn() -> dict[str, Any]:
-        images, _, _ = Sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+        images, _, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
         return quality(experiment, images, dataset)
 
     likelihood = partial(likelihood_of, experiment, plan, params, dataset, "test", bar)

@@ -3,8 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,12 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from ddpm_jax import keys as random
 from ddpm_jax import plugins
-from ddpm_jax.data import Dataset, Description, Source
+from ddpm_jax.data import Dataset, Source
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import Unavailable, UserError
 from ddpm_jax.experiment import Experiment
-from ddpm_jax.generative import Measure, Sampling
-from ddpm_jax.keys import SAMPLES, purpose_key
+from ddpm_jax.generative import Measure, Sampler, Sampling
 from ddpm_jax.likelihood import Likelihood, bits_per_dimension, floor_lines
 from ddpm_jax.metrics.law import law_distance, law_references
 from ddpm_jax.runs import pictures, provenance
@@ -28,50 +25,12 @@ from ddpm_jax.runs.book import Book
 Bar = Callable[[str], Callable[[Any], Any]]
 
 
-def labels_for(description: Description, count: int, label: int | None = None) -> np.ndarray:
-    """`[count]` int32: the label, or all of them in turn."""
-    return (
-        np.arange(count, dtype=np.int32) % max(1, description.labels)
-        if label is None
-        else np.full(count, label, np.int32)
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Sampler:
-    """Draws samples over all devices. Image i depends on the seed and i alone.
-
-    Attributes:
-        experiment: the model, and how it is sampled.
-        plan: the devices.
-        sampling: in place of the experiment's.
-        frames: the steps whose (x_t, x_hat) are wanted as well.
-    """
-
-    experiment: Experiment
-    plan: Plan
-    sampling: Sampling | None = None
-    frames: tuple[int, ...] = ()
-
-    def rows(self, shared: tuple, rows: dict[str, Any]) -> tuple:
-        """The samples of some row numbers and conditions; `shared` has the parameters and the root key."""
-        params, root = shared
-        keys, sampling = random.per_example(root, rows["row"]), self.sampling or self.experiment.sampling
-        images, film, evaluations = sampling.draw(self.experiment.model, params, keys, rows["condition"], self.frames)
-        return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
-
-    @cached_property
-    def _each(self) -> Any:
-        return self.plan.each(self.rows, self.experiment.config.sampler.batch)
-
-    def __call__(self, params: PyTree, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
-        """Images, film and evaluations of `count` samples. Labels go round the classes unless one is given.
-
-        The film's two arrays are `[count, frames, *site]`; `evaluations` counts the network's for each image.
-        """
-        rows = np.arange(count, dtype=np.int32)
-        labels = labels_for(self.experiment.description, count, label)
-        return self._each((params, purpose_key(seed, SAMPLES)), {"row": rows, "condition": labels}, progress)
+def sampler(
+    experiment: Experiment, plan: Plan, sampling: Sampling | None = None, frames: tuple[int, ...] = ()
+) -> Sampler:
+    """What draws an experiment's samples, in its own way or another."""
+    batch = experiment.config.sampler.batch
+    return Sampler(experiment.model, sampling or experiment.sampling, plan, batch, frames)
 
 
 def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
@@ -223,7 +182,7 @@ def evaluate(
     count = samples_to_measure(config, dataset)
     started = time.perf_counter()
     drawn = book.attempt(
-        "sampling", lambda: Sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+        "sampling", lambda: sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
     )
     if drawn is None:
         book.put("sampling", None)
@@ -275,12 +234,12 @@ def draw_pictures(experiment: Experiment, plan: Plan, params: PyTree, folder: Pa
     if len(experiment.description.space) != 2:
         return {}
     config = experiment.config
-    images, _, _ = Sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
+    images, _, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
     shown = np.asarray(experiment.description.encode(images))
     steps = len(experiment.sampling.grid) - 1
     late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
     frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
-    _, film, _ = Sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
+    _, film, _ = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
     noisy, estimates = film
     return {
         "samples": pictures.grid(folder / "samples.png", shown),

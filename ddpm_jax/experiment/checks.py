@@ -17,7 +17,6 @@ from ddpm_jax.devices import plan
 from ddpm_jax.errors import fail, nearest
 from ddpm_jax.experiment import gaussian, ordered
 from ddpm_jax.likelihood import DIVERGENCES
-from ddpm_jax.metrics.features import FEATURES
 from ddpm_jax.objectives.losses import OBJECTIVES
 from ddpm_jax.objectives.times import TIMES
 from ddpm_jax.processes import PROCESSES, Refusal
@@ -60,6 +59,8 @@ def kind_of(config: ConfigDict) -> str:
 
 def choices(kind: str = "") -> dict[str, tuple[str, ...]]:
     """The names that a key can take, from each room's table; those for processes of one kind, if it is given."""
+    from ddpm_jax.metrics.features import FEATURES  # imports Flax, which is slow
+
     own: dict[str, dict[str, Any]] = {
         "process.schedule": {"gaussian": SCHEDULES, "ordered": KEEPS},
         "model.prediction": {

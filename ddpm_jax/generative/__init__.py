@@ -15,7 +15,7 @@ from ddpm_jax.generative.estimators import (
     default_estimator,
 )
 from ddpm_jax.generative.model import Model, Prediction
-from ddpm_jax.generative.sampling import Sampling
+from ddpm_jax.generative.sampling import Sampler, Sampling
 
 __all__ = [
     "Bound",
@@ -25,6 +25,7 @@ __all__ = [
     "OnePass",
     "Prediction",
     "ProbabilityFlow",
+    "Sampler",
     "Sampling",
     "bound_grid",
     "default_estimator",

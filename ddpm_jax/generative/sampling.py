@@ -1,11 +1,14 @@
 """How images are drawn from a model: a solver, its grid, and the wrappers of the denoiser."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Int, Int32, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Clipped, Denoiser, Guided, Pointed, Tempered, Thresholded
@@ -94,3 +97,55 @@ class Sampling:
             times, number = jnp.asarray(self.grid, film[0].dtype), np.asarray(frames)
             film = own.film(plain, film, times[number], times[number + 1], condition)
         return model.description.decode(x), film, evaluations
+
+
+@runtime_checkable
+class Devices(Protocol):
+    """What spreads rows over devices: `devices.plan.Plan`."""
+
+    def each(self, function: Callable[[Any, Any], Any], batch: int) -> Callable[..., Any]:
+        """`(shared, rows, progress=None) -> results` of the function, in batches over all devices."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """Draws samples over all devices. Image i depends on the seed and i alone.
+
+    Attributes:
+        model: what is sampled.
+        sampling: how.
+        plan: the devices.
+        batch: how many at once.
+        frames: the steps whose (x_t, x_hat) are wanted as well.
+    """
+
+    model: Model
+    sampling: Sampling
+    plan: Devices
+    batch: int = 64
+    frames: tuple[int, ...] = ()
+
+    def rows(self, shared: tuple, rows: dict[str, Any]) -> tuple:
+        """The samples of some row numbers and conditions; `shared` has the parameters and the root key."""
+        params, root = shared
+        keys = random.per_example(root, rows["row"])
+        images, film, evaluations = self.sampling.draw(self.model, params, keys, rows["condition"], self.frames)
+        return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
+
+    @cached_property
+    def _each(self) -> Any:
+        return self.plan.each(self.rows, self.batch)
+
+    def labels(self, count: int, label: int | None = None) -> Int32[np.ndarray, " count"]:
+        """`[count]`: the label, or all of them in turn."""
+        number, classes = np.arange(count, dtype=np.int32), max(1, self.model.description.labels)
+        return number % classes if label is None else np.full(count, label, np.int32)
+
+    def __call__(self, params: PyTree, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
+        """Images, film and evaluations of `count` samples. Labels go round the classes unless one is given.
+
+        The film's two arrays are `[count, frames, *site]`; `evaluations` counts the network's for each image.
+        """
+        rows = {"row": np.arange(count, dtype=np.int32), "condition": self.labels(count, label)}
+        return self._each((params, random.purpose_key(seed, random.SAMPLES)), rows, progress)

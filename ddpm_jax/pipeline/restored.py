@@ -15,7 +15,7 @@ from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import Experiment, check_data, load_data, make
-from ddpm_jax.generative import Model, Sampling
+from ddpm_jax.generative import Model, Sampler, Sampling
 from ddpm_jax.training.state import weights
 
 
@@ -57,13 +57,12 @@ class Run:
             label: of a conditional model; None takes all in turn.
             sampling: in place of the run's own.
         """
-        from ddpm_jax.evaluation.figures import Sampler
-
         labels = self.model.description.labels if self.model.network.labels else 0
         if label is not None and not 0 <= label < labels:
             known = f"one of 0 ... {labels - 1}" if labels else "there: the model was trained without labels"
             raise UserError(f"label {label} is not {known}")
-        return np.asarray(Sampler(self.experiment, self.plan, sampling)(self.params, seed, count, label)[0])
+        how, batch = sampling or self.experiment.sampling, self.experiment.config.sampler.batch
+        return np.asarray(Sampler(self.model, how, self.plan, batch)(self.params, seed, count, label)[0])
 
     def denoise(self, x_t: Float[Array, "batch *site"], t: float | Array, condition: PyTree = None) -> Any:
         """The posterior at x_t: what the network says of the clean image."""

@@ -53,7 +53,7 @@ def cost(folder: Path) -> dict[str, Any]:
     for name, batch in (("seconds_at_batch_1", 1), ("seconds_at_large_batch", BATCH)):
         config = run.experiment.config.copy_and_resolve_references()
         config.sampler.batch = batch
-        draw = figures.Sampler(dataclasses.replace(run.experiment, config=config), run.plan)
+        draw = figures.sampler(dataclasses.replace(run.experiment, config=config), run.plan)
         _, _, evaluations = draw(run.params, 0, batch)
         seconds = []
         for seed in range(1, REPEATS + 1):

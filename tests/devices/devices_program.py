@@ -69,7 +69,7 @@ def train_and_evaluate(plan):
     """The same, and a validation loss, samples and bounds."""
     told, _, dataset, experiment, job, state = train(plan)
     params = state.ema["0.5"]
-    images, _, _ = figures.Sampler(experiment, plan)(params, 1, 11)
+    images, _, _ = figures.sampler(experiment, plan)(params, 1, 11)
     likelihood = figures.likelihoods(experiment, plan, params, dataset, lambda name: None)
     return {
         **told,

@@ -12,7 +12,7 @@ from ddpm_jax import data
 from ddpm_jax.config import families
 from ddpm_jax.errors import UserError
 from ddpm_jax.evaluation.curves import flops_per_sample
-from ddpm_jax.experiment import make
+from ddpm_jax.experiment import checks, make
 from ddpm_jax.train import train
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 
 from ddpm_jax import commands
 from ddpm_jax.errors import UserError
+from ddpm_jax.experiment import checks
 from ddpm_jax.reporting.ledger import Figure
 
 ROOT = Path(__file__).parents[2]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddpm_jax import report
 from ddpm_jax.reporting import document, fonts, plots, published
 from ddpm_jax.reporting.groups import Estimate, Point
 from ddpm_jax.reporting.markup import clean
