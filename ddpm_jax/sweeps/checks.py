@@ -29,7 +29,7 @@ class Checked:
 
 
 def check(configs: Sequence[ConfigDict], data: bool = False) -> list[Checked]:
-    """`config.checks.check` of each, in another process; with `data` also what the data set decides.
+    """`experiment.check` of each, in another process; with `data` also what the data set decides.
 
     Raises:
         UserError: the other process ended without an answer.
