@@ -115,14 +115,14 @@ def evaluated(trained, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("broken", ["likelihood_of", "floor_lines", "quality", "Sampler", "references"])
+@pytest.mark.parametrize("broken", ["likelihood_of", "floor_lines", "quality", "sampler", "references"])
 def test_a_figure_that_fails_takes_no_other_with_it(evaluated, tmp_path, monkeypatch, broken):
     shutil.copytree(evaluated, tmp_path / "run")
     keys = {
         "likelihood_of": {"likelihood.train", "likelihood.test"},
         "floor_lines": {"likelihood.floors"},
         "quality": {"quality", "curve.own.1"},
-        "Sampler": {"sampling", "quality", "curve.own.1"},
+        "sampler": {"sampling", "quality", "curve.own.1"},
         "references": {"quality.references"},
     }[broken]
 
@@ -130,7 +130,7 @@ def test_a_figure_that_fails_takes_no_other_with_it(evaluated, tmp_path, monkeyp
         raise MemoryError
 
     monkeypatch.setattr(figures, broken, fail)
-    if broken in ("Sampler", "quality"):
+    if broken in ("sampler", "quality"):
         monkeypatch.setattr(f"ddpm_jax.evaluation.curves.{broken}", fail)
     with pytest.raises(Incomplete, match=r"could not be computed.*out of memory.*the others are kept"):
         evaluate.main([f"--workdir={tmp_path / 'run'}", *FEW])
