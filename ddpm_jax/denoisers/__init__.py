@@ -2,8 +2,9 @@
 
 `gaussian.py` and `ordered.py` (of the processes of these names) say what the output means and what the network is told.
 `posteriors.py` says what every posterior and denoiser answers; it, `categorical.py`, `logistics.py` and `chained.py`
-hold the distributions, `wrappers.py` changes a denoiser (clipping, guidance, temperature). Imports `processes` and
-`schedules`; losses, samplers and likelihoods take what it makes as an argument.
+hold the distributions, `wrappers.py` changes a denoiser (clipping, temperature), `guidance.py` makes one of several, by
+the rules of `guidance_rules.py`. Imports `processes` and `schedules`; losses, samplers and likelihoods take what it
+makes as an argument.
 
 >>> from ddpm_jax import denoisers
 >>> sorted(denoisers.HEADS)
@@ -22,10 +23,12 @@ from ddpm_jax.denoisers.gaussian import (
     GaussianPrediction,
     point,
 )
+from ddpm_jax.denoisers.guidance import ClassifierGuided, Guided, Told
+from ddpm_jax.denoisers.guidance_rules import Plain, Projected, Rescaled, Rule
 from ddpm_jax.denoisers.logistics import LogisticMixture
 from ddpm_jax.denoisers.ordered import HEADS, LIKELY, OrderedDenoiser, OrderedPrediction
-from ddpm_jax.denoisers.posteriors import Denoiser, Normal, Posterior
-from ddpm_jax.denoisers.wrappers import Clipped, Guided, Pointed, Tempered, Thresholded
+from ddpm_jax.denoisers.posteriors import Denoiser, Normal, Posterior, Wrapper, cost
+from ddpm_jax.denoisers.wrappers import Clipped, Pointed, Tempered, Thresholded
 
 __all__ = [
     "BLIND_AT_ZERO_ALPHA",
@@ -37,6 +40,7 @@ __all__ = [
     "PREDICTIONS",
     "VARIANCES",
     "Categorical",
+    "ClassifierGuided",
     "Clipped",
     "Denoiser",
     "GaussianDenoiser",
@@ -46,9 +50,16 @@ __all__ = [
     "Normal",
     "OrderedDenoiser",
     "OrderedPrediction",
+    "Plain",
     "Pointed",
     "Posterior",
+    "Projected",
+    "Rescaled",
+    "Rule",
     "Tempered",
     "Thresholded",
+    "Told",
+    "Wrapper",
+    "cost",
     "point",
 ]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddpm_jax import keys as random
+from ddpm_jax.denoisers.posteriors import Weight, extrapolated
 from ddpm_jax.processes.process import Images, Keys
 
 
@@ -62,9 +63,10 @@ class Categorical:
         """Some of the batch."""
         return Categorical(self.logits[part], self.values)
 
-    def guide(self, unconditional: "Categorical", weight: float) -> "Categorical":
-        """Proportional to p_u^(1 - w) p_c^w at each site (Ho and Salimans 2022)."""
-        return Categorical(unconditional.logits + weight * (self.logits - unconditional.logits), self.values)
+    def guide(self, unconditional: "Categorical", weight: Weight, base: "Categorical | None" = None) -> "Categorical":
+        """Proportional to base (p_c / p_u)^w at each site; without a base p_u^(1 - w) p_c^w (Ho and Salimans 2022)."""
+        base = unconditional if base is None else base
+        return Categorical(extrapolated(base.logits, unconditional.logits, self.logits, weight), self.values)
 
     def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Categorical":
         """Proportional to p^(1/temperature) at each site, then the likeliest levels only, renormalised.

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddpm_jax.denoisers.categorical import Categorical, all_numbers, check_tempering
+from ddpm_jax.denoisers.posteriors import Weight
 from ddpm_jax.processes.process import Images, Keys
 
 
@@ -74,9 +75,13 @@ class Chained:
         """Some of the batch."""
         raise NotImplementedError
 
-    def guide(self, unconditional: "Chained", weight: float) -> "Each":
-        """Each channel's conditional proportional to p_u^(1 - w) p_c^w, given the channels before it."""
-        return Each((self, unconditional), Guidance(weight))
+    def guide(self, unconditional: "Chained", weight: Weight, base: "Chained | None" = None) -> "Each":
+        """Each channel's conditional proportional to p_u^(1 - w) p_c^w, given the channels before it.
+
+        With a base to base (p_c / p_u)^w.
+        """
+        posteriors = (self, unconditional) if base is None else (self, unconditional, base)
+        return Each(posteriors, Guidance(weight))
 
     def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Each":
         """Each channel's conditional tempered as a categorical is, given the channels before it.
@@ -96,24 +101,28 @@ def nearest(x: Array, values: Float[Array, " levels"]) -> Array:
     return values[jnp.clip(jnp.round((x - values[0]) / spacing), 0, len(values) - 1).astype(jnp.int32)]
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Guidance:
-    """Of a conditional and an unconditional distribution over levels (Ho and Salimans 2022)."""
+    """Of a conditional and an unconditional distribution over levels: see `Categorical.guide`."""
 
-    weight: float
+    weight: Weight
 
-    def __call__(self, conditional: Categorical, unconditional: Categorical) -> Categorical:
-        """Proportional to p_u^(1 - w) p_c^w."""
-        return conditional.guide(unconditional, self.weight)
+    def __call__(
+        self, conditional: Categorical, unconditional: Categorical, base: Categorical | None = None
+    ) -> Categorical:
+        """Proportional to p_u^(1 - w) p_c^w, or with a base to base (p_c / p_u)^w."""
+        return conditional.guide(unconditional, self.weight, base)
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Tempering:
     """See `Categorical.tempered`."""
 
-    temperature: float
-    top_k: int
-    nucleus: float
+    temperature: float = field(metadata={"static": True})
+    top_k: int = field(metadata={"static": True})
+    nucleus: float = field(metadata={"static": True})
 
     def __call__(self, posterior: Categorical) -> Categorical:
         """The tempered distribution."""
@@ -123,10 +132,10 @@ class Tempering:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Each(Chained):
-    """What a rule makes of the conditionals of one posterior, or of two, at each channel in turn."""
+    """What a rule makes of the conditionals of one posterior, or of several, at each channel in turn."""
 
     posteriors: tuple[Chained, ...]
-    rule: Guidance | Tempering = field(metadata={"static": True})
+    rule: Guidance | Tempering
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,4 +148,5 @@ class Each(Chained):
 
     def rows(self, part: slice) -> "Each":
         """Some of the batch."""
-        return Each(tuple(posterior.rows(part) for posterior in self.posteriors), self.rule)
+        rule = jax.tree.map(lambda leaf: leaf[part] if jnp.ndim(leaf) else leaf, self.rule)  # a weight an example
+        return Each(tuple(posterior.rows(part) for posterior in self.posteriors), rule)

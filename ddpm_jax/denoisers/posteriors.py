@@ -9,7 +9,9 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Int, PyTree
 
 from ddpm_jax import keys as random
-from ddpm_jax.processes.process import Images, Keys, Times
+from ddpm_jax.processes.process import Images, Keys, Times, expand
+
+Weight = Float[Array, "*batch"] | float  # one for all, or one an example
 
 
 @runtime_checkable
@@ -53,8 +55,8 @@ class Posterior(Protocol):
         """Some of the batch."""
         ...
 
-    def guide(self, unconditional: Any, weight: float) -> "Posterior":
-        """Proportional to p_u^(1 - w) p_c^w at each site (Ho and Salimans 2022)."""
+    def guide(self, unconditional: Any, weight: Weight, base: Any = None) -> "Posterior":
+        """Proportional to base (p_c / p_u)^w at each site; without a base p_u^(1 - w) p_c^w (Ho and Salimans 2022)."""
         ...
 
     def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Posterior":
@@ -64,11 +66,38 @@ class Posterior(Protocol):
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """`(x_t, t, condition) -> Posterior`, for t > 0: all that losses, samplers and likelihoods ask of a network."""
+    """`(x_t, t, condition) -> Posterior`, for t > 0: all that losses, samplers and likelihoods ask of a network.
+
+    One whose call is not one pass of a network has a `cost(t)` too: see the function `cost`.
+    """
 
     def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Any:
         """The posterior at x_t; `t` broadcasts to `[batch]`."""
         ...
+
+
+def cost(denoise: Any, t: Times | None = None) -> Any:
+    """The network evaluations that a call takes for each image: one, unless the denoiser says otherwise.
+
+    >>> cost(lambda x_t, t, condition=None: Normal(x_t), 0.5)
+    1
+
+    Args:
+        denoise: of any kind.
+        t: one time for all images, or an array of such times, for as many numbers; None: a time an image.
+    """
+    own = getattr(denoise, "cost", None)
+    return 1 if own is None else own(t)
+
+
+class Wrapper:
+    """A denoiser made of another, `denoise`, which it calls once."""
+
+    denoise: Any
+
+    def cost(self, t: Times | None = None) -> Any:
+        """That of the denoiser inside."""
+        return cost(self.denoise, t)
 
 
 @jax.tree_util.register_dataclass
@@ -142,12 +171,14 @@ class Normal:
         """Some of the batch."""
         return jax.tree.map(lambda leaf: leaf[part], self)
 
-    def guide(self, unconditional: "Normal", weight: float) -> "Normal":
-        """The normal proportional to p_u^(1 - w) p_c^w where both have one variance: means are extrapolated.
+    def guide(self, unconditional: "Normal", weight: Weight, base: "Normal | None" = None) -> "Normal":
+        """The normal proportional to base (p_c / p_u)^w where all have one variance: means are extrapolated.
 
-        w = 1 is the conditional model (Ho and Salimans 2022, eq. 6, with w = 1 + their w).
+        The base is p_u unless given. w = 1 is then the conditional model (Ho and Salimans 2022, eq. 6, with w = 1 +
+        their w).
         """
-        return Normal(unconditional.mean + weight * (self.mean - unconditional.mean), self.variance)
+        base = unconditional if base is None else base
+        return Normal(extrapolated(base.mean, unconditional.mean, self.mean, weight), self.variance)
 
     def tempered(self, temperature: float = 1.0, top_k: int = 0, nucleus: float = 1.0) -> "Normal":
         """Proportional to p^(1/temperature): the variance is multiplied, and a point stays as it is.
@@ -161,6 +192,17 @@ class Normal:
             raise ValueError("top_k and nucleus need a posterior over levels, not a normal")
         variance = None if self.variance is None else temperature * self.variance
         return Normal(self.mean, variance, self.output)
+
+
+def extrapolated(base: Array, weak: Array, strong: Array, weight: Weight) -> Array:
+    """base + w (strong - weak), to the bit the base at w = 0 and where the two are equal.
+
+    To the bit `strong` at w = 1 where the base is `weak`. What is -inf in `weak` is to be so in the others too.
+    """
+    weight = expand(weight, strong)
+    moved = base + weight * (strong - weak)
+    moved = jnp.where((weight == 0) | (strong == weak), base, moved)
+    return jnp.where((weight == 1) & (base == weak), strong, moved)
 
 
 @dataclass(frozen=True)

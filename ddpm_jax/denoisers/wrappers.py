@@ -1,23 +1,22 @@
 """Wrappers: a denoiser in, a denoiser out. Never in training.
 
-Order of use: parameterisation, guidance, clipping or temperature. Guidance and temperature serve a causal network's
-`start` and `advance` too.
+Order of use: parameterisation, guidance (`guidance.py`), clipping or temperature. Guidance and temperature serve a
+causal network's `start` and `advance` too.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from ddpm_jax.denoisers.categorical import check_tempering
-from ddpm_jax.denoisers.posteriors import Denoiser, Normal
+from ddpm_jax.denoisers.posteriors import Denoiser, Normal, Wrapper
 from ddpm_jax.processes.process import Images, Times
 
 
 @dataclass(frozen=True, eq=False)
-class Clipped:
+class Clipped(Wrapper):
     """The posterior's mean is kept within the range of the data (Ho et al. 2020, their code)."""
 
     denoise: Denoiser
@@ -31,7 +30,7 @@ class Clipped:
 
 
 @dataclass(frozen=True, eq=False)
-class Thresholded:
+class Thresholded(Wrapper):
     """Dynamic thresholding (Saharia et al. 2022, section 2.3): an image's mean is clipped to [-m, m] and divided by m.
 
     m is the quantile of the image's absolute values, at least 1.
@@ -50,7 +49,7 @@ class Thresholded:
 
 
 @dataclass(frozen=True, eq=False)
-class Pointed:
+class Pointed(Wrapper):
     """Only the posterior's mean: what DDIM and ODE solvers step with, whose noise is the step's alone."""
 
     denoise: Denoiser
@@ -61,50 +60,7 @@ class Pointed:
 
 
 @dataclass(frozen=True, eq=False)
-class Guided:
-    """Classifier-free guidance (Ho and Salimans 2022): both predictions from one call on a doubled batch.
-
-    Attributes:
-        denoise: of a conditional network.
-        weight: 1 is the conditional model as it is.
-        null_condition: has the shape of the condition, with the value that means "none" everywhere.
-    """
-
-    denoise: Any
-    weight: float
-    null_condition: PyTree
-
-    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Any:
-        """The guided posterior."""
-        t = jnp.broadcast_to(t, x_t.shape[:1])
-        both = self.denoise(_stack(x_t, x_t), _stack(t, t), _stack(condition, self.null_condition))
-        return self._combined(both, x_t.shape[0])
-
-    @property
-    def causal(self) -> bool:
-        """Whether the denoiser can go on group by group."""
-        return getattr(self.denoise, "causal", False)
-
-    def start(self, count: int) -> Any:
-        """Of a causal network: what it remembers of twice as many images."""
-        return self.denoise.start(2 * count)
-
-    def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""], condition: PyTree) -> tuple[Any, Any, Any]:
-        """Of a causal network: the guided posterior of the sites of one group."""
-        conditions = _stack(condition, self.null_condition)
-        both, numbers, cache = self.denoise.advance(cache, _stack(x, x), step, conditions)
-        return self._combined(both, x.shape[0]), numbers, cache
-
-    def _combined(self, both: Any, half: int) -> Any:
-        return both.rows(slice(None, half)).guide(both.rows(slice(half, None)), self.weight)
-
-
-def _stack(a: Any, b: Any) -> Any:
-    return jax.tree.map(lambda *pair: jnp.concatenate(pair), a, b)
-
-
-@dataclass(frozen=True, eq=False)
-class Tempered:
+class Tempered(Wrapper):
     """Posteriors proportional to p^(1/temperature), cut to the likeliest levels: see `Categorical.tempered`.
 
     After guidance. Raises ValueError: temperature <= 0, top_k < 0 or a nucleus outside (0, 1].

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int, Int32, Key, PyTree
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Clipped, Denoiser, Guided, Pointed, Tempered, Thresholded
+from ddpm_jax.denoisers import Clipped, Denoiser, Guided, Pointed, Tempered, Thresholded, Told
 from ddpm_jax.generative.model import Model
 from ddpm_jax.processes import Process
 from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver
@@ -64,7 +64,8 @@ class Sampling:
     def wrapped(self, denoise: Denoiser, model: Model, labels: Int[Array, " batch"], film: bool = False) -> Denoiser:
         """The denoiser as the solver is to use it. `film`: its estimates will be looked at."""
         if self.guidance != 1:
-            denoise = Guided(denoise, self.guidance, jnp.full_like(labels, model.description.null_condition))
+            null = Told(denoise, jnp.full_like(labels, model.description.null_condition))
+            denoise = Guided((null, denoise), (self.guidance,))
         if self.threshold:
             denoise = Thresholded(denoise, self.threshold)
         elif self.clip:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from ddpm_jax.denoisers import cost
 from ddpm_jax.processes.process import Images, Keys
 from ddpm_jax.samplers.solver import After, Film, Problem, Solver
 
@@ -95,7 +96,8 @@ def _solved(
     x_end, states, steps, done = jax.vmap(solve, axis_name=AXIS)(x)
     end = jnp.where(done.reshape(-1, *[1] * (x.ndim - 1)), problem.posterior(x_end, times[-2]).mean, jnp.nan)
     # The velocity at t = 1, six more in each step, tried or taken, whose last serves the next, and x_hat.
-    evaluations = (steps > 0) + 6 * steps + 1
+    # Inside the solver each example has its own time.
+    evaluations = cost(problem.denoise) * ((steps > 0) + 6 * steps) + cost(problem.denoise, times[-2])
     if not frames:
         empty = jnp.zeros((0, *x.shape), x.dtype)
         return end, (empty, empty), evaluations

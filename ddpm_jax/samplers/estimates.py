@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.solver import Problem, StepSolver
+from ddpm_jax.samplers.solver import Calls, Problem, StepSolver
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,10 @@ class Heun(ReverseStep):
     def evaluations(self, steps: int) -> int:
         """Two a step, but one in the last."""
         return 2 * steps - 1
+
+    def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
+        """One at each end; at s = 0 none."""
+        return ((1, t), (s > 0, s))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from ddpm_jax import keys as random
 from ddpm_jax.processes import Refusal
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.solver import Problem, StepSolver
+from ddpm_jax.samplers.solver import Calls, Problem, StepSolver
 from ddpm_jax.samplers.steps import ReverseDiffusion
 
 
@@ -59,6 +59,10 @@ class PredictorCorrector(ReverseDiffusion):
     def evaluations(self, steps: int) -> int:
         """One a step, and one a move; the last step has none."""
         return steps + (steps - 1) * self.corrector_steps
+
+    def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
+        """One at t, and the moves at s."""
+        return ((1, t), (self.corrector_steps * (s > 0), s))
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,10 @@ class AnnealedLangevin(StepSolver):
     def evaluations(self, steps: int) -> int:
         """One a move, and one for the end."""
         return steps * self.corrector_steps + self.end
+
+    def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
+        """The moves at t, and one more before s = 0 for the end."""
+        return ((self.corrector_steps, t), (self.end * (s == 0), t))
 
     def diverging(self, schedule: Any, grid: np.ndarray) -> Iterator[Refusal]:
         """Whether its moves diverge at the last level of a grid."""

@@ -8,15 +8,18 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Denoiser
+from ddpm_jax.denoisers import Denoiser, cost
 from ddpm_jax.processes import Process, Refusal, Traits
 from ddpm_jax.processes.process import Images, Keys, Times
 
 Film = tuple[Float[Array, "frames batch *site"], Float[Array, "frames batch *site"]]
 """x_t before some steps, and the x_hat that each of them used."""
+
+Calls = tuple[tuple[Int[Array, "..."] | Bool[Array, "..."] | int, Times], ...]
+"""How often the denoiser is called, and at which times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,11 @@ class Problem:
     def posterior(self, x_t: Images, t: Times) -> Any:
         """What the denoiser says at x_t."""
         return self.denoise(x_t, t, self.condition)
+
+    def cost(self, calls: Calls) -> Int[Array, ""]:
+        """The network evaluations of an image that such calls take: a guided one is two, or more."""
+        each = [jnp.broadcast_to(count * cost(self.denoise, t), jnp.shape(t)).sum() for count, t in calls]
+        return jnp.asarray(sum(each), jnp.int32)
 
 
 @runtime_checkable
@@ -107,7 +115,10 @@ class Solver(ABC):
 
     @abstractmethod
     def evaluations(self, steps: int) -> int | None:
-        """The network evaluations of one sample on a grid of N intervals; None where it depends."""
+        """The calls of the denoiser for one sample on a grid of N intervals; None where it depends.
+
+        Each is one network evaluation unless the denoiser says otherwise (`denoisers.cost`): see `solve`.
+        """
 
     @property
     def noisy(self) -> bool:
@@ -178,6 +189,10 @@ class StepSolver(Solver):
         """One a step."""
         return steps
 
+    def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
+        """The calls of the denoiser in steps from t to s, both arrays of as many times: one at t."""
+        return ((1, t),)
+
     def solve(
         self,
         problem: Problem,
@@ -188,7 +203,8 @@ class StepSolver(Solver):
     ) -> tuple[Images, Film, Int[Array, " batch"]]:
         """Walk down the grid. Step i uses `fold_in(keys, i)`; only the frames asked for are kept in memory."""
         x, film = walk(self, problem, keys, x, frames, after)
-        return x, film, jnp.full(x.shape[0], self.evaluations(problem.steps))
+        times = jnp.asarray(problem.grid, x.dtype)
+        return x, film, jnp.full(x.shape[0], problem.cost(self.calls(problem, times[:-1], times[1:])))
 
 
 def walk(

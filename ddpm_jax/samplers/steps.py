@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.solver import Problem, Solver, StepSolver
+from ddpm_jax.samplers.solver import Calls, Problem, Solver, StepSolver
 from ddpm_jax.schedules import time_of_log_snr
 
 
@@ -137,19 +137,31 @@ class Churned(StepSolver):
         """The solver's own."""
         return self._inner.evaluations(steps)
 
+    def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
+        """The solver's own, in steps that start later."""
+        return self._inner.calls(problem, self.later(problem, t), s)
+
+    def later(self, problem: Problem, t: Times) -> Array:
+        """The time to which a step from t goes back first."""
+        process, t = problem.process, jnp.asarray(t)
+        gamma = min(self.amount / problem.steps, 2**0.5 - 1)
+        if not gamma > 0:
+            return t
+        like = jnp.atleast_1d(t)
+        alpha, sigma = process.at(t, like)
+        inside = (sigma >= self.low * alpha) & (sigma <= self.high * alpha)
+        time = time_of_log_snr(process.schedule, process.log_snr(t, like) - 2 * jnp.log1p(gamma))
+        return jnp.where(inside & (t < 1), jnp.clip(time, t, 1), t)
+
     def step(
         self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
     ) -> tuple[Images, Images, PyTree]:
         """Back in time, then the solver's step."""
-        gamma = min(self.amount / problem.steps, 2**0.5 - 1)
-        if not gamma > 0:
+        if not self.amount > 0:
             return self._inner.step(problem, keys, x_t, memory, t, s)
         process, (keys_forward, keys_step) = problem.process, random.split(keys)
-        alpha, sigma = process.at(t, x_t)
-        inside = (sigma >= self.low * alpha) & (sigma <= self.high * alpha)
-        later = time_of_log_snr(process.schedule, process.log_snr(t, x_t) - 2 * jnp.log1p(gamma))
-        later = jnp.where(inside & (t < 1), jnp.clip(later, t, 1), t)
-        scaled = process.at(later, x_t)[0] / alpha * x_t
+        later = self.later(problem, t)
+        scaled = process.at(later, x_t)[0] / process.at(t, x_t)[0] * x_t
         added = process.forward(keys_forward, x_t, t, later) - scaled
         x_later = jnp.where(later > t, scaled + self.noise * added, x_t)
         return self._inner.step(problem, keys_step, x_later, memory, later, s)

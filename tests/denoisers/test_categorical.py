@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers import Categorical, GaussianPrediction, Guided
+from ddpm_jax.denoisers import Categorical, GaussianPrediction, Guided, Told
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.schedules import VE, VP
 
@@ -62,7 +62,9 @@ def test_guidance_is_a_product_of_powers():
     def denoise(x_t, t, condition):
         return Categorical(jnp.where(condition[:, None, None, None] > 0, LOGITS[0], other[0]), jnp.asarray(VALUES))
 
-    posterior = Guided(denoise, 3.0, jnp.zeros(3))(jnp.zeros((3, 4, 2)), jnp.float32(0.5), jnp.ones(3))
+    posterior = Guided((Told(denoise, jnp.zeros(3)), denoise), (3.0,))(
+        jnp.zeros((3, 4, 2)), jnp.float32(0.5), jnp.ones(3)
+    )
     product = table(LOGITS[0]) ** 3 * table(other[0]) ** -2
     np.testing.assert_allclose(
         jax.nn.softmax(posterior.logits)[1], product / product.sum(axis=-1, keepdims=True), atol=1e-5

@@ -15,6 +15,7 @@ from ddpm_jax.denoisers import (
     Normal,
     OrderedPrediction,
     Tempered,
+    Told,
 )
 from ddpm_jax.processes.ordered import MASK, Ordered
 from ddpm_jax.processes.orders import make_order
@@ -198,7 +199,7 @@ def test_temperature_and_guidance_go_group_by_group_too():
     process = process_of("fixed", chunk=2)
     denoise = causal_denoiser(process, "logistics")
     condition, null = jnp.array([0.0, 1.0, -1.0]), jnp.zeros(3)
-    changed = Tempered(Guided(denoise, 2.0, null), 0.7, 3)
+    changed = Tempered(Guided((Told(denoise, null), denoise), (2.0,)), 0.7, 3)
     start = jnp.full_like(X, MASK)
     keys = random.per_example(jax.random.key(0), jnp.arange(3))
 
