@@ -10,7 +10,7 @@ from scipy import stats
 
 from ddpm_jax import keys as random
 from ddpm_jax import models
-from ddpm_jax.denoisers import OrderedPrediction, Tempered
+from ddpm_jax.denoisers import Guided, OrderedPrediction, Tempered, Told
 from ddpm_jax.processes import Ordered, make_order
 from ddpm_jax.samplers import Cached, FirstOrder, Problem
 from ddpm_jax.schedules.keeping import linear
@@ -119,6 +119,30 @@ def test_the_same_tokens_for_a_tempered_denoiser_and_where_some_sites_are_known(
     fast, slow = (run(one, process, denoise, start.shape, start=start)[0] for one in (Cached(), FirstOrder()))
     np.testing.assert_array_equal(fast, slow)
     np.testing.assert_array_equal(fast.reshape(32, 8)[:, ::3], 1)
+
+
+def chains(process, channels):
+    """Guided by a null label, by another network that is less sure, and by both, with a weight each."""
+    strong, weak = denoiser(process, channels), denoiser(process, channels)
+    weak.network.slope = weak.network.slope / 4
+    null = Told(strong, jnp.zeros(1))
+    return {"null": (null, strong), "weak": (weak, strong), "both": (Told(weak, jnp.zeros(1)), weak, null, strong)}
+
+
+@pytest.mark.parametrize("name", ["null", "weak", "both"])
+@pytest.mark.parametrize("case", CASES[2:4], ids=str)
+def test_the_same_tokens_with_guidance_from_one_memory_or_two(case, name):
+    which, space, channels, apart, chunk = case
+    process, labels = ordered(which, space, channels, apart, chunk), jnp.arange(32) % 4 / 2
+    chain, shape = chains(process, channels)[name], (32, *space, channels)
+    guided = Guided(chain, (1.5, 0.5, 2.0)[: len(chain) - 1])
+    fast, _, evaluations = run(Cached(), process, guided, shape, labels)
+    slow, _, others = run(FirstOrder(), process, guided, shape, labels)
+    np.testing.assert_array_equal(fast, slow)
+    np.testing.assert_array_equal(evaluations, len(chain) * process.order.groups)
+    np.testing.assert_array_equal(evaluations, others)
+    plain, _, _ = run(Cached(), process, chain[-1], shape, labels)
+    assert np.any(fast != plain)
 
 
 def test_images_belong_to_their_keys_and_films_show_the_groups_coming():
