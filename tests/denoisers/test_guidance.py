@@ -103,8 +103,13 @@ def numbers(posterior):
         return np.asarray(posterior.mean)
     if isinstance(posterior, Categorical):
         return np.asarray(posterior.logits)
-    x = jnp.broadcast_to(VALUES[jnp.array([1, 3])], posterior.shape)
-    return np.stack([posterior.given(x, channel).logits for channel in range(2)], axis=1)
+    return np.asarray(channels_of(posterior, jnp.broadcast_to(VALUES[jnp.array([1, 3])], posterior.shape)))
+
+
+@jax.jit
+def channels_of(posterior, x):
+    """The logits of each channel given those before it in x."""
+    return jnp.stack([posterior.given(x, channel).logits for channel in range(2)], axis=1)
 
 
 @each_pair

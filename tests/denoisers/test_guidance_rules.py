@@ -106,13 +106,13 @@ def test_projection_by_hand(rule, expected):
     np.testing.assert_array_equal(posterior.variance, strong.variance)
 
 
-def levels():
-    """Distributions over levels, of two kinds."""
-    yield Categorical(jnp.zeros((3, 2, 4)), jnp.linspace(-1, 1, 4))
-    yield LogisticMixture.of(jnp.zeros((3, 2, numbers_a_pixel(1, 2))), 1, jnp.linspace(-1, 1, 4))
+OVER_LEVELS = [
+    Categorical(jnp.zeros((3, 2, 4)), jnp.linspace(-1, 1, 4)),
+    LogisticMixture.of(jnp.zeros((3, 2, numbers_a_pixel(1, 2))), 1, jnp.linspace(-1, 1, 4)),
+]
 
 
-@pytest.mark.parametrize("posterior", levels(), ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("posterior", OVER_LEVELS, ids=lambda one: type(one).__name__)
 @pytest.mark.parametrize("rule", [Rescaled(0.7), Projected()], ids=str)
 def test_rules_for_images_refuse_levels_in_one_line(rule, posterior):
     with pytest.raises(ValueError, match="levels") as raised:
