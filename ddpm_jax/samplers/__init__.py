@@ -6,7 +6,8 @@ followed by the process's own reverse step (`estimates.py`). `steps.py` steps al
 causal network that remembers, `confidence.py` the one that picks the sites to reveal, `catalogue.py` all of them by
 name. Imports `processes` and `denoisers`.
 
-To add a solver: a frozen dataclass that is a `StepSolver` (or a `Solver`), whose fields are its options.
+To add a solver: a frozen dataclass that is a `StepSolver` (or a `Solver`), whose fields are its options. One that calls
+the denoiser otherwise than once a step says so twice: how often (`evaluations`) and at which times (`calls`).
 
 >>> from ddpm_jax import samplers
 >>> samplers.make("dpm_2m", {"eta": 1.0})
