@@ -1,7 +1,7 @@
 """Still lifes: a small world that is drawn without end, said in words, and read back by an oracle.
 
 `draw` gives pictures and scenes of an endless stream, `draw_scene` pictures of a given scene; `caption` and `parse` go
-between a scene and its words. `read` says what pictures show, `agrees` whether that is what a scene asks, and `accuracy`
+between a scene and its words. `read` says what pictures show, `agrees` whether that is what a scene asks, `accuracy`
 how often the oracle is right. `numbers` gives a split's part of the stream; some combinations are kept from training.
 
 >>> from ddpm_jax.data import still_lifes

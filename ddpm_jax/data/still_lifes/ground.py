@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Integer
 from scipy import ndimage
 
 DARK = 0.42  # the ground is darker than this in every channel
@@ -48,7 +48,7 @@ def behind(images: Float32[np.ndarray, "n s s 3"]) -> Behind:
 
 
 def _plane(images: np.ndarray, regressors: np.ndarray, where: np.ndarray, limits: tuple[float, ...]) -> np.ndarray:
-    """The least-squares combination of regressors [n, s, s, k] over `where`, then over what of it lies near the last."""
+    """The least-squares combination of regressors [n, s, s, k] over `where`, then over what of it lies near."""
     fitted, chosen = images, where
     for limit in (np.inf, *limits):
         chosen = where & (np.abs(images - fitted).max(-1) < limit)
@@ -62,14 +62,14 @@ def _plane(images: np.ndarray, regressors: np.ndarray, where: np.ndarray, limits
 def _discs(bright: Bool[np.ndarray, "n s s"]) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, "n s s"]]:
     """Which pictures have a region that reaches over most of them both ways, and that region without its holes."""
     size = bright.shape[-1]
-    labels, _ = ndimage.label(bright, in_plane())
+    labels = connected(bright)
     plated = np.zeros(len(bright), bool)
     rounds = np.zeros_like(bright)
     for label, box in enumerate(ndimage.find_objects(labels), 1):
         if min(side.stop - side.start for side in box[1:]) >= 0.8 * size:
             place = box[0].start
-            filled = ndimage.binary_fill_holes(labels[place] == label)
-            if filled.sum() > 0.5 * size * size:
+            filled = np.asarray(ndimage.binary_fill_holes(labels[place] == label))
+            if 0.5 < filled.mean() < 0.8:
                 plated[place], rounds[place] = True, filled
     return plated, rounds
 
@@ -89,6 +89,13 @@ def _ellipses(rounds: Bool[np.ndarray, "n s s"]) -> tuple[np.ndarray, np.ndarray
     pixel = (ax + ay)[:, None, None] / 2
     cover = np.clip(0.5 - (radius - 1) * pixel, 0, 1)
     return radius.astype(np.float32), cover.astype(np.float32), (radius - 1) * pixel < -0.9
+
+
+def connected(mask: Bool[np.ndarray, "n s s"], corners: bool = False) -> Integer[np.ndarray, "n s s"]:
+    """The number of each pixel's region, from 1 on over all pictures; 0 outside."""
+    labels = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, in_plane(corners), output=labels)
+    return labels
 
 
 def in_plane(corners: bool = False) -> Bool[np.ndarray, "3 3 3"]:

@@ -5,23 +5,23 @@ drawings of every kind, length, turn and place (`templates`), and is the nearest
 even that is far. No network is trained, and nothing is learnt from any model's pictures.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from scipy import ndimage
 
-from ddpm_jax.data.still_lifes.drawing import HUES, _rgb
-from ddpm_jax.data.still_lifes.grammar import COLOURS, KINDS, SIZES
-from ddpm_jax.data.still_lifes.ground import behind, in_plane
+from ddpm_jax.data.still_lifes.colours import nearest_colour
+from ddpm_jax.data.still_lifes.grammar import KINDS, SIZES
+from ddpm_jax.data.still_lifes.ground import behind, connected, in_plane
 from ddpm_jax.data.still_lifes.layout import SIDE
 from ddpm_jax.data.still_lifes.templates import bank, fit
 
-FAINT = 0.16  # a difference from what lies behind that is no thing's
+FAINT = 0.12  # a difference from what lies behind that is no thing's
 CORE = 0.45  # of its greatest difference: what a thing's inner pixels reach
 LEAST = 1.5  # area of a thing, in sixteenths of the side squared
-KNOWN = 0.2  # the greatest misfit, as a share of the region's energy, of a thing that is known
+KNOWN = 0.12  # the greatest misfit, as a share of the region's energy, of a thing that is known
 _CHUNK = 256
 
 
@@ -58,125 +58,118 @@ def read(images: UInt8[np.ndarray, "n size size 3"]) -> list[Reading]:
 
 def _read(images: Float32[np.ndarray, "n s s 3"]) -> list[Reading]:
     ground = behind(images)
-    difference = (images - ground.colours) * ground.open[..., None]
+    difference = images - ground.colours
+    noise = np.quantile(np.abs(difference).reshape(len(images), -1), 0.3, axis=1) / 0.385
+    difference = difference * ground.open[..., None]
     strength = np.sqrt((difference**2).sum(-1))
-    faint, _ = ndimage.label(strength > FAINT, in_plane(True))
+    faint = connected(strength > np.maximum(FAINT, 4 * noise)[:, None, None], corners=True)
     whole, parts = _regions(strength, faint)
-    plates = _colours(ground.plate)
+    plates = nearest_colour(ground.plate)
     found: list[list[Found]] = [[] for _ in images]
-    size = images.shape[1]
-    of_whole = _explain(difference, ground.colours, strength, whole, size)
-    of_parts = _explain(difference, ground.colours, strength, parts, size)
-    owner = _owners(whole, parts, len(of_parts))
-    halves: dict[int, list[int]] = {}
-    for part, one in enumerate(owner.tolist()):
-        halves.setdefault(one, []).append(part)
-    for one, (place, thing, left, energy) in enumerate(of_whole):
-        split = [of_parts[part] for part in halves.get(one, [])]
-        apart = all(part[1].kind for part in split) and sum(part[2] for part in split) < 0.7 * left
-        if len(split) > 1 and (apart or not thing.kind):
-            found[place] += [part[1] for part in split]
-        else:
-            found[place].append(thing)
+    regions = _explain(difference, ground.colours, whole, noise)
+    pieces = _explain(difference, ground.colours, parts, noise)
+    inside = parts > 0
+    of_region = dict(zip((parts[inside] - 1).tolist(), (whole[inside] - 1).tolist(), strict=True))
+    for number, region in enumerate(regions):
+        split = [piece for part, piece in enumerate(pieces) if of_region[part] == number]
+        found[region.place] += [one.thing for one in _whole_or_split(region, split)]
     return [
-        Reading(tuple(sorted(things, key=lambda thing: thing.x)), COLOURS[plates[place]] if plated else None)
+        Reading(tuple(sorted(things, key=lambda thing: thing.x)), plates[place] if plated else None)
         for place, (things, plated) in enumerate(zip(found, ground.plated, strict=True))
     ]
 
 
+class _Region(NamedTuple):
+    """A region: its picture, the thing that explains it best, and the misfit."""
+
+    place: int
+    thing: Found
+    misfit: float
+
+
+def _whole_or_split(region: _Region, split: list[_Region]) -> list[_Region]:
+    """A region as one thing, or as several where it is nothing that is known, or they explain it much better."""
+    if len(split) < 2:
+        return [region]
+    better = all(one.thing.kind for one in split) and sum(one.misfit for one in split) < 0.7 * region.misfit
+    return split if better or not region.thing.kind else [region]
+
+
 def _regions(strength: np.ndarray, faint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two labellings [n, s, s] of what differs: whole regions, and regions cut at their faint places.
+    """Labels [n, s, s] from 1 on, without gaps: of the regions, and of the parts of those that have several cores.
 
-    Too small ones are left out. Labels are 1, 2 ... without gaps.
+    Regions and cores that are too small for a thing are left out.
     """
-    size = strength.shape[-1]
-    least = LEAST * (size / SIDE) ** 2
-    peak = np.concatenate([[1.0], ndimage.maximum(strength, faint, np.arange(1, faint.max() + 1))]) if faint.max() else np.ones(1)
+    least = LEAST * (strength.shape[-1] / SIDE) ** 2
+    peak = np.ones(faint.max() + 1)
+    peak[1:] = ndimage.maximum(strength, faint, np.arange(1, len(peak)))
     share = np.where(faint > 0, strength / peak[faint], 0)
-    area = np.bincount(faint.ravel(), share.ravel())
-    kept = area >= least
-    kept[0] = False
-    whole = (np.cumsum(kept) * kept)[faint]
-    cores, count = ndimage.label((share > CORE) & (whole > 0), in_plane())
-    big = np.bincount(cores.ravel(), share.ravel(), count + 1) >= least
-    big[0] = False
-    cores = (np.cumsum(big) * big)[cores]
+    whole = _renumbered(faint, np.bincount(faint.ravel(), share.ravel()) >= least)
+    cores = connected((share > CORE) & (whole > 0))
+    cores = _renumbered(cores, np.bincount(cores.ravel(), share.ravel()) >= least)
+    region = np.zeros(cores.max() + 1, np.int64)  # of each core
+    region[cores] = whole
+    region[0] = 0
+    several = np.bincount(region)[region] > 1
+    cores = _renumbered(cores, several)
+    if not cores.max():
+        return whole, np.zeros_like(whole)
     # every pixel of a region is its nearest core's
-    far = ndimage.distance_transform_edt(cores == 0, (1e4, 1, 1), return_distances=False, return_indices=True)
-    parts = np.where(whole > 0, cores[tuple(far)], 0) if cores.max() else np.zeros_like(whole)
-    return whole, parts
+    nearest = np.empty((3, *cores.shape), np.int32)
+    ndimage.distance_transform_edt(
+        cores == 0, (1e4, 1, 1), return_distances=False, return_indices=True, indices=nearest
+    )
+    of_core = np.isin(whole, region[1:][several[1:]])
+    return whole, np.where(of_core, cores[tuple(nearest)], 0)
 
 
-def _owners(whole: np.ndarray, parts: np.ndarray, count: int) -> np.ndarray:
-    """The whole region (from 0) that each part (from 0) lies in: the one of most of its pixels."""
-    owner = np.zeros(count, np.int64)
-    inside = parts > 0
-    owner[parts[inside] - 1] = whole[inside] - 1
-    return owner
+def _renumbered(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The labels that are kept, as 1, 2 ...; others, and 0, become 0."""
+    kept = kept.copy()
+    kept[0] = False
+    return (np.cumsum(kept) * kept)[labels]
 
 
-def _explain(
-    difference: np.ndarray, behind_: np.ndarray, strength: np.ndarray, labels: np.ndarray, size: int
-) -> list[tuple[int, Found, float, float]]:
-    """For each region: its picture, the thing it is nearest to, the misfit and the energy."""
-    count = int(labels.max())
+def _explain(difference: np.ndarray, colours: np.ndarray, labels: np.ndarray, noise: np.ndarray) -> list[_Region]:
+    """What each region is, given what differs from what lies behind, its colours, and the noise of each picture."""
+    count, size = int(labels.max()), labels.shape[-1]
     if not count:
         return []
     known = bank(size)
-    side, half = known.pixels, known.pixels // 2
-    index = np.arange(1, count + 1)
-    mass = np.bincount(labels.ravel(), strength.ravel(), count + 1)[1:]
-    energy = np.bincount(labels.ravel(), (strength**2).ravel(), count + 1)[1:]
-    grid = np.indices(labels.shape)
-    place = np.bincount(labels.ravel(), grid[0].ravel(), count + 1)[1:] / np.bincount(labels.ravel(), None, count + 1)[1:]
-    place = np.round(place).astype(np.int64)
-    cy, cx = (np.bincount(labels.ravel(), (strength * (axis + 0.5)).ravel(), count + 1)[1:] / mass for axis in grid[1:])
-    row, column = np.floor(cy).astype(np.int64), np.floor(cx).astype(np.int64)
-    pad = ((0, 0), (side, side), (side, side))
-    square = np.arange(side)
-    at = (
-        place[:, None, None],
-        (row[:, None] + side - half + square)[:, :, None],
-        (column[:, None] + side - half + square)[:, None, :],
+    side, half, unit = known.pixels, known.pixels // 2, SIDE / size
+    pixels = np.nonzero(labels)
+    label = labels[pixels] - 1
+    weight = (difference[pixels] ** 2).sum(-1)
+    place = np.zeros(count, np.int64)
+    place[label] = pixels[0]
+    mass = np.bincount(label, np.sqrt(weight), count)
+    row, column = (
+        np.floor(np.bincount(label, np.sqrt(weight) * (axis + 0.5), count) / mass).astype(np.int64)
+        for axis in pixels[1:]
     )
-    labels_near = np.pad(labels, pad)[at]
-    own = labels_near == index[:, None, None]
-    own = ndimage.binary_dilation(own, in_plane()) & ((labels_near == 0) | own)
+    corner = side - half + np.arange(side)
+    at = (place[:, None, None], (row[:, None] + corner)[:, :, None], (column[:, None] + corner)[:, None, :])
+    pad = ((0, 0), (side, side), (side, side))
+    near = np.pad(labels, pad)[at]
+    own = near == np.arange(1, count + 1)[:, None, None]
+    own |= ndimage.binary_dilation(own, in_plane()) & (near == 0)
     squares = np.pad(difference, (*pad, (0, 0)))[at] * own[..., None]
-    under = behind_[place, np.clip(row, 0, size - 1), np.clip(column, 0, size - 1)]
-    best, misfit, colour = fit(known, squares, under)
+    found = fit(known, squares, colours[place, row, column])
     inside = (squares**2).sum((1, 2, 3))
-    misfit = misfit + np.maximum(energy - inside, 0)
-    total = np.maximum(energy, inside)
-    names = _colours(colour)
-    unit = SIDE / size
-    found = []
-    for one in range(count):
-        share = float(misfit[one] / total[one])
-        template = best[one]
-        sure = share < KNOWN
-        found.append(
-            (
-                int(place[one]),
-                Found(
-                    KINDS[known.kinds[template]] if sure else None,
-                    COLOURS[names[one]],
-                    SIZES[known.sizes[template]] if sure else None,
-                    float((column[one] + 0.5) * unit + known.offsets[template, 0]),
-                    float((row[one] + 0.5) * unit + known.offsets[template, 1]),
-                    share,
-                ),
-                float(misfit[one]),
-                float(energy[one]),
-            )
+    energy = np.maximum(np.bincount(label, weight, count), inside)
+    misfit = np.maximum(found.misfit - 3 * noise[place] ** 2 * own.sum((1, 2)), 0) + energy - inside
+    names = nearest_colour(found.colour)
+    regions = []
+    for one, (template, kind) in enumerate(zip(found.template, found.kind, strict=True)):
+        share = float(misfit[one] / energy[one])
+        dx, dy = known.offsets[template].tolist()
+        thing = Found(
+            kind=KINDS[kind] if share < KNOWN else None,
+            colour=names[one],
+            size=SIZES[known.sizes[template]] if share < KNOWN else None,
+            x=float(column[one] + 0.5) * unit + dx,
+            y=float(row[one] + 0.5) * unit + dy,
+            misfit=share,
         )
-    return found
-
-
-def _colours(rgb: Float32[np.ndarray, "n 3"]) -> np.ndarray:
-    """The number of the colour that each is nearest to, whatever its brightness."""
-    table = _rgb(*np.array([HUES[name] for name in COLOURS]).T)
-    table = table / table.max(-1, keepdims=True)
-    rgb = np.clip(rgb, 0, None)
-    rgb = rgb / np.maximum(rgb.max(-1, keepdims=True), 1e-3)
-    return ((rgb[:, None] - table) ** 2).sum(-1).argmin(-1)
+        regions.append(_Region(int(place[one]), thing, float(misfit[one])))
+    return regions
