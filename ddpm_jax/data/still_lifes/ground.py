@@ -19,16 +19,16 @@ class Behind(NamedTuple):
 
 
 def behind(images: Float32[np.ndarray, "n s s 3"]) -> Behind:
-    """The ground as a plane of colours through the dark pixels; a plate where a region of the rest fills the picture.
+    """The ground as smooth colours through the dark pixels; a plate where one region nearly fills the picture.
 
-    The planes are fitted by least squares a few times, each time without the pixels that lie off: edges and shadows
-    at first, and things.
+    Colours are of second order in the place. They are fitted by least squares a few times, each time without the pixels
+    that lie off: edges and shadows at first, and things.
     """
     count, size = images.shape[:2]
     ticks = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     x, y = np.broadcast_to(ticks[None, :], (size, size)), np.broadcast_to(ticks[:, None], (size, size))
-    level = np.broadcast_to(np.stack([np.ones_like(x), x, y], -1), (count, size, size, 3))
-    colours = _plane(images, level, images.max(-1) < DARK, (0.08, 0.04, 0.03))
+    smooth = np.broadcast_to(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1), (count, size, size, 6))
+    colours = _fitted(images, smooth, images.max(-1) < DARK, (0.08, 0.04, 0.03))
     plated, rounds = _discs(np.abs(images - colours).max(-1) > 0.15)
     plate = np.zeros((count, 3), np.float32)
     seen = np.ones((count, size, size), bool)
@@ -36,18 +36,18 @@ def behind(images: Float32[np.ndarray, "n s s 3"]) -> Behind:
         here = np.flatnonzero(plated)
         radius, cover, inside = _ellipses(rounds[here])
         rim = np.clip((radius - 0.86) * size * 0.46 + 0.5, 0, 1)
-        surface = np.concatenate([level[here], rim[..., None]], -1)
+        surface = np.concatenate([smooth[here], rim[..., None]], -1)
         of_plate = images[here]
         middle = np.stack([np.median(one[where], axis=0) for one, where in zip(of_plate, inside, strict=True)])
         near = np.abs(of_plate - middle[:, None, None]).max(-1) < 0.25
-        painted = _plane(of_plate, surface, inside & near, (0.12, 0.06, 0.05))
+        painted = _fitted(of_plate, surface, inside & near, (0.12, 0.06, 0.05))
         colours[here] += cover[..., None] * (painted - colours[here])
         plate[here] = middle
         seen[here] = inside
     return Behind(colours, plated, plate, seen)
 
 
-def _plane(images: np.ndarray, regressors: np.ndarray, where: np.ndarray, limits: tuple[float, ...]) -> np.ndarray:
+def _fitted(images: np.ndarray, regressors: np.ndarray, where: np.ndarray, limits: tuple[float, ...]) -> np.ndarray:
     """The least-squares combination of regressors [n, s, s, k] over `where`, then over what of it lies near."""
     fitted, chosen = images, where
     for limit in (np.inf, *limits):

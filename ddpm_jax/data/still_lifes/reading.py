@@ -19,9 +19,12 @@ from ddpm_jax.data.still_lifes.layout import SIDE
 from ddpm_jax.data.still_lifes.templates import bank, fit
 
 FAINT = 0.12  # a difference from what lies behind that is no thing's
+CLEAR = 0.2  # a difference that some pixel of every thing has
+REST = 0.2  # of a region's greatest difference: what is less is no part of it
 CORE = 0.45  # of its greatest difference: what a thing's inner pixels reach
 LEAST = 1.5  # area of a thing, in sixteenths of the side squared
-KNOWN = 0.12  # the greatest misfit, as a share of the region's energy, of a thing that is known
+NOISE = 0.12  # the largest standard deviation of noise that is allowed for
+KNOWN = 0.15  # the greatest misfit, as a share of the region's energy, of a thing that is known
 _CHUNK = 256
 
 
@@ -59,11 +62,12 @@ def read(images: UInt8[np.ndarray, "n size size 3"]) -> list[Reading]:
 def _read(images: Float32[np.ndarray, "n s s 3"]) -> list[Reading]:
     ground = behind(images)
     difference = images - ground.colours
-    noise = np.quantile(np.abs(difference).reshape(len(images), -1), 0.3, axis=1) / 0.385
+    # of a normal law 30 % lie within 0.385 standard deviations; most of a picture is ground
+    noise = np.minimum(np.quantile(np.abs(difference).reshape(len(images), -1), 0.3, axis=1) / 0.385, NOISE)
     difference = difference * ground.open[..., None]
     strength = np.sqrt((difference**2).sum(-1))
     faint = connected(strength > np.maximum(FAINT, 4 * noise)[:, None, None], corners=True)
-    whole, parts = _regions(strength, faint)
+    whole, parts = _regions(strength, faint, np.maximum(CLEAR, 5 * noise))
     plates = nearest_colour(ground.plate)
     found: list[list[Found]] = [[] for _ in images]
     regions = _explain(difference, ground.colours, whole, noise)
@@ -95,16 +99,19 @@ def _whole_or_split(region: _Region, split: list[_Region]) -> list[_Region]:
     return split if better or not region.thing.kind else [region]
 
 
-def _regions(strength: np.ndarray, faint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _regions(strength: np.ndarray, faint: np.ndarray, clear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels [n, s, s] from 1 on, without gaps: of the regions, and of the parts of those that have several cores.
 
-    Regions and cores that are too small for a thing are left out.
+    Regions and cores that are too small for a thing are left out, and regions that are nowhere `clear` [n].
     """
     least = LEAST * (strength.shape[-1] / SIDE) ** 2
-    peak = np.ones(faint.max() + 1)
-    peak[1:] = ndimage.maximum(strength, faint, np.arange(1, len(peak)))
+    numbers = np.arange(1, faint.max() + 1)
+    peak, excess = np.ones(len(numbers) + 1), np.ones(len(numbers) + 1)
+    peak[1:] = ndimage.maximum(strength, faint, numbers)
+    excess[1:] = ndimage.maximum(strength - clear[:, None, None], faint, numbers)
     share = np.where(faint > 0, strength / peak[faint], 0)
-    whole = _renumbered(faint, np.bincount(faint.ravel(), share.ravel()) >= least)
+    faint = np.where(share > REST, faint, 0)
+    whole = _renumbered(faint, (np.bincount(faint.ravel(), share.ravel(), len(peak)) >= least) & (excess > 0))
     cores = connected((share > CORE) & (whole > 0))
     cores = _renumbered(cores, np.bincount(cores.ravel(), share.ravel()) >= least)
     region = np.zeros(cores.max() + 1, np.int64)  # of each core
@@ -157,11 +164,13 @@ def _explain(difference: np.ndarray, colours: np.ndarray, labels: np.ndarray, no
     found = fit(known, squares, colours[place, row, column])
     inside = (squares**2).sum((1, 2, 3))
     energy = np.maximum(np.bincount(label, weight, count), inside)
-    misfit = np.maximum(found.misfit - 3 * noise[place] ** 2 * own.sum((1, 2)), 0) + energy - inside
+    of_noise = 3 * noise[place] ** 2 * own.sum((1, 2))
+    misfit = np.maximum(found.misfit - of_noise, 0) + energy - inside
+    shares = misfit / np.maximum(energy - of_noise, misfit)
     names = nearest_colour(found.colour)
     regions = []
     for one, (template, kind) in enumerate(zip(found.template, found.kind, strict=True)):
-        share = float(misfit[one] / energy[one])
+        share = float(shares[one])
         dx, dy = known.offsets[template].tolist()
         thing = Found(
             kind=KINDS[kind] if share < KNOWN else None,

@@ -76,8 +76,8 @@ def bank(size: int) -> Bank:
     sharp = _squares(moved, size)
     blurred = np.stack([_blurred(sharp, blur * size / SIDE) for blur in _BLURS], axis=2)
     maps = np.ascontiguousarray(blurred.reshape(3, -1, sharp.shape[-1]))  # of each thing its blurs, one by one
-    flat = maps.reshape(-1, maps.shape[-1])
-    values, vectors = np.linalg.eigh(flat.T.astype(np.float64) @ flat)
+    some = maps.reshape(-1, maps.shape[-1])[::7].astype(np.float64)  # of all kinds, places and blurs
+    values, vectors = np.linalg.eigh(some.T @ some)
     kept = np.count_nonzero(np.cumsum(values[::-1]) < _KEPT * values.sum()) + 1
     basis = np.ascontiguousarray(vectors[:, ::-1][:, :kept], np.float32)
     cover, colour, pale = maps

@@ -1,5 +1,6 @@
 """Whether a picture shows its caption: yes for true ones, no for others."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -17,6 +18,12 @@ def test_the_oracle_is_right_about_fresh_drawings(size, unseen):
     found = accuracy(size, 400, seed=77, unseen=unseen)
     assert min(found.attributes.values()) >= 0.985 and min(found.columns.values()) >= 0.985
     assert np.mean(list(found.attributes.values())) >= 0.99
+
+
+@functools.cache
+def read_drawings(size):
+    images, scenes = draw(31, np.arange(250), size)
+    return read(images), scenes
 
 
 def swapped_colours(scene):
@@ -49,7 +56,7 @@ def other_count(scene):
     ],
 )
 def test_wrong_captions_are_refused(size, change, column):
-    images, scenes = draw(31, np.arange(300), size)
+    readings, scenes = read_drawings(size)
     wrong = []
     for place, scene in enumerate(scenes):
         colours = [group.colour for group in scene.groups]
@@ -61,8 +68,8 @@ def test_wrong_captions_are_refused(size, change, column):
         except UserError:
             continue
     places, said = zip(*wrong, strict=True)
-    found = agreement(read(images[list(places)]), said)
-    assert len(said) > 100
+    found = agreement([readings[place] for place in places], said)
+    assert len(said) > 90
     assert found["all"] <= 0.01 and found[column] <= 0.01
 
 

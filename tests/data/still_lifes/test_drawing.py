@@ -43,7 +43,7 @@ def covers(things, size):
 
 
 def test_things_lie_in_the_picture_and_a_pixel_of_sixteen_apart():
-    size, numbers = 64, np.arange(300)
+    size, numbers = 64, np.arange(150)
     drawn = [scene for unseen in (False, True) for scene in scenes(4, numbers, unseen)]
     unit, least = size / SIDE, np.inf
     for things in layouts(drawn, 4, np.concatenate([numbers, numbers])):

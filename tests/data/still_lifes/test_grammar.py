@@ -10,7 +10,7 @@ from ddpm_jax.errors import UserError
 
 
 def test_parse_undoes_caption_and_no_two_scenes_have_one_caption():
-    drawn = [scene for unseen in (False, True) for scene in scenes(3, np.arange(3000), unseen)]
+    drawn = [scene for unseen in (False, True) for scene in scenes(3, np.arange(2000), unseen)]
     words = [caption(scene) for scene in drawn]
     assert [parse(one) for one in words] == drawn
     assert len(set(words)) == len(set(drawn))
