@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ddpm_jax import commands
 from ddpm_jax.errors import UserError
-from ddpm_jax.reporting.markup import clean
+from ddpm_jax.runs.shown import clean
 
 
 def main(arguments: Sequence[str]) -> None:

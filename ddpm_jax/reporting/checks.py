@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ddpm_jax.reporting.markup import NAME, clean
+from ddpm_jax.reporting.markup import NAME
+from ddpm_jax.runs.shown import clean
 
 LARGEST, SMALLEST = 1e30, 1e-30
 """Numbers beyond are no figure of a run, and numbers nearer to zero are zero: means and plots do not overflow."""

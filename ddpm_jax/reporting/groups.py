@@ -12,7 +12,8 @@ from typing import Any
 
 from ddpm_jax.config.identity import SAME_RESULT, within
 from ddpm_jax.reporting.ledger import Figure, Run
-from ddpm_jax.reporting.markup import NAME, clean
+from ddpm_jax.reporting.markup import NAME
+from ddpm_jax.runs.shown import clean
 
 SAME_MODEL = (
     *SAME_RESULT,

@@ -7,7 +7,8 @@ from functools import singledispatch
 from pathlib import Path
 
 from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
-from ddpm_jax.reporting.markup import as_html, clean
+from ddpm_jax.reporting.markup import as_html
+from ddpm_jax.runs.shown import clean
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 78rem; margin: 2rem auto;

@@ -17,8 +17,8 @@ from ddpm_jax.config.identity import AFTER_TRAINING, SAME_RESULT, flatten, withi
 from ddpm_jax.errors import UserError
 from ddpm_jax.reporting import checks, images
 from ddpm_jax.reporting.checks import LAW, QUALITY
-from ddpm_jax.reporting.markup import clean
 from ddpm_jax.runs import CONFIG, METRICS, RESULT
+from ddpm_jax.runs.shown import clean
 
 LIKELIHOODS = {
     "test": "bits_per_dimension",

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax.files import write_bytes
-from ddpm_jax.reporting import fonts
 from ddpm_jax.reporting.groups import Point
 from ddpm_jax.reporting.png import fitting
+from ddpm_jax.runs import fonts
 
 PALETTE = (
     *("#332288", "#CC6677", "#117733", "#88CCEE", "#AA4499"),

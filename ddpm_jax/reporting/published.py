@@ -13,8 +13,9 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.files import read_json
 from ddpm_jax.reporting.checks import Odd, number, take
 from ddpm_jax.reporting.groups import Group, stem
-from ddpm_jax.reporting.markup import NAME, clean, quoted
+from ddpm_jax.reporting.markup import NAME, quoted
 from ddpm_jax.reporting.tables import NONE, Table, cell
+from ddpm_jax.runs.shown import clean
 
 CONDITIONS = ("conditions", "order", "binarisation", "sampler", "evaluations", "ema", "selection", "note")
 """Fields that say under which conditions a number holds, in this order."""

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from ddpm_jax.files import write_bytes
-from ddpm_jax.reporting import fonts, images
+from ddpm_jax.reporting import images
 from ddpm_jax.reporting.groups import Group
 from ddpm_jax.reporting.images import Strip
 from ddpm_jax.reporting.png import fitting
+from ddpm_jax.runs import fonts
 
 GAP, FONT, PAPER = 6, 13, 255
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.reporting.groups import Estimate, Group
-from ddpm_jax.reporting.markup import as_markdown, clean, quoted
+from ddpm_jax.reporting.markup import as_markdown, quoted
+from ddpm_jax.runs.shown import clean
 
 NONE, TRAIN, TRUE_DRAWS = "-", "train", "true draws"
 

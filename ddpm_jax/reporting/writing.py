@@ -10,7 +10,7 @@ from ddpm_jax.files import write_bytes
 from ddpm_jax.reporting import document, html, ledger, lines, tables
 from ddpm_jax.reporting.blocks import as_markdown
 from ddpm_jax.reporting.groups import group
-from ddpm_jax.reporting.markup import clean
+from ddpm_jax.runs.shown import clean
 
 REPORT, PAGE, TABLE, LINES = "report.md", "report.html", "table.csv", "lines.csv"
 

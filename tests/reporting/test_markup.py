@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ddpm_jax.reporting.markup import as_html, as_markdown, clean, quoted
+from ddpm_jax.reporting.markup import as_html, as_markdown, quoted
+from ddpm_jax.runs.shown import clean
 
 PIECES = [
     *string.punctuation,

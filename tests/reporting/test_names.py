@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from ddpm_jax import report
-from ddpm_jax.reporting import document, fonts, plots, published
+from ddpm_jax.reporting import document, plots, published
 from ddpm_jax.reporting.groups import Estimate, Point
-from ddpm_jax.reporting.markup import clean
 from ddpm_jax.reporting.writing import write
-from ddpm_jax.runs import pictures
+from ddpm_jax.runs import fonts, pictures
+from ddpm_jax.runs.shown import clean
 
 PIECES = [
     *string.punctuation,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax.cache import cache_folder
-from ddpm_jax.reporting.markup import clean, escape
+from ddpm_jax.runs.shown import clean, escape
 
 FAMILY, MOST = "DejaVu Sans", 60
 """Comes with matplotlib. Characters of a label at most."""
