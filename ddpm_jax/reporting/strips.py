@@ -26,7 +26,7 @@ def films(path: Path, groups: Sequence[Group]) -> list[str]:
 
 
 def _stack(path: Path, groups: Sequence[Group], strip: Callable[[Path], Strip | None]) -> list[str]:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     found = {}
     for one in groups:
@@ -35,7 +35,7 @@ def _stack(path: Path, groups: Sequence[Group], strip: Callable[[Path], Strip | 
             found[one.label] = row
     if not found:
         return []
-    font = ImageFont.truetype(str(fonts.file()), FONT)
+    font = fonts.of_size(FONT)
     left = max(round(font.getlength(fonts.legible(label))) for label in found) + 3 * GAP
     width = left + max(row.shape[1] for row in found.values()) + GAP
     height = sum(len(row) + GAP for row in found.values()) + GAP

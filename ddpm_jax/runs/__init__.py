@@ -1,8 +1,9 @@
 """Run folders: what is in one, whose it is, and how it is read back.
 
 `folder.py` has the folder and its config, `results.py` its `result.json`, `book.py` the figures as they come,
-`pictures.py` its PNGs, `fonts.py` and `shown.py` text in pictures and in lines, `locks.py` who works in it, `origin.py`
-what else a figure depends on. The commands, sweeps, reports, `evaluation` and `pipeline` import it. All of it is light.
+`pictures.py` its PNGs and `captions.py` the words under them, `fonts.py` and `shown.py` text in pictures and in lines,
+`locks.py` who works in it, `origin.py` what else a figure depends on. The commands, sweeps, reports, `evaluation` and
+`pipeline` import it. All of it is light.
 """
 
 from ddpm_jax.runs.folder import (

@@ -39,6 +39,14 @@ def _characters() -> frozenset[int]:
     return frozenset(FT2Font(str(file())).get_charmap())
 
 
-def legible(text: str) -> str:
+@cache
+def of_size(size: int) -> Any:
+    """The font as Pillow draws it, `size` pixels high."""
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(file()), size)
+
+
+def legible(text: str, most: int = MOST) -> str:
     """The text as a label of a picture: in one line, short, with escapes for what the font has not."""
-    return "".join(one if ord(one) in _characters() else escape(one) for one in clean(text, MOST))
+    return "".join(one if ord(one) in _characters() else escape(one) for one in clean(text, most))

@@ -2,22 +2,33 @@
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from ddpm_jax.files import write_bytes
+from ddpm_jax.runs import captions as words
 
-PAPER = 255
+PAPER, GAP = 255, 2
 SMALLEST_SIDE = 32
 """Images are enlarged by a whole factor until their shorter side has at least this many pixels."""
 
+CAPTIONED_WIDTH, HIGHEST = 128, 1024
+"""A caption has at least this width, to which its picture is enlarged, but no further than this height."""
 
-def tile(images: Float[np.ndarray, "rows columns height width channels"], gap: int = 2) -> UInt8[np.ndarray, "h w c"]:
-    """Rows and columns of images with values in [-1, 1] as one picture, 0 ... 255, with white gaps."""
+
+def tile(
+    images: Float[np.ndarray, "rows columns height width channels"], gap: int = GAP, least: int = 1
+) -> UInt8[np.ndarray, "h w c"]:
+    """Rows and columns of images with values in [-1, 1] as one picture, 0 ... 255, with white gaps.
+
+    They are enlarged by the whole factor that `SMALLEST_SIDE` needs, or by `least` if that is more.
+    """
     rows, columns, height, width, channels = images.shape
-    factor = max(1, math.ceil(SMALLEST_SIDE / min(height, width)))
+    factor = max(least, math.ceil(SMALLEST_SIDE / min(height, width)))
     pixels = np.clip((np.asarray(images, np.float64) + 1) * 127.5, 0, 255).round().astype(np.uint8)
     pixels = pixels.repeat(factor, axis=2).repeat(factor, axis=3)
     cell_height, cell_width = height * factor + gap, width * factor + gap
@@ -40,22 +51,65 @@ def save(path: Path, canvas: UInt8[np.ndarray, "h w c"]) -> Path:
     return path
 
 
-def grid(path: Path, images: Float[np.ndarray, "count height width channels"]) -> Path:
-    """A picture of `count` images in about as many rows as columns; missing ones at the end are white."""
+def grid(
+    path: Path, images: Float[np.ndarray, "count height width channels"], captions: Sequence[str] | None = None
+) -> Path:
+    """A picture of `count` images in about as many rows as columns; missing ones at the end are white.
+
+    Captions, one an image, are drawn below each; an empty one is none. Raises ValueError if they are of another number.
+    """
     count = len(images)
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     padded = np.ones((rows * columns, *images.shape[1:]))
     padded[:count] = images
-    return save(path, tile(padded.reshape(rows, columns, *images.shape[1:])))
+    tiled = padded.reshape(rows, columns, *images.shape[1:])
+    if not _captioned(captions, count):
+        return save(path, tile(tiled))
+    canvas = tile(tiled, GAP, _enlarged(images.shape, CAPTIONED_WIDTH))
+    cell = (canvas.shape[1] - GAP) // columns
+    bands = words.drawn([*captions, *[""] * (rows * columns - count)], cell, GAP).reshape(rows, columns, -1, cell)
+    return save(path, _below(canvas, bands.swapaxes(1, 2).reshape(rows, -1, columns * cell)))
 
 
 def film(
     path: Path,
     noisy: Float[np.ndarray, "frames count height width channels"],
     estimates: Float[np.ndarray, "frames count height width channels"],
+    captions: Sequence[str] | None = None,
 ) -> Path:
-    """A film strip: time runs from left to right; each image has a row of x_t and below it one of its estimate."""
+    """A film strip: time runs from left to right; each image has a row of x_t and below it one of its estimate.
+
+    Captions, one an image, are drawn below its two rows; an empty one is none. Raises ValueError if they are of another
+    number.
+    """
     pair = np.stack([noisy, estimates], axis=1)  # [frames, 2, count, ...]
     rows = np.moveaxis(pair, (2, 1), (0, 1)).reshape(-1, len(noisy), *noisy.shape[2:])
-    return save(path, tile(rows))
+    if not _captioned(captions, noisy.shape[1]):
+        return save(path, tile(rows))
+    canvas = tile(rows, GAP, _enlarged(noisy.shape, CAPTIONED_WIDTH // min(2, len(noisy))))
+    return save(path, _below(canvas, words.drawn(captions, canvas.shape[1] - GAP, GAP)))
+
+
+def _captioned(captions: Sequence[str] | None, count: int) -> TypeGuard[Sequence[str]]:
+    if captions is not None and len(captions) != count:
+        raise ValueError(f"{len(captions)} captions for {count} images")
+    return words.any_shown(captions)
+
+
+def _enlarged(shape: tuple[int, ...], wanted: int) -> int:
+    """The factor by which images `[..., height, width, channels]` with captions are enlarged at least."""
+    height, width, _ = shape[-3:]
+    return max(1, min(math.ceil(wanted / width), HIGHEST // height))
+
+
+def _below(
+    canvas: UInt8[np.ndarray, "h w c"], bands: UInt8[np.ndarray, "rows band inner"]
+) -> UInt8[np.ndarray, "higher w c"]:
+    """A tiled canvas, cut into as many rows as there are bands, with a band below each."""
+    _, width, channels = canvas.shape
+    rows = canvas[:-GAP].reshape(len(bands), -1, width, channels)
+    below = np.full((*bands.shape[:2], width, channels), PAPER, np.uint8)
+    below[:, :, :-GAP] = bands[..., None]
+    joined = np.concatenate([rows, below], axis=1).reshape(-1, width, channels)
+    return np.concatenate([joined, canvas[-GAP:]])

@@ -18,7 +18,7 @@ from ddpm_jax import report
 from ddpm_jax.reporting import document, plots, published
 from ddpm_jax.reporting.groups import Estimate, Point
 from ddpm_jax.reporting.writing import write
-from ddpm_jax.runs import fonts, pictures
+from ddpm_jax.runs import pictures
 from ddpm_jax.runs.shown import clean
 
 PIECES = [
@@ -189,11 +189,6 @@ def test_a_label_that_starts_with_an_underscore_is_in_the_legend(tmp_path):
         return int((legend < 128).sum())
 
     assert dark("_mine") > 0.8 * dark("mine") > 50
-
-
-def test_what_the_font_has_not_is_written_as_escapes():
-    assert fonts.legible("Ωé") == "Ωé" and fonts.legible("日") == "\\u65e5" and fonts.legible("a\nb") == "a b"
-    assert len(fonts.legible("a" * 500)) == fonts.MOST
 
 
 def test_lines_on_the_screen_are_what_it_can_show(tmp_path, fabricate, monkeypatch):

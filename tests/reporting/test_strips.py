@@ -47,6 +47,21 @@ def test_films_show_the_first_image_s_two_rows(tmp_path, fabricate):
     np.testing.assert_array_equal(row[:, -wanted.shape[1] - strips.GAP : -strips.GAP], wanted)
 
 
+def test_pictures_with_captions_keep_them_in_a_report(tmp_path, fabricate):
+    (a,), groups = made(tmp_path, fabricate, ["a"])
+    draw, captions = np.random.default_rng(0), ["a lime left of two apples", "", "a plum"]
+    pictures.grid(a / "samples.png", draw.uniform(-1, 1, (64, 4, 4, 3)), [*captions, *[""] * 61])
+    pictures.film(a / "film.png", *draw.uniform(-1, 1, (2, 5, 6, 4, 4, 3)), captions=captions * 2)
+    for name, show, share in (("samples", strips.samples, 8), ("film", strips.films, 6)):
+        whole = np.asarray(Image.open(a / f"{name}.png"))
+        first = whole[: (len(whole) - 2) // share + 2]
+        assert (first[-20:].max(-1) < 128).any()  # the caption
+        assert show(tmp_path / "all.png", groups) == ["a"]
+        row, width = row_of(tmp_path / "all.png", 0, len(first))[:, : -strips.GAP], first.shape[1]
+        right = width - 2 if name == "samples" else 0  # where the second row of a grid stands
+        np.testing.assert_array_equal(row[:, -width - right :][:, :width], first)
+
+
 def test_nothing_to_show_writes_nothing(tmp_path, fabricate):
     (a,), groups = made(tmp_path, fabricate, ["a"])
     (a / "film.png").write_bytes(b"\x89PNG\r\n\x1a\n cut off")

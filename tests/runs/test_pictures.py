@@ -1,5 +1,8 @@
 """Pictures: what is drawn where, read back from the PNG."""
 
+import hashlib
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -70,3 +73,105 @@ def test_film_has_time_from_left_to_right_and_estimates_below(tmp_path):
 @pytest.mark.parametrize(("channels", "shape"), [(2, (36, 36)), (4, (36, 36, 3))])
 def test_channels_that_are_no_colours_still_draw(tmp_path, channels, shape):
     assert read(pictures.grid(tmp_path / "x.png", np.zeros((1, 32, 32, channels)))).shape == shape
+
+
+def ramp(*shape):
+    return np.arange(np.prod(shape)).reshape(shape) % 17 / 8 - 1.1
+
+
+SEVERAL = ["two small limes left of a large watermelon on a white plate", "apple", "", "\u202e\x1b 😀 日本", "x" * 500]
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixels"),
+    [
+        ((5, 16, 12, 3), ("49d08453779c08a8", "b96a27fadd164744")),
+        ((3, 40, 33, 1), ("4c8724c658e69c33", "5240ed9ab0a0008d")),
+    ],
+)
+@pytest.mark.parametrize("captions", [None, "empty"])
+def test_without_captions_nothing_has_changed(tmp_path, shape, pixels, captions):
+    given = [""] * shape[0] if captions else None
+    paths = [
+        pictures.grid(tmp_path / "grid.png", ramp(*shape), given),
+        pictures.film(tmp_path / "film.png", *ramp(2, 4, *shape), given),
+    ]
+    for path, digest in zip(paths, pixels, strict=True):  # of what was drawn before there were captions
+        image = read(path)
+        assert hashlib.sha256(image.tobytes()).hexdigest()[:16] == digest
+        content = io.BytesIO()
+        Image.fromarray(image).save(content, "PNG", optimize=True)
+        assert path.read_bytes() == content.getvalue()
+
+
+def without(images, image, tops, pitch):
+    """A picture with white where rows of images have to be: unchanged, at most enlarged; and by how much they are."""
+    rest, (_, columns, height, width, _) = image.copy(), images.shape
+    factor = (pitch - 2) // width
+    assert image.shape[1] == columns * pitch + 2
+    pixels = ((images.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8).repeat(factor, 2).repeat(factor, 3)
+    for row, top in enumerate(tops):
+        for column in range(columns):
+            left = 2 + pitch * column
+            place = (slice(top, top + factor * height), slice(left, left + factor * width))
+            np.testing.assert_array_equal(image[place], pixels[row, column].reshape(image[place].shape))
+            rest[place] = 255
+    return rest, factor
+
+
+def dark(part):
+    return part.reshape(*part.shape[:2], -1).max(-1) < 128
+
+
+@pytest.mark.parametrize("size", [(16, 16, 3), (32, 32, 1), (20, 7, 3), (7, 20, 1), (200, 150, 3)])
+def test_captions_are_below_their_images_which_stay_as_they_are(tmp_path, size):
+    images = np.ones((6, *size))
+    images[:5] = np.random.default_rng(0).uniform(-1.2, 1.2, (5, *size))
+    image = read(pictures.grid(tmp_path / "x.png", images[:5], SEVERAL))
+    high, wide = (image.shape[0] - 2) // 2, (image.shape[1] - 2) // 3
+    rest, factor = without(images.reshape(2, 3, *size), image, (2, 2 + high), wide)
+    assert len(image) == 2 * high + 2 and factor * size[1] >= 128
+    cells = [rest[row * high :, column * wide :][:high, :wide] for row in range(2) for column in range(3)]
+    for cell in map(dark, cells):
+        assert not cell[: 2 + factor * size[0]].any() and not cell[:, :2].any() and not cell[:, -4:].any()
+    ink = [int(dark(cell).sum()) for cell in cells]
+    assert ink[4] > ink[0] > ink[1] > ink[2] == ink[5] == 0 < ink[3]
+    for cell in (cells[2], cells[5]):
+        assert (cell == 255).all()
+
+
+@pytest.mark.parametrize(("frames", "size"), [(1, (16, 16, 3)), (10, (16, 16, 3)), (10, (32, 32, 1)), (3, (90, 70, 3))])
+def test_captions_of_a_film_are_below_each_pair_of_rows(tmp_path, frames, size):
+    noisy, estimates = np.random.default_rng(0).uniform(-1.2, 1.2, (2, frames, 5, *size))
+    image = read(pictures.film(tmp_path / "x.png", noisy, estimates, SEVERAL))
+    high, wide = (image.shape[0] - 2) // 5, (image.shape[1] - 2) // frames
+    row = (wide - 2) // size[1] * size[0] + 2
+    pairs = np.stack([noisy, estimates]).transpose(2, 0, 1, 3, 4, 5).reshape(10, frames, *size)
+    rest, _ = without(pairs, image, [2 + number * high + kind * row for number in range(5) for kind in range(2)], wide)
+    assert len(image) == 5 * high + 2 and frames * wide > 128
+    strips = [rest[number * high :][:high] for number in range(5)]
+    assert all((strip[: 2 * row] == 255).all() for strip in strips)
+    ink = [int(dark(strip).sum()) for strip in strips]
+    assert ink[4] > ink[0] > ink[1] > ink[2] == 0 < ink[3]
+
+
+def test_one_caption_more_or_less_is_a_mistake(tmp_path):
+    for number in (1, 3):
+        with pytest.raises(ValueError, match=f"{number} captions for 2 images"):
+            pictures.grid(tmp_path / "x.png", np.zeros((2, 8, 8, 1)), ["a"] * number)
+        with pytest.raises(ValueError, match=f"{number} captions for 2 images"):
+            pictures.film(tmp_path / "x.png", *np.zeros((2, 3, 2, 8, 8, 1)), captions=["a"] * number)
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(("channels", "depth"), [(2, 2), (4, 3)])
+def test_captions_of_channels_that_are_no_colours(tmp_path, channels, depth):
+    image = read(pictures.grid(tmp_path / "x.png", np.ones((1, 32, 32, channels)), ["apple"]))
+    assert image.ndim == depth and image.min() < 64
+
+
+def test_a_grid_with_captions_is_a_small_file(tmp_path):
+    random = np.random.default_rng(0)
+    images = random.uniform(-1, 1, (64, 4, 4, 3)).repeat(8, 1).repeat(8, 2) + random.normal(0, 0.02, (64, 32, 32, 3))
+    path = pictures.grid(tmp_path / "x.png", images, [SEVERAL[0]] * 64)
+    assert path.stat().st_size < 300_000
