@@ -1,3 +1,4 @@
+from . import conditions as conditions
 from . import data as data
 from . import denoisers as denoisers
 from . import likelihood as likelihood

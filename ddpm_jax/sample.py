@@ -1,12 +1,15 @@
 """Draw samples from a trained run.
 
     python -m ddpm_jax.sample --workdir=runs/digits_ddpm --count=64 --seed=1
+    python -m ddpm_jax.sample --workdir=runs/still_lifes_flow --prompt="a green banana" --guidance=3
 
-Writes a PNG grid and an .npz with the images (uint8 levels, [count, height, width, channels]), and
-their labels where the model was told labels. Image
-i of a seed is the same whatever the count, the batch and the number of devices.
+Writes a PNG grid and an .npz with the images (uint8 levels, [count, height, width, channels]) and
+what the model was told of each. Image i of a seed is the same whatever the count, the batch and the
+number of devices.
 """
 
+import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +30,33 @@ CHANGES = (
     "nucleus",
     "confidence_temperature",
     "guidance",
+    "guidance_interval",
     "ema",
 )
 """Keys of the sampler that are options of this command, and part of the default output's name."""
+
+TOLD = ("label", "prompt", "prompts", "negative")
+"""Options that say what to draw."""
+
+
+def asked(options: Any) -> dict[str, Any]:
+    """What the model is to be told, by name.
+
+    Raises:
+        UserError: prompts that cannot be read, or are given twice.
+    """
+    if options.prompt is not None and options.prompts is not None:
+        raise UserError("--prompts: --prompt is given too; give one of them")
+    told: dict[str, Any] = {} if options.label is None else {"label": options.label}
+    if options.prompts is not None:
+        try:
+            lines = [line.strip() for line in Path(options.prompts).read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise UserError(f"--prompts: {options.prompts} cannot be read ({error})") from error
+        if not (lines := [line for line in lines if line]):
+            raise UserError(f"--prompts: {options.prompts} has no line with words")
+        return {**told, "text": lines}
+    return told if options.prompt is None else {**told, "text": options.prompt}
 
 
 def forget_options(config: Any) -> None:
@@ -53,9 +80,26 @@ def options_named() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(
-            str(error).replace("config.sampler.name", "--sampler").replace("config.sampler.", "--")
-        ) from error
+        words = str(error).replace("config.sampler.name", "--sampler").replace("config.sampler.", "--")
+        raise UserError(words) from error
+
+
+@contextmanager
+def told_by(**options: str) -> Iterator[None]:
+    """An error that begins with a condition's name names the option of this command that it was told by."""
+    try:
+        yield
+    except UserError as error:
+        name, colon, reason = str(error).partition(": ")
+        raise UserError(f"{options.get(name, name)}{colon}{reason}") from error
+
+
+def _plain(value: Any) -> str:
+    """A value as part of a file's name; of what cannot stand there, and of a long text, its digest."""
+    words = re.sub(r"\s+", "-", str(value).strip())
+    if re.fullmatch(r"[\w.,()+-]{1,60}", words):
+        return words
+    return hashlib.sha256(str(value).encode(errors="replace")).hexdigest()[:12]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -64,10 +108,13 @@ def main(arguments: Sequence[str]) -> None:
     commands.run_options(parser)
     parser.add_argument("--count", type=int, default=64, help="how many images (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
-    parser.add_argument("--label", type=int, help="of a conditional model (default: all in turn)")
+    parser.add_argument("--label", type=int, help="the class to draw (default: all in turn)")
+    parser.add_argument("--prompt", metavar="TEXT", help="what to draw (default: the captions of the test images)")
+    parser.add_argument("--prompts", metavar="FILE", help="a prompt a line, which the images go round")
+    parser.add_argument("--negative", metavar="TEXT", help="what not to draw: guidance leads away from it")
     for name in CHANGES:
         key = KEYS[f"sampler.{'name' if name == 'sampler' else name}"]
-        kind = type(key.default)
+        kind = key.parsed if isinstance(key.default, tuple) else type(key.default)
         shown = "NAME" if kind is str else name.upper()
         parser.add_argument(f"--{name}", type=kind, metavar=shown, help=f"{key.meaning} (default: the config's)")
     parser.add_argument(
@@ -93,7 +140,7 @@ def main(arguments: Sequence[str]) -> None:
         forget_options(config)
     with options_named():
         check(config)
-    changed = [f"{name}{value}" for name in (*CHANGES, "label") if (value := getattr(options, name)) is not None]
+    changed = [f"{name}{_plain(value)}" for name in (*CHANGES, *TOLD) if (value := getattr(options, name)) is not None]
     name = "_".join([f"seed{options.seed}", *changed, *(["best"] if options.best else [])])
     output = Path(options.output or folder / "samples" / name)
     if output.suffix in {".png", ".npz"}:
@@ -102,13 +149,19 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--output: {output} cannot be written ({reason}); choose another --output")
     if output.is_dir():
         raise UserError(f"--output: {output} is a folder; give a path without ending, such as {output}/mine")
-    if options.label is not None and not config.model.conditional:
-        raise UserError("--label: this model was trained without labels")
+    told = asked(options)
+    for name, option in (("label", "--label"), ("text", "--prompt")):
+        if name in told and name not in config.model.conditions:
+            known = ", ".join(config.model.conditions) or "nothing"
+            raise UserError(f"{option}: this model was trained with {known}, and not with {name}")
+    if options.negative is not None and ("text" not in config.model.conditions or config.sampler.guidance == 1):
+        raise UserError("--negative: it needs a model of text and a --guidance other than 1")
 
     import io
 
     import numpy as np
 
+    from ddpm_jax.evaluation.told import conditions_of, words_of
     from ddpm_jax.generative import Sampler
     from ddpm_jax.pipeline import screen
     from ddpm_jax.pipeline.restored import restore
@@ -116,15 +169,18 @@ def main(arguments: Sequence[str]) -> None:
 
     with options_named():
         run = restore(config, folder, options.best)
-    description = run.experiment.description
-    if options.label is not None and not 0 <= options.label < description.labels:
-        raise UserError(f"--label: {options.label} is not one of 0 ... {description.labels - 1}")
+    description, known = run.experiment.description, run.model.network.conditions
+    with told_by(label="--label", text="--prompt" if options.prompts is None else "--prompts"):
+        condition = conditions_of(known, run.dataset, options.count, told)
+    negative = None
+    if options.negative is not None:
+        with told_by(text="--negative"):
+            negative = conditions_of(known, run.dataset, options.count, {"text": options.negative})
     draw = Sampler(run.model, run.experiment.sampling, run.plan, config.sampler.batch)
-    images, _, evaluations = draw(run.params, options.seed, options.count, options.label, screen.bar("samples"))
+    bar = screen.bar("samples")
+    images, _, evaluations = draw(run.params, options.seed, options.count, condition, bar, negative)
     content = io.BytesIO()
-    arrays: dict[str, Any] = {"images": images}
-    if config.model.conditional:
-        arrays["labels"] = draw.labels(options.count, options.label)
+    arrays: dict[str, Any] = {"images": images, **{f"{name}s": values for name, values in condition.items()}}
     np.savez_compressed(content, **arrays)
     if not screen.speaks():
         return
@@ -133,7 +189,7 @@ def main(arguments: Sequence[str]) -> None:
         files.write_bytes(paths[0], content.getvalue())
         if len(description.space) == 2:
             shown = np.asarray(description.encode(images))
-            paths.append(pictures.grid(output.with_name(output.name + ".png"), shown))
+            paths.append(pictures.grid(output.with_name(output.name + ".png"), shown, words_of(known, condition)))
     except OSError as error:
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
     screen.say(f"{options.count} samples of step {run.step}, {evaluations.mean():.4g} network evaluations each")

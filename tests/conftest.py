@@ -72,7 +72,7 @@ def _tiny_config():
     config.model.channels = 8
     config.model.depth = 1
     config.model.heads = 1
-    config.model.conditional = True
+    config.model.conditions = ("label",)
     config.sampler.steps = 2
     config.sampler.ema = 0.9
     config.sampler.batch = 4
@@ -232,3 +232,32 @@ def stand_ins(monkeypatch, nothing_prepared):
     monkeypatch.setattr(loop, "PAUSE", 0.02)
     monkeypatch.setenv("PYTHONPATH", str(tests.parent))
     return monkeypatch
+
+
+@pytest.fixture
+def write_encoder():
+    """`write_encoder(folder, words, seed=0)` writes a tiny BERT, as model hubs keep one, and returns the folder."""
+    return _write_encoder
+
+
+def _write_encoder(folder, words="a red green apple lime left of two ##s", seed=0, **facts):
+    import json
+
+    import numpy as np
+    import safetensors.numpy
+
+    from ddpm_jax.models import bert
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words.split()]
+    sizes = {"vocab_size": len(pieces), "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    known = {**sizes, "intermediate_size": 8, "max_position_embeddings": 16, "type_vocab_size": 2}
+    draw, folder = np.random.RandomState(seed), Path(folder)
+    drawn = {}
+    for name, shape in bert.shapes(known):
+        array = draw.standard_normal(shape) / (shape[-1] ** 0.5 if name.startswith("encoder") else 1)
+        drawn[name] = np.float32(1 + 0 * array if name.endswith("LayerNorm.weight") else array)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", **known, **facts}))
+    (folder / "vocab.txt").write_text("\n".join(pieces))
+    safetensors.numpy.save_file(drawn, folder / "model.safetensors")
+    return folder

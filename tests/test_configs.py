@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from ddpm_jax.conditions import labels
 from ddpm_jax.config.families import ORDERED
 from ddpm_jax.config.identity import digest
 from ddpm_jax.config.loading import load_config
@@ -15,7 +16,7 @@ from ddpm_jax.experiment import check, check_data, make
 from ddpm_jax.models import parameter_count
 from ddpm_jax.sweeps import expansion
 
-CIFAR10 = Description(name="cifar10", shape=(32, 32, 3), levels=256, labels=10, version="3.0.2")
+CIFAR10 = Description(name="cifar10", shape=(32, 32, 3), levels=256, conditions=labels(10), version="3.0.2")
 FOLDER = Path(__file__).parents[1] / "configs" / "cifar10"
 
 COUNTS = {
@@ -55,13 +56,13 @@ def test_parameters_are_those_of_the_docstring(name):
 @pytest.mark.parametrize(("name", "features"), [("edm_vp", 128), ("edm_ve", 256)])
 def test_labels_add_a_row_each_and_a_bias(name, features):
     config = load_config(str(FOLDER / f"{name}.py"))
-    config.model.conditional = True
+    config.model.conditions = ("label",)
     assert count(config) == COUNTS[name] + (CIFAR10.labels + 1) * features
 
 
-DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
-MNIST = Description("mnist", "3.0.1", (28, 28, 1), 256, 10)
-BINARISED = Description("binarised_mnist", "3.0.1-draw1", (28, 28, 1), 2, 10)
+DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, labels(10))
+MNIST = Description("mnist", "3.0.1", (28, 28, 1), 256, labels(10))
+BINARISED = Description("binarised_mnist", "3.0.1-draw1", (28, 28, 1), 2, labels(10))
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def test_a_run_is_loaded_and_sampled_in_three(trained):
     assert pictures.shape == (3, 8, 8, 1)
     assert pictures.dtype == np.uint8
     np.testing.assert_array_equal(pictures[:2], run.sample(2, seed=1))
-    bits = run.likelihood(pictures, np.zeros(3, np.int32))
+    bits = run.likelihood(pictures, label=np.zeros(3, np.int32))
     assert np.all(np.isfinite(bits))
-    posterior = run.denoise(jnp.zeros((1, 8, 8, 1)), 0.5, jnp.zeros(1, jnp.int32))
+    posterior = run.denoise(jnp.zeros((1, 8, 8, 1)), 0.5, {"label": jnp.zeros(1, jnp.int32)})
     assert posterior.mean.shape == (1, 8, 8, 1)
 
 

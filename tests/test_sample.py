@@ -11,6 +11,7 @@ from PIL import Image
 
 from ddpm_jax import evaluate
 from ddpm_jax.config.base import base
+from ddpm_jax.data import load
 from ddpm_jax.errors import UserError
 from ddpm_jax.sample import forget_options
 from ddpm_jax.sample import main as sample
@@ -26,10 +27,35 @@ def copied(trained, tmp_path, monkeypatch):
 @pytest.fixture
 def untrained(tmp_path, tiny_config, monkeypatch):
     """A working folder with, in `run`, the config of an unconditional model and no checkpoint."""
-    tiny_config.model.conditional = False
+    tiny_config.model.conditions = ()
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()
     Path("run/config.json").write_text(json.dumps(tiny_config.to_dict()))
+
+
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory, trained):
+    """A working folder with a finished run on captions, `run`, and one on labels, `labelled`; files of prompts."""
+    from ddpm_jax.train import train
+    from tests.conftest import _tiny_config
+
+    config, folder = _tiny_config(), tmp_path_factory.mktemp("captioned")
+    config.data.name = "still_lifes"
+    config.data.splits.train, config.data.splits.validation, config.data.splits.test = (
+        "train[:24]",
+        "train[:8]",
+        "test[:8]",
+    )
+    config.model.conditions = ("text",)
+    config.model.text_channels, config.model.text_depth = 8, 1
+    config.optimizer.warmup, config.optimizer.learning_rate = 0, 0.1  # after two steps words make a difference
+    train(config, folder / "run")
+    shutil.copytree(trained, folder / "labelled")
+    (folder / "good.txt").write_text("a red apple\n\n  a green pear on the left  \n")
+    (folder / "unknown.txt").write_text("a red apple\na red zeppelin\n")
+    (folder / "empty.txt").write_text("\n  \n")
+    (folder / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    return folder
 
 
 def told(main, *words):
@@ -80,9 +106,9 @@ def test_folders_without_a_run(main):
         ("--steps=1001", "--steps: 1001 is more than config.process.steps 1000"),
         ("--eta=2", "--eta: 2.0 is not in [0, 1]"),
         ("--eta=nan", "--eta: nan is not finite"),
-        ("--guidance=3", "--guidance: guidance needs config.model.conditional=True"),
+        ("--guidance=3", "--guidance: guidance needs a network that is told something: set config.model.conditions"),
         ("--ema=0.5", "--ema: 0.5 is not one of config.optimizer.ema (0.9,)"),
-        ("--label=3", "--label: this model was trained without labels"),
+        ("--label=3", "--label: this model was trained with nothing, and not with label"),
         ("--output=run", "--output: run is a folder; give a path without ending, such as run/mine"),
         (
             "--output=run/config.json/x",
@@ -124,6 +150,83 @@ def test_labels_and_steps(capsys):
     assert np.load("x.npz")["labels"].tolist() == [7, 7]
     assert "1 network evaluations each" in capsys.readouterr().out
     assert refused(sample, "--workdir=run", "--label=10") == "--label: 10 is not one of 0 ... 9"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--prompt=a red zeppelin"], "--prompt: the word 'zeppelin' is in no caption of training"),
+        (["--prompt=a red aple"], "--prompt: the word 'aple' is in no caption of training; did you mean 'apple'?"),
+        (["--prompt="], "--prompt: the caption is empty; leave it out to draw without one"),
+        (["--prompt=" + "red " * 11], "--prompt: 'red red red"),
+        (["--prompt=a red apple", "--prompts=good.txt"], "--prompts: --prompt is given too; give one of them"),
+        (["--prompts=nowhere.txt"], "--prompts: nowhere.txt cannot be read ("),
+        (["--prompts=run"], "--prompts: run cannot be read ("),
+        (["--prompts=bytes.txt"], "--prompts: bytes.txt cannot be read ("),
+        (["--prompts=empty.txt"], "--prompts: empty.txt has no line with words"),
+        (["--prompts=unknown.txt"], "--prompts: the word 'zeppelin' is in no caption of training"),
+        (["--negative=a pear"], "--negative: it needs a model of text and a --guidance other than 1"),
+        (["--negative=a zeppelin", "--guidance=2"], "--negative: the word 'zeppelin' is in no caption of training"),
+        (["--negative=", "--guidance=2"], "--negative: the caption is empty"),
+        (["--label=3"], "--label: this model was trained with text, and not with label"),
+    ],
+    ids=lambda words: " ".join(words)[:40] if isinstance(words, list) else "",
+)
+def test_what_a_model_of_captions_cannot_be_told(captioned, monkeypatch, words, line):
+    monkeypatch.chdir(captioned)
+    assert refused(sample, "--workdir=run", "--count=2", *words).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--prompt=a red apple"], "--prompt: this model was trained with label, and not with text"),
+        (["--prompts=good.txt"], "--prompt: this model was trained with label, and not with text"),
+        (["--negative=a pear", "--guidance=2"], "--negative: it needs a model of text"),
+        (["--label=-1"], "--label: -1 is not one of 0 ... 9"),
+        (["--label=10"], "--label: 10 is not one of 0 ... 9"),
+        (["--label=x"], "argument --label: invalid int value: 'x'"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_what_a_model_of_labels_cannot_be_told(captioned, monkeypatch, words, line):
+    monkeypatch.chdir(captioned)
+    assert refused(sample, "--workdir=labelled", "--count=2", *words).startswith(line)
+
+
+def test_prompts_are_what_the_samples_are_told(captioned, monkeypatch):
+    monkeypatch.chdir(captioned)
+    text = load("still_lifes").description.conditions["text"]
+    common = ["--workdir=run", "--seed=3"]
+    sample([*common, "--count=3", "--prompts=good.txt", "--output=three"])
+    sample([*common, "--count=1", "--prompt=A red  apple"])
+    sample([*common, "--count=3", "--prompts=good.txt", "--guidance=4", "--negative=a pear", "--output=guided"])
+    sample([*common, "--count=3", "--prompts=good.txt", "--guidance=4", "--output=other"])
+    three, one, guided, other = (
+        np.load(f"{name}.npz") for name in ("three", "run/samples/seed3_promptA-red-apple", "guided", "other")
+    )
+    words = ["a red apple", "a green pear on the left", "a red apple"]
+    for found in (three, guided, other):
+        assert [text.words(row) for row in found["texts"]] == words
+    np.testing.assert_array_equal(one["texts"], text.rows(["a red apple"]))
+    np.testing.assert_array_equal(one["images"], three["images"][:1])
+    assert (guided["images"] != other["images"]).any()
+
+
+def test_nothing_that_is_told_is_what_the_test_images_are_told(captioned, monkeypatch):
+    monkeypatch.chdir(captioned)
+    sample(["--workdir=run", "--count=10", "--output=own"])
+    captions = load("still_lifes").split("test").rows(range(8))["condition"]["text"]
+    np.testing.assert_array_equal(np.load("own.npz")["texts"], captions[[*range(8), 0, 1]])
+
+
+def test_a_prompt_is_never_a_path(captioned, monkeypatch):
+    monkeypatch.chdir(captioned)
+    before = {path for path in captioned.rglob("*") if path.parent != captioned / "run" / "samples"}
+    (captioned / "up.txt").write_text("a pear")
+    sample(["--workdir=run", "--count=1", "--prompts=../" + captioned.name + "/up.txt"])
+    (captioned / "up.txt").unlink()
+    assert {path for path in captioned.rglob("*") if path.parent != captioned / "run" / "samples"} == before
 
 
 @pytest.mark.usefixtures("copied")

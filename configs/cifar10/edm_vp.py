@@ -5,7 +5,7 @@ log(sigma)/4; log sigma normal with mean -1.2 and deviation 1.2, and a weight th
 Adam 1e-3 after 10 million images of warm-up, no clipping, batch 512, 200 million images, an average with a half-life
 of 500,000 images (a decay of 0.5^(512/500,000)), all 50,000 training images. (So the validation loss is that of images
 which are trained on.) Heun with 18 steps from 80 to 0.002, rho 7: 35 network evaluations. Published: FID 1.97, or 1.79
-with labels (--config.model.conditional=True --config.objective.condition_drop=0).
+with labels (--config.model.conditions=label --config.objective.condition_drop=0).
 
 The network is theirs (SongUNet of training/networks.py), layer by layer and in the distributions of its first weights:
 DDPM++ with 256 channels at 32, 16 and 8, four blocks, attention at 16 (55.7 M parameters).

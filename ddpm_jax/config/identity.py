@@ -20,6 +20,11 @@ AFTER_TRAINING = ("evaluation", "sampler")
 CHANGEABLE = (*SAME_RESULT, *AFTER_TRAINING, "training.skip_bad", "training.keep_latest", "training.keep_every")
 """What a run in a folder may go on with otherwise: it does not change the steps that are done."""
 
+RENAMED: dict[str, tuple[str, dict[Any, Any]]] = {
+    "model.conditional": ("model.conditions", {True: ("label",), False: ()}),
+}
+"""Keys of earlier versions, as runs' folders have them: the key of today, and its value for each of theirs."""
+
 VALIDATION = ("sampler.ema", "evaluation.validation_images")
 """Of these, what the validation losses of a run depend on, which must be alike until it is trained."""
 
@@ -41,7 +46,7 @@ def to_json(config: ConfigDict) -> str:
 
 
 def from_dict(values: Any) -> ConfigDict:
-    """A config from the object that `to_json` wrote: the base with its values put in.
+    """A config from the object that `to_json` wrote, here or in an earlier version: the base with its values put in.
 
     Raises:
         UserError: a key that this version does not have, or a value of another type.
@@ -50,8 +55,14 @@ def from_dict(values: Any) -> ConfigDict:
         raise UserError("this is not a config: a config is an object of sections")
     config = base()
     for key, value in flatten(values).items():
-        put(config, key, _tupled(value))
+        put(config, *of_today(key, _tupled(value)))
     return config
+
+
+def of_today(key: str, value: Any) -> tuple[str, Any]:
+    """A key and its value as this version has them; what it does not know stays, and is refused."""
+    name, values = RENAMED.get(key, (key, {}))
+    return (name, values[value]) if isinstance(value, bool) and value in values else (key, value)
 
 
 def _tupled(value: Any) -> Any:

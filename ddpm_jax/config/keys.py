@@ -21,6 +21,7 @@ class Key:
         some: how many there must be, of what may also be none: fewer have no distance, or no standard error.
         bits: how many a whole number may have: a longer seed would be cut, and be another's twin.
         of: the kind of process that alone reads it; empty: any.
+        item: the type of a tuple's items, where its default has none.
         off: what says nothing, where it is not the default: what a process of another kind leaves it at.
     """
 
@@ -34,6 +35,7 @@ class Key:
     bits: int = 31
     of: str = ""
     off: Any = None
+    item: type | None = None
 
     @property
     def silent(self) -> Any:
@@ -44,7 +46,7 @@ class Key:
         """What is wrong with the type of a value, or with a number that cannot be kept; None where nothing is."""
         kind = type(self.default)
         items = value if kind is tuple and isinstance(value, tuple) else ()
-        of = type(self.default[0]) if items and self.default else int
+        of = self.item or (type(self.default[0]) if items and self.default else int)
         if not _of(kind, value):
             return f"{value!r} is not of type {kind.__name__}"
         bounds = ((value, kind, self.bits), *((item, of, 31) for item in items))
@@ -57,6 +59,8 @@ class Key:
             return text
         if kind is bool and text.lower() in ("true", "false", "1", "0"):
             return text.lower() in ("true", "1")
+        if self.item is str and not text.strip().startswith(("(", "[")):
+            return tuple(filter(None, (word.strip() for word in text.split(","))))
         try:
             value = float(text) if kind is float else ast.literal_eval(text.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
@@ -152,7 +156,11 @@ KEYS: dict[str, Key] = {
     "model.time": Key("index", "how the network is told the time (c_noise); hidden: the share of hidden sites"),
     "model.input": Key("none", "scaling of x_t (c_in): none, or unit for unit variance", of="gaussian"),
     "model.sigma_data": Key(0.5, "the deviation of a pixel, for unit inputs, F and the edm objective", above=0),
-    "model.conditional": Key(False, "tell the network the label"),
+    "model.conditions": Key((), "what the network is told, by name, such as label or text", item=str),
+    "model.text_encoder": Key("", "the folder of a frozen BERT that reads texts first; empty: trained words"),
+    "model.text_channels": Key(64, "of the transformer that reads a text", least=8),
+    "model.text_depth": Key(2, "its blocks", least=0),
+    "model.text_tokens": Key(True, "a text is given word by word too, not only as a whole"),
     "model.channels": Key(128, "features, at full size", least=1),
     "model.multipliers": Key((1, 2, 2, 2), "channels at each resolution"),
     "model.blocks": Key(2, "residual blocks at each resolution", least=1),
@@ -182,7 +190,8 @@ KEYS: dict[str, Key] = {
     "objective.min_snr": Key(5.0, "gamma of min_snr", above=0),
     "objective.sigmoid_bias": Key(2.0, "b of sigmoid"),
     "objective.hybrid": Key(0.001, "weight of the bound in hybrid", least=0),
-    "objective.condition_drop": Key(0.1, "how often a conditional network gets no label", least=0, below=1),
+    "objective.condition_drop": Key(0.1, "how often a network is told nothing", least=0, below=1),
+    "objective.condition_drop_each": Key(0.0, "how often it is not told one of several", least=0, below=1),
     # sampler
     "sampler.name": Key("first_order", "the solver"),
     "sampler.options": Key({}, "of a solver by a dotted path"),
@@ -197,7 +206,11 @@ KEYS: dict[str, Key] = {
     "sampler.top_k": Key(0, "the most likely levels to draw from; 0: all", least=0, of="ordered"),
     "sampler.nucleus": Key(1.0, "the least probability of the levels to draw from", above=0, most=1, of="ordered"),
     "sampler.confidence_temperature": Key(0.0, "of confidence; 0: the surest sites first", least=0, of="ordered"),
-    "sampler.guidance": Key(1.0, "of a conditional network; 1: none", least=0),
+    "sampler.guidance": Key(1.0, "weight of a conditional network; 1: none, 0: unconditional", least=0),
+    "sampler.guidance_interval": Key((0.0, 1.0), "the times (low, high] in which there is guidance"),
+    "sampler.guidance_rescale": Key(0.0, "phi of Lin et al. 2024; 0: none", least=0, most=1, of="gaussian"),
+    "sampler.guidance_parallel": Key(1.0, "eta of projected guidance; 1: none", least=0, most=1, of="gaussian"),
+    "sampler.guidance_limit": Key(0.0, "greatest norm of projected guidance; 0: none", least=0, of="gaussian"),
     "sampler.churn": Key(0.0, "Karras et al. 2022: S_churn; 0: none", least=0),
     "sampler.churn_min": Key(0.0, "in sigma/alpha", least=0),
     "sampler.churn_max": Key(1e9, "likewise", least=0),
@@ -239,6 +252,7 @@ KEYS: dict[str, Key] = {
     "evaluation.samples": Key(10_000, "for the distances, at most the test split's size; 0: none", least=0, some=4),
     "evaluation.curve": Key((), "numbers of sampler steps at which the quality of samples is measured as well"),
     "evaluation.curve_orders": Key(("",), "and the orders in which, as in sampler.order", of="ordered"),
+    "evaluation.curve_guidance": Key((), "guidance weights to measure samples at as well", item=float),
     "evaluation.raw": Key(False, "measure the raw parameters too, where it is an average that is evaluated"),
     "evaluation.history": Key(False, "measure likelihood and quality at every checkpoint kept"),
     "evaluation.likelihood_images": Key(10_000, "at most, of training and test split; 0: none", least=0, some=2),
@@ -251,6 +265,7 @@ KEYS: dict[str, Key] = {
     "evaluation.exact_images": Key(0, "test images for one order's exact likelihood; 0: none", least=0, of="ordered"),
     "evaluation.order": Key("raster", "that order"),
     "evaluation.validation_images": Key(1000, "for the loss at each checkpoint", least=1),
+    "evaluation.prompts": Key((), "captions to draw at each milestone, to watch a model learn them", item=str),
     "evaluation.at_end": Key(True, "evaluate when training ends, not only by the command"),
     "evaluation.pictures": Key(True, "draw a grid of samples and a film strip when training ends"),
     # parallel

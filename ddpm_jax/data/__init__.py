@@ -2,8 +2,8 @@
 
 `load(name)` gives a `Dataset`: a `Description` (shape, levels, labels) and a `Source` a split. `draw` takes a batch
 from images that live on the device, inside a compiled step; `host_batches` reads larger sets as they are needed.
-`fingerprint` says which data a run has seen.
-Imports errors and files only; training, metrics and the commands import it.
+`fingerprint` says which data a run has seen. `encoded(dataset, folder)` is one whose captions a frozen encoder reads.
+Imports conditions, the ground, and of the models a published encoder; training, metrics and the commands import it.
 
 >>> from ddpm_jax import data
 >>> data.load("digits").description.shape
@@ -12,6 +12,7 @@ Imports errors and files only; training, metrics and the commands import it.
 
 from ddpm_jax.data.batches import draw, fits_device, host_batches, prefetch
 from ddpm_jax.data.description import Description
+from ddpm_jax.data.encoded import encoded
 from ddpm_jax.data.identity import difference, fingerprint
 from ddpm_jax.data.sources import Dataset, Source, from_arrays, load
 
@@ -21,6 +22,7 @@ __all__ = [
     "Source",
     "difference",
     "draw",
+    "encoded",
     "fingerprint",
     "fits_device",
     "from_arrays",

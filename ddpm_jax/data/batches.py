@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key, UInt8
+from jaxtyping import Array, Key, UInt8
 
 from ddpm_jax.data.sources import Source
 
@@ -26,13 +26,13 @@ def fits_device(source: Source, limit_bytes: int = 512 * 2**20) -> bool:
 
 def draw(
     images: UInt8[Array, "examples *site"],
-    labels: Int[Array, " examples"],
+    conditions: dict[str, Any],
     keys: Key[Array, " batch"],
     flip: bool = False,
-) -> dict[str, Array]:
+) -> dict[str, Any]:
     """A batch, drawn inside a compiled step.
 
-    `{"image": uint8 [batch, *site], "condition": int32 [batch], "row": int32 [batch]}`, as `Source.rows` gives it.
+    `{"image": uint8 [batch, *site], "condition": {name: [batch, ...]}, "row": int32 [batch]}`, as `Source.rows`.
 
     Each example is drawn uniformly from the whole set with its own key; with `flip` its last spatial axis is reversed
     with probability 1/2. Drawing is *with replacement*: an example is then a function of its own key alone, whatever
@@ -43,13 +43,14 @@ def draw(
 
     def one(key: Array) -> tuple[Array, Array]:
         key_index, key_flip = jax.random.split(key)
-        return jax.random.randint(key_index, (), 0, len(labels)), jax.random.bernoulli(key_flip)
+        return jax.random.randint(key_index, (), 0, len(images)), jax.random.bernoulli(key_flip)
 
     indices, flipped = jax.vmap(one)(keys)
     x = images[indices]
     if flip:
         x = jnp.where(flipped.reshape(-1, *[1] * (x.ndim - 1)), jnp.flip(x, -2), x)
-    return {"image": x, "condition": labels[indices].astype(jnp.int32), "row": indices.astype(jnp.int32)}
+    taken = {name: values[indices] for name, values in conditions.items()}
+    return {"image": x, "condition": taken, "row": indices.astype(jnp.int32)}
 
 
 @runtime_checkable
@@ -79,7 +80,7 @@ class HostBatches:
         order = grain.MapDataset.range(len(self.source)).shuffle(seed=shuffle).repeat()
         return order.random_map(_coin, seed=coin) if self.flip else order
 
-    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, step: int) -> dict[str, Any]:
         if step < 0:
             raise IndexError(f"steps start at 0, not {step}")
         drawn = [self._order[step * self.batch + row] for row in self.rows]

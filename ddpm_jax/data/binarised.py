@@ -31,7 +31,7 @@ def describe(grey: Description) -> Description:
             f"data set '{PREFIX}{grey.name}' needs images of 256 levels and one channel, but {grey.name!r} has "
             f"{grey.levels} and {grey.channels}: choose a grey data set, for instance {PREFIX}mnist"
         )
-    return Description(f"{PREFIX}{grey.name}", f"{grey.version}-draw{DRAW}", grey.shape, 2, grey.labels)
+    return Description(f"{PREFIX}{grey.name}", f"{grey.version}-draw{DRAW}", grey.shape, 2, grey.conditions)
 
 
 def draw(images: UInt8[np.ndarray, "n *site"]) -> UInt8[np.ndarray, "n *site"]:

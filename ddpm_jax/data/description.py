@@ -2,17 +2,20 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Num
+
+from ddpm_jax.conditions import NONE, Conditions, Label
 
 
 @dataclass(frozen=True)
 class Description:
     """The facts about a data set that models, processes and likelihoods need. It travels with the data.
 
-    >>> Description("mine", "1", (8, 8, 3), 256, 0).dimensions
+    >>> Description("mine", "1", (8, 8, 3), 256).dimensions
     192
 
     Args:
@@ -21,7 +24,7 @@ class Description:
         shape: of one image, `(*space, channels)`, any number of spatial axes.
         levels: how many values 0 .. levels - 1 a dimension can take; None for real-valued images, which then have no
             bits per dimension.
-        labels: the number of classes; 0 for a data set without labels.
+        conditions: what is known of an image besides: its label, a caption.
         known_law: whether the probability of every image is known, so that samples are measured against that.
     """
 
@@ -29,7 +32,7 @@ class Description:
     version: str
     shape: tuple[int, ...]
     levels: int | None
-    labels: int
+    conditions: Conditions = NONE
     known_law: bool = False
 
     def __post_init__(self):
@@ -37,6 +40,15 @@ class Description:
             raise ValueError(f"an image's shape is (*space, channels), not {self.shape}")
         if self.levels is not None and not 2 <= self.levels <= 256:
             raise ValueError(f"levels lie between 2 and 256, or are None; not {self.levels}")
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON: what a run keeps of its data."""
+        kinds: Any = {name: kind.plain() for name, kind in self.conditions.kinds}
+        others = {name: kind for name, kind in kinds.items() if name != "label" or not self.labels}
+        known = {"name": self.name, "version": self.version, "shape": list(self.shape), "levels": self.levels}
+        return {**known, "labels": self.labels, "known_law": self.known_law} | (
+            {"conditions": others} if others else {}
+        )
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -54,9 +66,10 @@ class Description:
         return math.prod(self.shape)
 
     @property
-    def null_condition(self) -> int:
-        """The label that says "no label": the number of classes."""
-        return self.labels
+    def labels(self) -> int:
+        """The number of classes; 0 for images without labels."""
+        label = dict(self.conditions.kinds).get("label")
+        return label.classes if isinstance(label, Label) else 0
 
     @property
     def values(self) -> Float32[np.ndarray, " levels"]:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from ddpm_jax.cache import cache_folder
+from ddpm_jax.conditions import labels
 from ddpm_jax.data.description import Description
 from ddpm_jax.data.tfds import quiet
 from ddpm_jax.files import read_record, write_record
@@ -27,7 +28,7 @@ NAME = "digits"
 VERSION = "1.0.0"
 SPLITS = {"train": (0, 1000), "validation": (1000, 1350), "test": (1350, 1797)}
 MANIFEST = "manifest.json"
-DESCRIPTION = Description(NAME, VERSION, (8, 8, 1), levels=17, labels=10)
+DESCRIPTION = Description(NAME, VERSION, (8, 8, 1), levels=17, conditions=labels(10))
 
 
 def arrays(split: str) -> tuple[UInt8[np.ndarray, "n 8 8 1"], Int32[np.ndarray, " n"]]:
@@ -120,8 +121,8 @@ def _builder_class() -> Any:
             return {split: self._generate_examples(split) for split in SPLITS}
 
         def _generate_examples(self, split):  # pyright: ignore[reportIncompatibleMethodOverride]
-            images, labels = arrays(split)
-            for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+            images, classes = arrays(split)
+            for number, (image, label) in enumerate(zip(images, classes, strict=True)):
                 # TFDS encodes a NumPy image with TensorFlow only, and a PIL image without it.
                 yield number, {"image": Image.fromarray(image[:, :, 0]), "label": int(label)}
 

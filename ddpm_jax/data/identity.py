@@ -5,9 +5,11 @@ another order: none looks wrong by itself, but none is what the run was trained 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from ddpm_jax.data.description import Description
 from ddpm_jax.data.sources import Dataset
 from ddpm_jax.files import sha256
 
@@ -21,15 +23,25 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     A split above `LARGEST` is not read for this; then the names and sizes of the set's files stand in. The time and
     place of files have no part in it.
     """
-    description = asdict(dataset.description) | {"shape": list(dataset.description.shape)}
     splits, all_hashed = {}, True
     for name, source in dataset.sources.items():
         splits[name] = {"words": source.words, "images": len(source)}
         if len(source) * dataset.description.dimensions <= LARGEST:
-            splits[name]["sha256"] = sha256(source.arrays())[:32]
+            stored = source.stored  # an encoder's outputs are rounded as the device does it
+            images, conditions = stored.arrays()
+            splits[name]["sha256"] = sha256([images, *_hashed(stored.description, len(source), conditions)])[:32]
         else:
             all_hashed = False
-    return {"description": description, "splits": splits, "files": {} if all_hashed else dict(dataset.files)}
+    return {
+        "description": dataset.description.plain(),
+        "splits": splits,
+        "files": {} if all_hashed else dict(dataset.files),
+    }
+
+
+def _hashed(description: Description, count: int, conditions: Mapping[str, Any]) -> list[Any]:
+    """The conditions in their order; images without any are hashed with zeros, as those without labels always were."""
+    return [conditions[name] for name in description.conditions] or [np.zeros(count, np.int32)]
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

@@ -41,7 +41,7 @@ LAWS = {"ising": (ising, (3, 4, 1))}
 def describe(name: str) -> Description:
     """The description of a known data set."""
     table, shape = LAWS[name]
-    return Description(name, "1.0.0", shape, table().shape[0], 0, known_law=True)
+    return Description(name, "1.0.0", shape, table().shape[0], known_law=True)
 
 
 def entropy(law: Float64[np.ndarray, "*levels"]) -> float:

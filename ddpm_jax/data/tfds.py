@@ -11,13 +11,14 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ddpm_jax import cache
+from ddpm_jax.conditions import labels as classes
 from ddpm_jax.data import inspection
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
@@ -128,13 +129,13 @@ def facts(name: str, folder: Path, splits: Mapping[str, str] | None) -> Facts:
     key = made_from(name, folder, wanted)
     if (kept := cache.load("facts", key)) is not None:
         known = json.loads(kept)
-        description = Description(**{**known["description"], "shape": tuple(known["description"]["shape"])})
+        description = described(**known["description"])
         return Facts(description, {split: (words, size) for split, (words, size) in known["splits"].items()})
     with _opened(name, folder) as builder:
         description, image, _ = _description(name, folder, builder)
         inspection.check_records(folder, builder, image)
         result = Facts(description, _sizes(name, builder, splits))
-    cache.save("facts", key, json.dumps(asdict(result)).encode())
+    cache.save("facts", key, json.dumps({"description": description.plain(), "splits": result.splits}).encode())
     return result
 
 
@@ -171,6 +172,11 @@ def _sizes(name: str, builder: Any, splits: Mapping[str, str] | None) -> dict[st
     return sizes
 
 
+def described(name: str, version: str, shape: list[int], levels: int | None, labels: int, **_: Any) -> Description:
+    """The description that was kept as plain JSON, of images with labels or without."""
+    return Description(name, version, tuple(shape), levels, classes(labels))
+
+
 def _description(name: str, folder: Path, builder: Any) -> tuple[Description, str, str | None]:
     """The images' description, which of the features is the image, and which the class label, if there is one."""
     features = builder.info.features
@@ -199,7 +205,7 @@ def _description(name: str, folder: Path, builder: Any) -> tuple[Description, st
             version=str(builder.info.version),
             shape=tuple(shape),
             levels=(builder.info.metadata or {}).get("levels", KNOWN_LEVELS.get(name, 256)),
-            labels=int(features[label].num_classes) if label else 0,
+            conditions=classes(int(features[label].num_classes) if label else 0),
         )
     except ValueError as error:
         raise UserError(f"data set {name!r} cannot be used: {error}") from None
@@ -207,41 +213,42 @@ def _description(name: str, folder: Path, builder: Any) -> tuple[Description, st
 
 
 def reader(name: str, folder: Path, words: str, size: int, description: Description) -> Callable:
-    """A function from example numbers to `(images uint8 [n, *shape], labels int32 [n])`; it opens the files late.
+    """A function from example numbers to `(images uint8 [n, *shape], conditions)`; it opens the files late.
 
-    A stored label of -1, TFDS's "unknown", is given as `description.null_condition`.
+    A stored label of -1, TFDS's "unknown", is given as the label that says nothing.
     """
     opened: list[Any] = []
 
-    def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(indices: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         with _LOCK:
             if not opened:
                 with _opened(name, folder) as builder:
-                    found, image, label = _description(name, folder, builder)
+                    now, image, label = _description(name, folder, builder)
                     source = builder.as_data_source(split=words)
-                    if (found, len(source)) != (description, size):
+                    if (now, len(source)) != (description, size):
                         raise UserError(f"{folder} has changed while it was read: run again")
                     source[0]  # decoded once in here, where the notice that TFDS then logs is not shown
                     opened.extend((source, image, label))
         source, image, label = opened
-        images, labels = np.empty((len(indices), *description.shape), np.uint8), np.zeros(len(indices), np.int64)
+        images, found = np.empty((len(indices), *description.shape), np.uint8), np.zeros(len(indices), np.int64)
         with _readable(folder):
             for row, example in enumerate(source.__getitems__([int(index) for index in indices])):
                 if example[image].shape != description.shape:  # NumPy would broadcast some of these
                     raise ValueError(f"an image of shape {example[image].shape}")
                 images[row] = example[image]
-                labels[row] = example[label] if label else 0
-        highest, classes = images.max(initial=0), (labels.min(initial=0), labels.max(initial=0))
+                found[row] = example[label] if label else 0
+        highest, bounds = images.max(initial=0), (found.min(initial=0), found.max(initial=0))
         if description.levels is not None and highest >= description.levels:
             raise UserError(
                 f"{folder} says {description.levels} levels, but holds the value {highest}: prepare it again"
             )
-        for bound in classes:
+        for bound in bounds:
             if not -1 <= bound < max(description.labels, 1):
                 raise UserError(
                     f"{folder} says {description.labels} classes, but holds the label {bound}: prepare it again"
                 )
-        return images, np.where(labels < 0, description.null_condition, labels).astype(np.int32)
+        known = np.where(found < 0, description.labels, found).astype(np.int32)
+        return images, {"label": known} if description.labels else {}
 
     return read
 

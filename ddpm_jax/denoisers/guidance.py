@@ -54,13 +54,13 @@ class Told(Wrapper):
         """Whether the denoiser can go on group by group."""
         return getattr(self.denoise, "causal", False)
 
-    def start(self, count: int) -> Any:
-        """Of a causal network: what it remembers before the first group."""
-        return self.denoise.start(count)
+    def start(self, count: int, condition: PyTree = None) -> Any:
+        """Of a causal network: what it remembers before the first group, under its own condition."""
+        return self.denoise.start(count, self.told(condition, count))
 
-    def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""], condition: PyTree) -> tuple[Any, Any, Any]:
-        """Of a causal network: the posterior of the sites of one group, under its own condition."""
-        return self.denoise.advance(cache, x, step, self.told(condition, x.shape[0]))
+    def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""]) -> tuple[Any, Any, Any]:
+        """Of a causal network: the posterior of the sites of one group."""
+        return self.denoise.advance(cache, x, step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class Guided:
         """Whether the denoisers can go on group by group."""
         return all(getattr(one, "causal", False) for one in self.chain)
 
-    def start(self, count: int) -> tuple[Any, ...]:
+    def start(self, count: int, condition: PyTree = None) -> tuple[Any, ...]:
         """Of causal networks: what each remembers of its images before the first group.
 
         Raises:
@@ -133,16 +133,16 @@ class Guided:
         """
         if not self._always:
             raise ValueError("guidance in an interval of times needs a sampler without a cache; use first_order")
-        return tuple(network.start(len(places) * count) for network, places in self._networks())
+        return tuple(
+            network.start(len(places) * count, self._conditions(places, condition, count))
+            for network, places in self._networks()
+        )
 
-    def advance(
-        self, cache: PyTree, x: Images, step: int | Int[Array, ""], condition: PyTree
-    ) -> tuple[Any, Any, tuple[Any, ...]]:
+    def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""]) -> tuple[Any, Any, tuple[Any, ...]]:
         """Of causal networks: the guided posterior of the sites of one group, their numbers, what each remembers."""
         posteriors, kept, numbers = [None] * len(self.chain), [], None
         for (network, places), before in zip(self._networks(), cache, strict=True):
-            stacked = self._conditions(places, condition, x.shape[0])
-            posterior, numbers, after = network.advance(before, _times(len(places), x), step, stacked)
+            posterior, numbers, after = network.advance(before, _times(len(places), x), step)
             kept.append(after)
             _put(posteriors, posterior, places, x.shape[0])
         return self.rule(tuple(posteriors), self.weights), numbers, tuple(kept)

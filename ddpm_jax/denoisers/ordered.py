@@ -106,7 +106,7 @@ class OrderedPrediction:
     def denoiser(self, network: Any, process: Any) -> "OrderedDenoiser":
         """The denoiser of a network `(x, time, condition) -> raw`, parameters and mode already bound.
 
-        One that is causal may also have `start(count)` and `advance(cache, x, step, condition)`, see `Network`.
+        One that is causal may also have `start(count, condition)` and `advance(cache, x, step)`, see `Network`.
 
         Raises:
             ValueError: channels are apart, and the prediction is not categorical.
@@ -170,13 +170,13 @@ class OrderedDenoiser:
         """Whether it can go on group by group."""
         return self.prediction.causal
 
-    def start(self, count: int) -> Any:
-        """What a causal network remembers of `count` images before their first group."""
+    def start(self, count: int, condition: PyTree = None) -> Any:
+        """What a causal network remembers of `count` images before their first group, and of their conditions."""
         self._check_causal()
-        return self.network.start(count)
+        return self.network.start(count, condition)
 
     def advance(
-        self, cache: PyTree, x: Images, step: int | Int[Array, ""], condition: PyTree
+        self, cache: PyTree, x: Images, step: int | Int[Array, ""]
     ) -> tuple[Any, Int[Array, "chunk channels"], Any]:
         """The posterior of the sites of group `step`, the numbers of their values, and what to remember from then on.
 
@@ -184,7 +184,6 @@ class OrderedDenoiser:
             cache: from `start`, or from the step before; steps are taken in turn from 0.
             x: `[batch, *space, channels]`, the groups before `step`; what it holds elsewhere does not matter.
             step: the group.
-            condition: for the network.
 
         Returns:
             The posterior over `[batch, chunk, C]` (`[batch, chunk, 1]` with channels apart), its sites in the order in
@@ -195,7 +194,7 @@ class OrderedDenoiser:
         """
         self._check_causal()
         filled = jnp.where(self.process.visible(x), x, 0)
-        raw, cache = self.network.advance(cache, filled, step, condition)
+        raw, cache = self.network.advance(cache, filled, step)
         order, channels = self.process.order, 1 if self.process.apart else self.prediction.channels
         sequence = jnp.asarray(np.asarray(order.sequence, np.int32))
         # Rows of the last site stand for the missing ones, whatever the network put there.

@@ -83,13 +83,13 @@ class Tempered(Wrapper):
         """Whether the denoiser can go on group by group."""
         return getattr(self.denoise, "causal", False)
 
-    def start(self, count: int) -> Any:
+    def start(self, count: int, condition: PyTree = None) -> Any:
         """Of a causal network: what it remembers before the first group."""
-        return self.denoise.start(count)
+        return self.denoise.start(count, condition)
 
-    def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""], condition: PyTree) -> tuple[Any, Any, Any]:
+    def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""]) -> tuple[Any, Any, Any]:
         """Of a causal network: the tempered posterior of the sites of one group."""
-        posterior, numbers, cache = self.denoise.advance(cache, x, step, condition)
+        posterior, numbers, cache = self.denoise.advance(cache, x, step)
         return self._changed(posterior), numbers, cache
 
     def _changed(self, posterior: Any) -> Any:

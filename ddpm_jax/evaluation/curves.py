@@ -2,25 +2,26 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from ddpm_jax.data import Dataset
 from ddpm_jax.devices import flops
 from ddpm_jax.devices.plan import Plan
-from ddpm_jax.evaluation.figures import Bar, likelihood_of, quality, sampler, samples_to_measure
+from ddpm_jax.evaluation.figures import Bar, adherence_of, draw, likelihood_of, quality, samples_to_measure
+from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.generative import Sampling
 from ddpm_jax.runs.book import Book
 
 
 def curve(experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, bar: Bar, book: Book) -> None:
-    """Quality against the cost of a sample: a point for each order and number of steps that the config asks for.
+    """Quality against the cost of a sample: a point for each order, number of steps and guidance the config asks for.
 
     The first is the config's own, whose figures the book has already from `evaluation.evaluate`. FLOPs of a sample are
     those of products, at batch 1. The points go into the book as they come.
@@ -28,35 +29,47 @@ def curve(experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, 
     config, count = experiment.config, samples_to_measure(experiment.config, dataset)
     if not config.evaluation.samples:
         return
-    own = config.sampler.order, len(experiment.sampling.grid) - 1
+    own = config.sampler.order, len(experiment.sampling.grid) - 1, experiment.sampling.guidance
     known = {
         "network_evaluations_per_sample": (book.values["sampling"] or {}).get("network_evaluations_per_sample"),
         "quality": (book.values["quality"] or {}).get("samples"),
     }
+    if adheres := (book.values.get("adherence") or {}).get("samples"):
+        known["adherence"] = adheres
     orders = [order or config.sampler.order for order in config.evaluation.curve_orders]
-    points: dict[tuple[str, int], dict[str, Any]] = {}
-    for order, steps in [own, *((order, steps) for order in orders for steps in config.evaluation.curve)]:
-        other = experiment.sampling_in(steps, order)
+    points: dict[tuple[str, int, float], dict[str, Any]] = {}
+    asked = [own, *((order, steps, own[2]) for order in orders for steps in config.evaluation.curve)]
+    asked += [(*own[:2], weight) for weight in config.evaluation.curve_guidance]
+    for order, steps, weight in asked:
+        other = replace(experiment.sampling_in(steps, order), guidance=weight)
         taken = len(other.grid) - 1  # an order may have fewer groups than steps were asked for
-        if (order, taken) in points:
+        if (order, taken, weight) in points:
             continue
-        title = f"samples, {steps} steps" + (f" in {order} order" if order else "")
+        guided = "" if weight == own[2] else f".guidance_{weight:g}"
+        title = f"samples, {steps} steps" + (f" in {order} order" if order else "") + guided.replace(".", ", ")
         measure = partial(_point, experiment, other, plan, params, count, dataset, bar(title))
-        measured = known if (order, taken) == own else book.attempt(f"curve.{order or 'own'}.{taken}", measure)
+        name = f"curve.{order or 'own'}.{taken}{guided}"
+        measured = known if (order, taken, weight) == own else book.attempt(name, measure)
         if measured is not None:
             cost = {"steps": taken, "order": order, "flops_per_sample": flops_per_sample(experiment, other)}
-            points[order, taken] = {**cost, **measured}
+            guidance = {"guidance": weight} if experiment.model.network.conditions else {}
+            points[order, taken, weight] = {**cost, **guidance, **measured}
             book.put("curve", list(points.values()))
 
 
 def _point(
     experiment: Experiment, other: Sampling, plan: Plan, params: PyTree, count: int, dataset: Dataset, progress: Any
 ) -> dict[str, Any]:
-    images, _, evaluations = sampler(experiment, plan, other)(params, experiment.config.seed, count, progress=progress)
-    return {
+    images, _, evaluations = draw(experiment, plan, params, dataset, count, progress, other)
+    point = {
         "network_evaluations_per_sample": float(np.mean(evaluations)),
         "quality": quality(experiment, images, dataset),
     }
+    conditions = experiment.model.network.conditions
+    if conditions:
+        told = conditions_of(conditions, dataset, count)
+        point["adherence"] = adherence_of(experiment, dataset, images, told)
+    return point
 
 
 def flops_per_sample(experiment: Experiment, sampling: Sampling) -> float | None:
@@ -65,9 +78,10 @@ def flops_per_sample(experiment: Experiment, sampling: Sampling) -> float | None
     Heun's last step counts as the others do, though it needs one evaluation only.
     """
     params = jax.eval_shape(experiment.model.init, jax.random.key(0))
-    keys, labels = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)), jax.ShapeDtypeStruct((1,), jnp.int32)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    told = jax.eval_shape(lambda: experiment.model.network.conditions.null(1))
     images = lambda *inputs: sampling.draw(experiment.model, *inputs)[0]  # noqa: E731
-    count = flops.of_function(images, params, keys, labels)
+    count = flops.of_function(images, params, keys, told)
     return count if math.isfinite(count) else None
 
 
@@ -80,7 +94,7 @@ def measured(
     config, count = experiment.config, samples_to_measure(experiment.config, dataset)
 
     def drawn() -> dict[str, Any]:
-        images, _, _ = sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
+        images, _, _ = draw(experiment, plan, params, dataset, count, bar("samples"))
         return quality(experiment, images, dataset)
 
     likelihood = partial(likelihood_of, experiment, plan, params, dataset, "test", bar)

@@ -3,7 +3,8 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from ddpm_jax import plugins
 from ddpm_jax.data import Dataset, Source
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import Unavailable, UserError
+from ddpm_jax.evaluation.adherence import adherence
+from ddpm_jax.evaluation.adherence import headline as adherence_headline
+from ddpm_jax.evaluation.told import conditions_of, words_of
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.generative import Measure, Sampler, Sampling
 from ddpm_jax.likelihood import Likelihood, bits_per_dimension, floor_lines
@@ -33,7 +37,22 @@ def sampler(
     return Sampler(experiment.model, sampling or experiment.sampling, plan, batch, frames)
 
 
-def rows_of(source: Source, count: int) -> dict[str, np.ndarray]:
+def draw(
+    experiment: Experiment,
+    plan: Plan,
+    params: PyTree,
+    dataset: Dataset,
+    count: int,
+    progress: Any,
+    sampling: Sampling | None = None,
+    frames: tuple[int, ...] = (),
+) -> tuple:
+    """Samples of the config's seed, asked for what the data's own images are: images, film, network evaluations."""
+    told = conditions_of(experiment.model.network.conditions, dataset, count)
+    return sampler(experiment, plan, sampling, frames)(params, experiment.config.seed, count, told, progress)
+
+
+def rows_of(source: Source, count: int) -> dict[str, Any]:
     """The first `count` images of a split, or all, as the rows that per-example functions take."""
     if count >= len(source):
         source.arrays()  # a decoded copy is kept, which later processes read without TFDS
@@ -133,12 +152,17 @@ def _features(experiment: Experiment, dataset: Dataset) -> Any:
     name = experiment.config.evaluation.features
     if name not in FEATURES:
         function = plugins.find({}, name)
-        given = plugins.given(function, train_images=train[0], train_labels=train[1], levels=levels)
+        known = train[1].get("label", np.zeros(len(train[0]), np.int32))
+        given = plugins.given(function, train_images=train[0], train_labels=known, levels=levels)
         made = function(**given, **experiment.config.evaluation.features_options)
         if not isinstance(made, Features):
             raise UserError(f"config.evaluation.features: {name} must return ddpm_jax.Features")
         return made
-    return load_features(*train, levels, classes, *test, progress=jax.process_index() == 0)
+    (images, known), (held_out, held_out_known) = train, test
+    speaks = jax.process_index() == 0
+    return load_features(
+        images, known.get("label"), levels, classes, held_out, held_out_known.get("label"), progress=speaks
+    )
 
 
 def references(experiment: Experiment, count: int, dataset: Dataset, book: Book) -> None:
@@ -181,9 +205,7 @@ def evaluate(
         return book.values
     count = samples_to_measure(config, dataset)
     started = time.perf_counter()
-    drawn = book.attempt(
-        "sampling", lambda: sampler(experiment, plan)(params, config.seed, count, progress=bar("samples"))
-    )
+    drawn = book.attempt("sampling", lambda: draw(experiment, plan, params, dataset, count, bar("samples")))
     if drawn is None:
         book.put("sampling", None)
         book.refuse("quality", f"there are no samples ({book.reasons['sampling']})")
@@ -205,7 +227,45 @@ def evaluate(
         return book.values
     book.put("quality", {"samples": found, "count": found["count"]})
     book.attempt("quality.references", lambda: references(experiment, found["count"], dataset, book))
+    if experiment.model.network.conditions:
+        adherences(experiment, plan, params, dataset, images, bar, book)
     return book.values
+
+
+def adherences(
+    experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, images: Any, bar: Bar, book: Book
+) -> None:
+    """Into the book: whether samples show what was asked, beside what the data's own images score; and those of the
+    split `unseen`, whose combinations are in no image of training.
+    """
+    count = len(images)
+
+    def real(split: str) -> dict[str, Any]:
+        rows = rows_of(dataset.split(split), count)
+        return adherence_of(experiment, dataset, rows["image"], rows["condition"])
+
+    def unseen() -> dict[str, Any]:
+        known: Any = rows_of(dataset.split("unseen"), count)["condition"]
+        asked = experiment.model.network.conditions.of(known)
+        drawn = sampler(experiment, plan)(params, experiment.config.seed, len(next(iter(asked.values()))), asked)
+        return adherence_of(experiment, dataset, drawn[0], asked)
+
+    told = conditions_of(experiment.model.network.conditions, dataset, count)
+    book.compute("adherence.samples", lambda: adherence_of(experiment, dataset, images, told))
+    book.compute("adherence.real", lambda: real("test"))
+    if "unseen" in dataset.sources:
+        book.compute("adherence.unseen", unseen)
+        book.compute("adherence.unseen_real", lambda: real("unseen"))
+
+
+def adherence_of(experiment: Experiment, dataset: Dataset, images: Any, condition: Any) -> dict[str, Any]:
+    """Whether images show what was asked of them."""
+    predict = None
+    if experiment.description.labels:
+        features = _features(experiment, dataset)
+        predict = features.predict if getattr(features, "accuracy", None) is not None else None
+    kinds = experiment.description.conditions
+    return adherence(np.asarray(images), kinds.only(condition).of(condition), kinds, dataset, predict)
 
 
 def samples_to_measure(config: Any, dataset: Dataset) -> int:
@@ -223,25 +283,64 @@ def headline(result: dict[str, Any]) -> dict[str, float]:
     samples = (result.get("quality") or {}).get("samples") or {}
     names = {name: name for name in ("precision", "recall", "copies", "kl", "total_variation")}
     shown = {"frechet": "frechet_distance", **names}
+    shown_words = adherence_headline((result.get("adherence") or {}).get("samples") or {})
+    figures |= {f"test/adherence_{name}": value for name, value in shown_words.items()}
     return {**figures, **{f"test/{title}": samples[name] for name, title in shown.items() if name in samples}}
 
 
 GRID, FILM, FRAMES = 64, 6, 10
 
 
-def draw_pictures(experiment: Experiment, plan: Plan, params: PyTree, folder: Path, bar: Bar) -> dict[str, Path]:
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """Pictures of the same few prompts as a model learns them, in the run's folder `progress`.
+
+    Attributes:
+        experiment: its config says which prompts; there may be none.
+        plan: the devices.
+        dataset: the data.
+        folder: the run's.
+    """
+
+    experiment: Experiment
+    plan: Plan
+    dataset: Dataset
+    folder: Path
+
+    @cached_property
+    def _sampler(self) -> Sampler:
+        return sampler(self.experiment, self.plan)
+
+    def draw(self, params: PyTree, step: int) -> Path | None:
+        """Those of a step; None where there are no prompts."""
+        prompts, kinds = list(self.experiment.config.evaluation.prompts), self.experiment.model.network.conditions
+        if not prompts:
+            return None
+        asked = conditions_of(kinds, self.dataset, len(prompts), {"text": prompts})
+        images, _, _ = self._sampler(params, self.experiment.config.seed, len(prompts), asked)
+        shown = np.asarray(self.experiment.description.encode(images))
+        return pictures.grid(self.folder / "progress" / f"step_{step}.png", shown, prompts)
+
+
+def draw_pictures(
+    experiment: Experiment, plan: Plan, params: PyTree, folder: Path, dataset: Dataset, bar: Bar
+) -> dict[str, Path]:
     """A grid of samples and a film strip of the sampling, as PNG in the folder. Images of two spatial axes only."""
     if len(experiment.description.space) != 2:
         return {}
-    config = experiment.config
-    images, _, _ = sampler(experiment, plan)(params, config.seed, GRID, progress=bar("samples"))
+    images, _, _ = draw(experiment, plan, params, dataset, GRID, bar("samples"))
     shown = np.asarray(experiment.description.encode(images))
     steps = len(experiment.sampling.grid) - 1
     late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
     frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
-    _, film, _ = sampler(experiment, plan, frames=frames)(params, config.seed, FILM, progress=bar("film"))
+    _, film, _ = draw(experiment, plan, params, dataset, FILM, bar("film"), frames=frames)
     noisy, estimates = film
+    kinds = experiment.model.network.conditions
+
+    def words(count: int) -> list[str] | None:
+        return words_of(kinds, conditions_of(kinds, dataset, count))
+
     return {
-        "samples": pictures.grid(folder / "samples.png", shown),
-        "film": pictures.film(folder / "film.png", noisy.swapaxes(0, 1), estimates.swapaxes(0, 1)),
+        "samples": pictures.grid(folder / "samples.png", shown, words(GRID)),
+        "film": pictures.film(folder / "film.png", noisy.swapaxes(0, 1), estimates.swapaxes(0, 1), words(FILM)),
     }

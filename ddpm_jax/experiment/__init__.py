@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import data
 from ddpm_jax.data import Dataset, Description
+from ddpm_jax.errors import UserError, fail
 from ddpm_jax.experiment.base import Experiment, Family
 from ddpm_jax.experiment.checks import FAMILIES, check, check_data, check_sizes, kind_of
 from ddpm_jax.experiment.options import own
@@ -25,10 +26,20 @@ def make(config: ConfigDict, description: Description) -> Experiment:
 
 
 def load_data(config: ConfigDict) -> Dataset:
-    """The config's data set. Raises UserError, within seconds, where it is not there or cannot be read."""
+    """The config's data set, its captions read by the model's frozen encoder if it has one.
+
+    Raises:
+        UserError: within seconds, where it is not there or cannot be read, or the encoder is none.
+    """
     section = config.data
     splits = {name: words for name, words in section.splits.items() if words}
-    return data.load(section.name, section.dir or None, splits or None, own(config, "data.name"))
+    found = data.load(section.name, section.dir or None, splits or None, own(config, "data.name"))
+    if not config.model.text_encoder:
+        return found
+    try:
+        return data.encoded(found, config.model.text_encoder)
+    except UserError as error:
+        fail("model.text_encoder", str(error))
 
 
 __all__ = ["Experiment", "Family", "check", "check_data", "check_sizes", "kind_of", "load_data", "make"]

@@ -14,7 +14,7 @@ from ddpm_jax.config.identity import flatten
 from ddpm_jax.config.keys import IN_PYTHON, KEYS, OPTIONS
 from ddpm_jax.data import Description
 from ddpm_jax.devices import plan
-from ddpm_jax.errors import fail, nearest
+from ddpm_jax.errors import UserError, fail, nearest
 from ddpm_jax.experiment import gaussian, ordered
 from ddpm_jax.likelihood import DIVERGENCES
 from ddpm_jax.objectives.losses import OBJECTIVES
@@ -184,8 +184,18 @@ def check_data(config: ConfigDict, description: Description, sizes: Mapping[str,
         FAMILIES[kind_of(config)].check_data(config, description)
     except ValueError as error:
         fail("model.name", str(error))
-    if config.model.conditional and not description.labels:
-        fail("model.conditional", f"data set {name!r} has no labels")
+    texts = [one for one in config.model.conditions if description.conditions.only([one])[one].said]
+    if config.evaluation.prompts:
+        try:
+            description.conditions.only(["text"]).rows({"text": config.evaluation.prompts})
+            if "text" not in texts:
+                raise UserError("the model is not told a text; add it to config.model.conditions")
+        except UserError as error:
+            fail("evaluation.prompts", str(error))
+    if config.model.text_encoder and not texts:
+        fail("model.text_encoder", "the network is told no text: add it to config.model.conditions")
+    if config.data.flip and texts:
+        fail("data.flip", "a flip makes left of right, which the captions may speak of; set it to False")
     if description.levels is None:
         fail("data.name", f"{name!r} has no levels, so there are no bits per dimension to evaluate")
     if config.data.flip and len(description.shape) < 2:

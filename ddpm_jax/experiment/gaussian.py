@@ -36,6 +36,7 @@ def model(config: ConfigDict, description: Description) -> Model:
         objective=options.make_objective(config, steps),
         times=times,
         condition_drop=config.objective.condition_drop,
+        condition_drop_each=config.objective.condition_drop_each,
         estimator=default_estimator(process, said, times, evaluation.likelihood_groups, evaluation.decoder_noise),
     )
 
@@ -88,7 +89,7 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
     return Sampling(
         make_solver(config),
         sampling_grid(config, model.process, steps),
-        guidance=section.guidance,
+        **options.guidance(config),
         clip=section.clip,
         threshold=section.threshold,
         # draws of x serve the Markov process with a variance of its own
@@ -120,6 +121,7 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
     yield from of("model", models.refusals(config.model.name, config.model.time))
     yield from _objective(config, process, traits)
     yield from options.solver_refusals(config, traits, causal=False)
+    yield from tried("sampler.guidance_rescale", "", options.guidance, config)
     yield from _grids(config, process, traits)
 
 

@@ -8,6 +8,8 @@ from ml_collections import ConfigDict
 from ddpm_jax import models, plugins, samplers, schedules
 from ddpm_jax.config.keys import OPTIONS
 from ddpm_jax.data import Description
+from ddpm_jax.denoisers.guidance_rules import Plain, Projected, Rescaled
+from ddpm_jax.errors import UserError, fail
 from ddpm_jax.objectives.losses import OBJECTIVES, Objective
 from ddpm_jax.objectives.times import TimeDistribution, make_times
 from ddpm_jax.processes import Refusal, Traits
@@ -69,8 +71,36 @@ def model_options(config: ConfigDict, description: Description) -> dict[str, Any
     """The model section as the arguments that its network takes."""
     ours = () if plugins.dotted(config.model.name) else models.options(config.model.name)
     chosen = {name: config.model[name] for name in ours}
-    labels = description.labels if config.model.conditional else 0
-    return {"labels": labels, **chosen, **own(config, "model.name")}
+    return {"conditioning": conditioning(config, description), **chosen, **own(config, "model.name")}
+
+
+def conditioning(config: ConfigDict, description: Description) -> Any:
+    """What the network reads of its conditions; None where it has none.
+
+    Raises:
+        UserError: the data have no such condition.
+    """
+    section = config.model
+    if not section.conditions:
+        return None
+    try:
+        told = description.conditions.only(section.conditions)
+    except UserError as error:
+        fail("model.conditions", f"{error} ({description.name!r})")
+    return models.Conditioning(told, section.text_channels, section.text_depth, section.text_tokens)
+
+
+def guidance(config: ConfigDict) -> dict[str, Any]:
+    """What a sampler is told of guidance. Raises ValueError for two rules at once."""
+    section = config.sampler
+    if section.guidance_rescale and (section.guidance_parallel != 1 or section.guidance_limit):
+        raise ValueError("rescaled and projected guidance are two rules; set one of them")
+    rule: Any = Plain()
+    if section.guidance_rescale:
+        rule = Rescaled(section.guidance_rescale)
+    elif section.guidance_parallel != 1 or section.guidance_limit:
+        rule = Projected(section.guidance_parallel, section.guidance_limit or float("inf"))
+    return {"guidance": section.guidance, "interval": tuple(section.guidance_interval), "rule": rule}
 
 
 def tried(key: str, words: str, make: Callable[..., Any], *arguments: Any) -> Generator[Refusal, None, Any]:

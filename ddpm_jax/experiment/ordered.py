@@ -45,6 +45,7 @@ def model(config: ConfigDict, description: Description) -> Model:
         objective=options.make_objective(config, steps),
         times=times,
         condition_drop=config.objective.condition_drop,
+        condition_drop_each=config.objective.condition_drop_each,
         estimator=default_estimator(process, said, times, config.evaluation.likelihood_groups),
     )
 
@@ -130,7 +131,7 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
         make_solver(config),
         process.grid(steps or section.steps, section.spacing),
         process=process if name else None,
-        guidance=section.guidance,
+        **options.guidance(config),
         temperature=section.temperature,
         top_k=section.top_k,
         nucleus=section.nucleus,
@@ -237,6 +238,8 @@ def _sampler(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
                 yield Refusal(key, f"a network of the order {process.order} knows that one alone; leave it empty")
             elif name not in ORDERS:
                 yield Refusal(key, f"unknown name {name!r}; {nearest(name, ORDERS)}")
+    if sampler.name == "cached" and tuple(sampler.guidance_interval) != (0, 1):
+        yield Refusal("sampler.guidance_interval", "a memory cannot leave out groups; use first_order, or (0, 1)")
     if sampler.order and sampler.name == "confidence":
         yield Refusal("sampler.order", "confidence chooses the order itself; leave it empty")
     drawn = replace(traits, independent=(sampler.order or process.order) == INDEPENDENT)

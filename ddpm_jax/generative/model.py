@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from ddpm_jax import keys as random
+from ddpm_jax.conditions import Condition
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.models import Network
@@ -19,8 +19,8 @@ from ddpm_jax.processes import Process, Refusal, Traits
 Rows = dict[str, Any]
 """Some images of a data set: `{"image", "condition", "row"}`.
 
-`image` as stored, `[batch, *site]`; `condition` their labels, int32 `[batch]`; `row` their numbers in the split, int32
-`[batch]`.
+`image` as stored, `[batch, *site]`; `condition` what is known of them, `{name: [batch, ...]}`; `row` their numbers in
+the split, int32 `[batch]`.
 """
 
 
@@ -66,14 +66,15 @@ class Model:
     ['network', 'schedule']
 
     Attributes:
-        description: of the data: shape, levels, labels.
+        description: of the data: shape, levels, conditions.
         process: what removes information; its schedule's parameters, if it has any, are the model's.
         network: for inputs of `prediction.network_shape`, with `prediction.numbers` numbers a pixel.
         prediction: what the network's output means.
         objective: what is minimised.
         times: where in time training looks.
-        condition_drop: how often a conditional network is trained without its label.
+        condition_drop: how often a network is trained without all of its conditions.
         estimator: how -log p of an image is computed; None: the model gives images no probability.
+        condition_drop_each: how often it is trained without each of its conditions by itself, where there are several.
     """
 
     description: Description
@@ -84,6 +85,7 @@ class Model:
     times: TimeDistribution
     condition_drop: float = 0.1
     estimator: Any = None
+    condition_drop_each: float = 0.0
 
     def refusals(self) -> Iterator[str]:
         """What of its parts does not go together, a line each."""
@@ -122,9 +124,9 @@ class Model:
         network = self.network.bind(params["network"], dropout_keys)
         return self.prediction.denoiser(network, process or self.bound_process(params))
 
-    def condition(self, labels: Int[Array, " batch"] | None) -> Int[Array, " batch"] | None:
-        """The condition that the network takes; None for an unconditional one."""
-        return labels if self.network.labels else None
+    def condition(self, known: Condition) -> Condition:
+        """Of what is known of images, what the network is told."""
+        return self.network.conditions.of(known)
 
     def loss(
         self,
@@ -139,9 +141,8 @@ class Model:
     ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
         """The training loss of each example, and its term without weight: see `losses.loss`."""
         keys_drop, keys_noise = random.split(keys)
-        labels = rows["condition"]
-        dropped = random.bernoulli(keys_drop, self.condition_drop, labels.shape)
-        condition = self.condition(jnp.where(dropped, self.description.null_condition, labels))
+        shares = self.condition_drop, self.condition_drop_each
+        condition = self.network.conditions.drop(keys_drop, self.condition(rows["condition"]), *shares)
         x = self.description.encode(rows["image"])
         denoise, process = self.denoiser(params, dropout_keys), self.bound_process(params)
         return loss(process, denoise, self.objective, keys_noise, x, condition, t, s, weight)

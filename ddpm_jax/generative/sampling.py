@@ -1,17 +1,19 @@
 """How images are drawn from a model: a solver, its grid, and the wrappers of the denoiser."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Int32, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 
 from ddpm_jax import keys as random
+from ddpm_jax.conditions import Condition
 from ddpm_jax.denoisers import Clipped, Denoiser, Guided, Pointed, Tempered, Thresholded, Told
+from ddpm_jax.denoisers.guidance_rules import Plain, Rule
 from ddpm_jax.generative.model import Model
 from ddpm_jax.processes import Process
 from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver
@@ -30,6 +32,8 @@ class Sampling:
         grid: `[N + 1]` times from 1 to 0.
         process: whose steps back are taken, such as another order; None: the model's own.
         guidance: the weight of classifier-free guidance; 1 is none.
+        interval: the times (low, high] in which there is guidance; outside there is one evaluation, not two.
+        rule: what becomes of the two posteriors.
         clip: keep the estimate of the clean image in [-1, 1].
         threshold: dynamic thresholding at this quantile in place of clipping; 0 is none.
         temperature: of the levels' logits.
@@ -42,6 +46,8 @@ class Sampling:
     grid: np.ndarray
     process: Process | None = None
     guidance: float = 1.0
+    interval: tuple[float, float] = (0.0, 1.0)
+    rule: Rule = field(default_factory=Plain)
     clip: bool = False
     threshold: float = 0.0
     temperature: float = 1.0
@@ -61,11 +67,16 @@ class Sampling:
         solver = Cached() if model.network.causal else FirstOrder()
         return cls(solver, process.grid(0 if process.order.groups else steps))
 
-    def wrapped(self, denoise: Denoiser, model: Model, labels: Int[Array, " batch"], film: bool = False) -> Denoiser:
-        """The denoiser as the solver is to use it. `film`: its estimates will be looked at."""
+    def wrapped(
+        self, denoise: Denoiser, model: Model, negative: Condition | None = None, film: bool = False
+    ) -> Denoiser:
+        """The denoiser as the solver is to use it, guided away from `negative`, by default from nothing said.
+
+        `film`: its estimates will be looked at.
+        """
         if self.guidance != 1:
-            null = Told(denoise, jnp.full_like(labels, model.description.null_condition))
-            denoise = Guided((null, denoise), (self.guidance,))
+            null = Told(denoise, {**model.network.conditions.null(1), **(negative or {})})
+            denoise = Guided((null, denoise), (self.guidance,), self.rule, self.interval)
         if self.threshold:
             denoise = Thresholded(denoise, self.threshold)
         elif self.clip:
@@ -82,16 +93,20 @@ class Sampling:
         model: Model,
         params: PyTree,
         keys: Key[Array, " batch"],
-        labels: Int[Array, " batch"],
+        condition: Condition,
         frames: tuple[int, ...] = (),
+        negative: Condition | None = None,
     ) -> tuple[Array, Film, Int[Array, " batch"]]:
-        """Images as stored (uint8 levels, `[batch, *site]`), frames (x_t, x_hat) asked for, network evaluations."""
-        own, condition = model.bound_process(params), model.condition(labels)
+        """Images as stored (uint8 levels, `[batch, *site]`), frames (x_t, x_hat) asked for, network evaluations.
+
+        `condition` is what the network is told of each, `negative` what guidance leads away from.
+        """
+        own, condition = model.bound_process(params), model.condition(condition)
         process, plain = self.process or own, model.denoiser(params)
-        denoise = self.wrapped(plain, model, labels, bool(frames))
+        denoise = self.wrapped(plain, model, negative, bool(frames))
         solver = self.solver.for_film() if frames else self.solver
         keys_prior, keys_steps = random.split(keys)
-        start = process.prior(keys_prior, (labels.shape[0], *model.description.shape))
+        start = process.prior(keys_prior, (len(keys), *model.description.shape))
         problem = Problem(process, denoise, condition, self.grid)
         x, film, evaluations = solver.solve(problem, keys_steps, start, frames)
         if frames:
@@ -131,22 +146,28 @@ class Sampler:
         """The samples of some row numbers and conditions; `shared` has the parameters and the root key."""
         params, root = shared
         keys = random.per_example(root, rows["row"])
-        images, film, evaluations = self.sampling.draw(self.model, params, keys, rows["condition"], self.frames)
+        told, negative = rows["condition"], rows.get("negative")
+        images, film, evaluations = self.sampling.draw(self.model, params, keys, told, self.frames, negative)
         return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
 
     @cached_property
     def _each(self) -> Any:
         return self.plan.each(self.rows, self.batch)
 
-    def labels(self, count: int, label: int | None = None) -> Int32[np.ndarray, " count"]:
-        """`[count]`: the label, or all of them in turn."""
-        number, classes = np.arange(count, dtype=np.int32), max(1, self.model.description.labels)
-        return number % classes if label is None else np.full(count, label, np.int32)
-
-    def __call__(self, params: PyTree, seed: int, count: int, label: int | None = None, progress: Any = None) -> tuple:
-        """Images, film and evaluations of `count` samples. Labels go round the classes unless one is given.
+    def __call__(
+        self,
+        params: PyTree,
+        seed: int,
+        count: int,
+        condition: Condition | None = None,
+        progress: Any = None,
+        negative: Condition | None = None,
+    ) -> tuple:
+        """Images, film and evaluations of `count` samples, of these conditions, `[count, ...]` each, or of none.
 
         The film's two arrays are `[count, frames, *site]`; `evaluations` counts the network's for each image.
         """
-        rows = {"row": np.arange(count, dtype=np.int32), "condition": self.labels(count, label)}
+        told = jax.tree.map(np.asarray, self.model.network.conditions.null(count)) if condition is None else condition
+        rows = {"row": np.arange(count, dtype=np.int32), "condition": told}
+        rows |= {} if negative is None else {"negative": negative}
         return self._each((params, random.purpose_key(seed, random.SAMPLES)), rows, progress)

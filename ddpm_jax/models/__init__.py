@@ -1,9 +1,9 @@
 """The networks: what a denoiser asks for a number at every site.
 
 Lives here: networks and their layers, in Flax Linen, which no other room imports. To the rest a network is a
-`network.Network`, two pure functions. Imports `keys` and `errors` only; anyone above may import it.
-A module that makes a network, or an object within one, offers `OPTIONS`, `check(shape, labels, **options)` and
-`make(shape, out_channels, labels, **options)`.
+`network.Network`, two pure functions. Imports `conditions`, `keys` and `errors` only; anyone above may import it.
+A module that makes a network, or an object within one, offers `OPTIONS`, `check(shape, conditioning, **options)` and
+`make(shape, out_channels, conditioning, **options)`.
 
 >>> from ddpm_jax import models
 >>> models.options("dit")["depth"]
@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from ddpm_jax import plugins
+from ddpm_jax.conditions import NONE
 from ddpm_jax.errors import UserError, one_line
 from ddpm_jax.models.network import BoundNetwork, Network, parameter_count
 from ddpm_jax.models.sites import Sites
@@ -52,18 +53,43 @@ NETWORKS = {
 CAUSAL = ("causal_transformer", "pixelcnn")
 """Networks whose output at a site depends on the sites before it in the order only."""
 
+USES = {
+    "unet": ("vector", "sequence", "channels"),
+    "dit": ("vector", "sequence", "channels"),
+    "ddpmpp": ("vector", "channels"),
+    "ncsnpp": ("vector", "channels"),
+    "transformer": ("vector", "sequence"),
+    "causal_transformer": ("vector", "sequence"),
+    "pixelcnn": ("vector",),
+}
+"""The parts of a `Context` that a network uses."""
+
 SEQUENTIAL = (*CAUSAL, "transformer")
 """Networks that read an image as a sequence of `Sites`; the others do not take them."""
 
 
-GIVEN = ("shape", "out_channels", "labels", "sites", "parent", "name")
+GIVEN = ("shape", "out_channels", "conditioning", "conditions", "sites", "parent", "name")
 """Arguments of a network that are no options; the last two are of Linen modules."""
 
 
+def __getattr__(name: str) -> Any:
+    """`Conditioning` is a Linen module, and imported when asked for."""
+    if name == "Conditioning":
+        from ddpm_jax.models.conditioning import Conditioning
+
+        return Conditioning
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def make(
-    name: str, shape: tuple[int, ...], out_channels: int, labels: int = 0, sites: Sites | None = None, **options: Any
+    name: str,
+    shape: tuple[int, ...],
+    out_channels: int,
+    conditioning: Any = None,
+    sites: Sites | None = None,
+    **options: Any,
 ) -> Network:
-    """The network `name` for inputs of shape `(*space, channels)`.
+    """The network `name` for inputs of shape `(*space, channels)`, with `conditioning`, a `Conditioning`, as its part.
 
     What a dotted path leads to may return a `Network`, or a Linen module that is called with `(x, time, condition,
     dropout_keys)`.
@@ -72,20 +98,28 @@ def make(
         UserError: as `check`.
     """
     if plugins.dotted(name):
-        return _users(name, shape, out_channels, labels, sites, options)
+        return _users(name, shape, out_channels, conditioning, sites, options)
+    _check_told(name, conditioning)
     sequence = {"sites": sites} if name in SEQUENTIAL else {}
-    return _module(name).make(shape, out_channels, labels, **sequence, **options)
+    return _module(name).make(shape, out_channels, conditioning, **sequence, **options)
 
 
-def check(name: str, shape: tuple[int, ...], labels: int = 0, sites: Sites | None = None, **options: Any) -> None:
+def check(
+    name: str,
+    shape: tuple[int, ...],
+    conditioning: Any = None,
+    sites: Sites | None = None,
+    **options: Any,
+) -> None:
     """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network."""
     if plugins.dotted(name):
-        network = _users(name, shape, 1, labels, sites, options)
-        if labels and not network.labels:
-            raise UserError(f"config.model.conditional: {name} takes no labels; set it to False")
+        network = _users(name, shape, 1, conditioning, sites, options)
+        if conditioning is not None and set(network.conditions) != set(conditioning.conditions):
+            raise UserError(f"config.model.conditions: {name} takes none; leave it empty")
         return
+    _check_told(name, conditioning)
     sequence = {"sites": sites} if name in SEQUENTIAL else {}
-    _module(name).check(shape, labels, **sequence, **options)
+    _module(name).check(shape, conditioning, **sequence, **options)
 
 
 def options(name: str) -> dict[str, Any]:
@@ -110,12 +144,38 @@ def refusals(name: str, time: str) -> Iterator[tuple[str, str]]:
         )
 
 
+def _check_told(name: str, conditioning: Any) -> None:
+    """Raises UserError unless a network of ours can be told these conditions."""
+    from ddpm_jax.models import checks  # imports Flax
+
+    if conditioning is None or name not in USES:
+        return
+    checks.require(
+        conditioning.text_channels > 0 and conditioning.text_channels % checks.TEXT_HEADS == 0,
+        "text_channels",
+        f"{conditioning.text_channels} is not a multiple of {checks.TEXT_HEADS}, the heads of what reads a text",
+    )
+    if unused := conditioning.parts - set(USES[name]):
+        able = " or ".join(other for other, uses in USES.items() if conditioning.parts <= set(uses))
+        words = {"sequence": "words of a text", "channels": "a picture"}
+        hint = "; or set config.model.text_tokens=False" if unused == {"sequence"} else ""
+        line = f"{name} cannot be told {' or '.join(words[part] for part in sorted(unused))}; use {able}{hint}"
+        raise UserError(f"config.model.conditions: {line}")
+
+
 def _users(
-    name: str, shape: tuple[int, ...], out_channels: int, labels: int, sites: Sites | None, options: dict[str, Any]
+    name: str,
+    shape: tuple[int, ...],
+    out_channels: int,
+    conditioning: Any,
+    sites: Sites | None,
+    options: dict[str, Any],
 ) -> Network:
     """A network of the user's own."""
     function = _module(name)
-    given = plugins.given(function, shape=shape, out_channels=out_channels, labels=labels, sites=sites)
+    conditions = NONE if conditioning is None else conditioning.conditions
+    known = {"shape": shape, "out_channels": out_channels, "conditioning": conditioning, "conditions": conditions}
+    given = plugins.given(function, **known, sites=sites)
     try:
         made = plugins.made(name, function, {**given, **options})
     except ValueError as error:
@@ -123,7 +183,8 @@ def _users(
     if not isinstance(made, Network):
         if not hasattr(made, "apply"):
             raise UserError(f"config.model.name: {name} is neither a ddpm_jax.Network nor a Linen module")
-        made = Network(made, tuple(shape), labels if "labels" in given else 0, causal(name))
+        takes = "conditioning" in given or "conditions" in given
+        made = Network(made, tuple(shape), conditions if takes else NONE, causal(name))
     wanted = (1, *shape[:-1], out_channels)
     try:
         found = jax.eval_shape(partial(_answer, made)).shape

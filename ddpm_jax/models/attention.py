@@ -15,7 +15,7 @@ def attend_where(
     query: Float[Array, "batch heads tokens features"],
     key: Float[Array, "batch heads others features"],
     value: Float[Array, "batch heads others features"],
-    visible: Bool[Array, "*#tokens others"] | None = None,
+    visible: Bool[Array, "*#seen others"] | None = None,
 ) -> Float[Array, "batch heads tokens features"]:
     """softmax(query key^T / sqrt(features)) value, over the others that are visible; each token sees one at least.
 

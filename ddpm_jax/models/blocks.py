@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from ddpm_jax.models.affine import LayerNorm
 from ddpm_jax.models.attention import attend, attend_where
@@ -39,6 +39,13 @@ class Block(nn.Module):
         query, key, value = self._heads(h)
         attended = attend(query, key, value, chunk, self.fused and dropout_keys is not None)
         return self._rest(h, attended, dropout_keys)
+
+    def masked(
+        self, h: Float[Array, "batch tokens channels"], visible: Bool[Array, "batch tokens"]
+    ) -> Float[Array, "batch tokens channels"]:
+        """The same where all see those that are visible; without dropout."""
+        query, key, value = self._heads(h)
+        return self._rest(h, attend_where(query, key, value, visible[:, None, None]), None)
 
     def advance(
         self, h: Float[Array, "batch chunk channels"], cache: tuple[Array, Array], step: Int[Array, ""]

@@ -126,11 +126,10 @@ class Doubled(nn.Module):
 
 class GatedBlock(nn.Module):
     """x + a sigmoid(b), where concat_elu, convolution, plus a dense layer of concat_elu(other), concat_elu, dropout,
-    convolution, plus the label's embedding make a and b of x."""
+    convolution, plus a dense layer of what is told make a and b of x."""
 
     features: int
     right: bool
-    labels: int
     dropout: float
     dtype: Any
 
@@ -139,7 +138,7 @@ class GatedBlock(nn.Module):
         self,
         x: Float[Array, "batch rows columns features"],
         other: Float[Array, "batch rows columns others"] | None,
-        condition: Int[Array, " batch"] | None,
+        told: Float[Array, "batch width"] | None,
         dropout_keys: Key[Array, " batch"] | None,
         memory: tuple[Array, Array] | None = None,
         place: Place | None = None,
@@ -153,9 +152,7 @@ class GatedBlock(nn.Module):
             h += dense(self.features, self.dtype, name="other")(concat_elu(other))
         h = Dropout(self.dropout, name="dropout")(concat_elu(h), dropout_keys)
         h, second = conv_2(h, second, place)
-        if self.labels:
-            small = nn.initializers.normal(0.05)
-            labels = nn.Embed(self.labels + 1, 2 * self.features, embedding_init=small, dtype=self.dtype, name="labels")
-            h += labels(condition)[:, None, None]
+        if told is not None:
+            h += dense(2 * self.features, self.dtype, scale=0.05, name="told")(told)[:, None, None]
         a, b = jnp.split(h, 2, axis=-1)
         return x + a * nn.sigmoid(b), (first, second)

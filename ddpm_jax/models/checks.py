@@ -17,27 +17,30 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ATTENTIONS = ("xla", "fused")
 """The option `attention`."""
 
+TEXT_HEADS = 4
+"""Of the transformer that reads a text: its channels are a multiple of it."""
+
 
 def of_module(module: type) -> dict[str, Any]:
-    """The fields of a Linen module that have a default, and the default; `labels`, `sites` and `causal` are not for a
-    config's model section to choose."""
-    ours = (field for field in fields(module) if field.name not in ("labels", "sites", "causal", "parent", "name"))
+    """The fields of a Linen module that have a default, and the default; without `conditioning`, `sites` and `causal`,
+    which are not for a config's model section to choose."""
+    ours = (
+        field for field in fields(module) if field.name not in ("conditioning", "sites", "causal", "parent", "name")
+    )
     return {field.name: field.default for field in ours if field.default is not MISSING}
 
 
 def chosen(
-    network: str, defaults: Mapping[str, Any], shape: tuple[int, ...], labels: int, options: Mapping[str, Any]
+    network: str, defaults: Mapping[str, Any], shape: tuple[int, ...], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`options` on top of `defaults`, each of its default's type; `dropout` and `dtype` within what they may be.
 
     Raises:
         UserError: an option that `network` (as an error line may call it) does not have, or of another type.
-        ValueError: `shape` is not `(*space, channels)`, or `labels` is negative: no config can mend these.
+        ValueError: `shape` is not `(*space, channels)`: no config can mend that.
     """
     if len(shape) < 2:
         raise ValueError(f"shape is {shape}; it must be (*space, channels) with at least one spatial axis")
-    if labels < 0:
-        raise ValueError(f"labels is {labels}; it must be 0 or the number of classes")
     for name, value in options.items():
         require(name in defaults, name, f"{network} has no such option; {nearest(name, defaults)}")
         check_type(name, value, defaults[name])

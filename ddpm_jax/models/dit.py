@@ -5,10 +5,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
+from ddpm_jax.conditions import Condition
 from ddpm_jax.models import checks
 from ddpm_jax.models.affine import Dense, LayerNorm, repeat
+from ddpm_jax.models.conditioning import Conditioning, Context, CrossAttention, told
 from ddpm_jax.models.layers import Dropout, attend_in_heads, dense, sinusoids
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.remat import rematerialised
@@ -100,7 +102,7 @@ class DiT(nn.Module):
     """The diffusion transformer; the defaults are its DiT-B/2. See `make` for the options."""
 
     out_channels: int
-    labels: int = 0
+    conditioning: Conditioning | None = None
     patch: int = 2
     channels: int = 768
     depth: int = 12
@@ -116,24 +118,30 @@ class DiT(nn.Module):
         self,
         x: Float[Array, "batch *space in_channels"],
         time: Float[Array, " batch"],
-        condition: Int[Array, " batch"] | None,
+        condition: Condition,
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
         space, dtype = x.shape[1:-1], checks.DTYPES[self.dtype]
         block = rematerialised(Block, self.remat, self.remat_keep)
+        cross = rematerialised(CrossAttention, self.remat, self.remat_keep)
         small, fused = nn.initializers.normal(0.02), self.attention == "fused"
 
         # The embedding is small and its angles are large: it stays in float32.
         embedding = sinusoids(time, FREQUENCIES, FREQUENCIES // 2)
         embedding = nn.swish(Dense(self.channels, kernel_init=small, name="time_1")(embedding))
         embedding = Dense(self.channels, kernel_init=small, name="time_2")(embedding)
-        if self.labels:
-            embedding += nn.Embed(self.labels + 1, self.channels, embedding_init=small, name="labels")(condition)
+        context = Context()
+        if self.conditioning is not None:
+            context = self.conditioning(condition, self.channels, space)
+            embedding = embedding if context.vector is None else embedding + context.vector
 
-        h = dense(self.channels, dtype, name="first")(to_patches(x, self.patch))
+        h = dense(self.channels, dtype, name="first")(to_patches(context.beside(x), self.patch))
         h += position_embedding(tuple(size // self.patch for size in space), self.channels).astype(dtype)
         for i in range(self.depth):
             h = block(self.heads, self.dropout, dtype, fused, name=f"block_{i}")(h, embedding, dropout_keys)
+            if context.sequence is not None:
+                reads = cross(self.channels, self.heads, dtype, name=f"cross_{i}")
+                h = reads(h, context.sequence, context.mask)
 
         # The output is float32, and so is what makes it: bfloat16 would round it to three digits.
         shift, scale = _modulation(embedding, 2, h.shape[1], jnp.float32)
@@ -147,7 +155,9 @@ OPTIONS = checks.of_module(DiT)
 """What a config may choose, with the defaults."""
 
 
-def make(shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: Any) -> Network:
+def make(
+    shape: tuple[int, ...], out_channels: int, conditioning: Conditioning | None = None, **options: Any
+) -> Network:
     """A diffusion transformer for inputs of shape `(*space, channels)`. Raises UserError for options that do not fit.
 
     - patch: the side of a patch in sites; every axis of `space` is a multiple of it.
@@ -164,19 +174,20 @@ def make(shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: 
 
     The paper's sizes (channels, depth, heads): S (384, 12, 6), B (768, 12, 12), L (1024, 24, 16), XL (1152, 28, 16).
     A fresh network answers 0 everywhere, as published.
-    `labels` > 0 makes it class-conditional: an embedding of labels + 1 entries, whose last is the null label.
+    `conditioning`: a vector is added to the embedding of the time, a sequence is read after every block, channels stand
+    beside the input.
     """
-    check(shape, labels=labels, **options)
+    check(shape, conditioning=conditioning, **options)
     if out_channels < 1:
         raise ValueError(f"out_channels is {out_channels}; a network has at least one")
     if "dropout" in options:
         options["dropout"] = float(options["dropout"])  # 0 is as good as 0.0
-    return Network(DiT(out_channels, labels, **options), tuple(shape), labels)
+    return Network(DiT(out_channels, conditioning, **options), tuple(shape), told(conditioning))
 
 
-def check(shape: tuple[int, ...], labels: int = 0, **options: Any) -> None:
+def check(shape: tuple[int, ...], conditioning: Conditioning | None = None, **options: Any) -> None:
     """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network."""
-    values, require = checks.chosen("the transformer", OPTIONS, shape, labels, options), checks.require
+    values, require = checks.chosen("the transformer", OPTIONS, shape, options), checks.require
     space, channels, heads, patch = shape[:-1], values["channels"], values["heads"], values["patch"]
     for name in ("patch", "depth", "heads"):
         require(values[name] >= 1, name, f"{values[name]} is not a whole number of at least 1")

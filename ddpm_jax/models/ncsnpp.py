@@ -17,8 +17,10 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
+from ddpm_jax.conditions import Condition
 from ddpm_jax.models import checks, fir
 from ddpm_jax.models.affine import Convolution, everywhere
+from ddpm_jax.models.conditioning import Conditioning, Context, told
 from ddpm_jax.models.layers import Dropout, attend_in_heads, convolution, dense, group_norm, initialiser, time_embedding
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.remat import rematerialised
@@ -109,18 +111,22 @@ class InputAgain(nn.Module):
 
 
 class Labels(nn.Module):
-    """sqrt(labels) W[label] + bias; the bias alone for the null label, which is `labels`. NaN for any other number."""
+    """sqrt(classes) W[label] + bias; the bias alone for no label, which is `classes`. NaN for any other number."""
 
-    labels: int
+    classes: int
     features: int
 
     @nn.compact
     def __call__(self, condition: Int[Array, " batch"]) -> Float[Array, "batch features"]:
-        kernel = self.param("kernel", initialiser(), (self.labels, self.features))
+        kernel = self.param("kernel", initialiser(), (self.classes, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        rows = jnp.pad(math.sqrt(self.labels) * kernel, ((0, 1), (0, 0)))
-        known = (condition >= 0) & (condition <= self.labels)
+        rows = jnp.pad(math.sqrt(self.classes) * kernel, ((0, 1), (0, 0)))
+        known = (condition >= 0) & (condition <= self.classes)
         return jnp.where(known[:, None], jnp.take(rows, condition, axis=0, mode="clip") + bias, jnp.nan)
+
+
+def _labels(classes: int, features: int, name: str) -> Labels:
+    return Labels(classes, features, name=name)
 
 
 class SongUNet(nn.Module):
@@ -134,7 +140,7 @@ class SongUNet(nn.Module):
     """
 
     out_channels: int
-    labels: int = 0
+    conditioning: Conditioning | None = None
     channels: int = 128
     multipliers: tuple[int, ...] = (2, 2, 2)
     blocks: int = 4
@@ -154,13 +160,13 @@ class SongUNet(nn.Module):
         self,
         x: Float[Array, "batch *space in_channels"],
         time: Float[Array, " batch"],
-        condition: Int[Array, " batch"] | None,
+        condition: Condition,
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
         axes, dtype = x.ndim - 2, checks.DTYPES[self.dtype]
         residual = rematerialised(Block, self.remat, self.remat_keep)
         input_again = rematerialised(InputAgain, self.remat, self.remat_keep)
-        embedding = self._embedding(time, condition)
+        embedding, context = self._embedding(time, condition, x.shape[1:-1])
 
         def block(h: Array, features: int, name: str, **how: Any) -> Array:
             layer = residual(
@@ -169,7 +175,7 @@ class SongUNet(nn.Module):
             return layer(h, embedding, dropout_keys)
 
         again = x.astype(dtype)
-        h = convolution(self.channels, axes, dtype, name="first")(x)
+        h = convolution(self.channels, axes, dtype, name="first")(context.beside(x))
         skips = [h]
         for level, multiplier in enumerate(self.multipliers):
             if level > 0:
@@ -197,8 +203,8 @@ class SongUNet(nn.Module):
         h = nn.swish(norm(h.astype(jnp.float32), jnp.float32, "last_norm"))
         return convolution(self.out_channels, axes, scale=0.0, name="last")(h)
 
-    def _embedding(self, time: Array, condition: Array | None) -> Array:
-        """[batch, 4 channels] of the time and the label, in float32: it is small and its angles are large."""
+    def _embedding(self, time: Array, condition: Condition, space: tuple[int, ...]) -> tuple[Array, Context]:
+        """[batch, 4 channels] of time and conditions, in float32: it is small and its angles are large. The context."""
         if self.fourier:
             frequencies = self.frequencies or 16 * np.random.RandomState(0).standard_normal(self.channels)
             turns = np.asarray(2 * np.pi * np.asarray(frequencies, np.float32), np.float32)
@@ -206,10 +212,12 @@ class SongUNet(nn.Module):
             features = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
         else:
             features = time_embedding(time, self.channels)
-        if condition is not None:
-            features = features + Labels(self.labels, features.shape[-1], name="labels")(condition)
+        context = Context()
+        if self.conditioning is not None:
+            context = self.conditioning(condition, features.shape[-1], space, label=_labels)
+            features = features if context.vector is None else features + context.vector
         hidden = nn.swish(dense(4 * self.channels, name="time_1")(features))
-        return nn.swish(dense(4 * self.channels, name="time_2")(hidden))
+        return nn.swish(dense(4 * self.channels, name="time_2")(hidden)), context
 
 
 @dataclass(frozen=True)
@@ -225,7 +233,9 @@ class Variant:
         fixed = ("taps", "fourier", "frequencies", "input_again")
         return {name: value for name, value in checks.of_module(SongUNet).items() if name not in fixed}
 
-    def make(self, shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: Any) -> Network:
+    def make(
+        self, shape: tuple[int, ...], out_channels: int, conditioning: Conditioning | None = None, **options: Any
+    ) -> Network:
         """This network for inputs of shape `(*space, channels)`. Raises UserError for options that do not fit.
 
         - channels: what the multipliers multiply, even; the embedding of the time has 4 times as many features.
@@ -242,19 +252,19 @@ class Variant:
         - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
 
         The time that NCSN++ is told should be of the order of 1, such as log(sigma)/4: its frequencies are of the
-        order of 16 turns for every unit. `labels` > 0 makes it class-conditional; the null label adds nothing that
-        depends on a label.
+        order of 16 turns for every unit. `conditioning`: a vector is added to the features of the time, channels stand
+        beside the input.
         """
-        self.check(shape, labels=labels, **options)
+        self.check(shape, conditioning=conditioning, **options)
         if out_channels < 1:
             raise ValueError(f"out_channels is {out_channels}; a network has at least one")
         if "dropout" in options:
             options["dropout"] = float(options["dropout"])  # 0 is as good as 0.0
-        return Network(self.module(out_channels, labels, **options), tuple(shape), labels)
+        return Network(self.module(out_channels, conditioning, **options), tuple(shape), told(conditioning))
 
-    def check(self, shape: tuple[int, ...], labels: int = 0, **options: Any) -> None:
+    def check(self, shape: tuple[int, ...], conditioning: Conditioning | None = None, **options: Any) -> None:
         """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network."""
-        values, require = checks.chosen(self.title, self.OPTIONS, shape, labels, options), checks.require
+        values, require = checks.chosen(self.title, self.OPTIONS, shape, options), checks.require
         space, channels, multipliers = shape[:-1], values["channels"], values["multipliers"]
         require(channels >= 4 and channels % 2 == 0, "channels", f"{channels} is not an even number of at least 4")
         require(values["blocks"] >= 1, "blocks", f"{values['blocks']} is not a whole number of at least 1")

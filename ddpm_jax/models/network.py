@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from ddpm_jax.conditions import NONE, Condition, Conditions
+
 
 @dataclass(frozen=True)
 class Network:
@@ -19,14 +21,14 @@ class Network:
     (2, 8, 8, 1)
 
     `module` is a Linen module that is called with `(x, time, condition, dropout_keys)`; it is static and hashable.
-    `shape` is one input without the batch, `(*space, channels)`. `labels` is the number of classes: 0 means that the
-    network takes no condition, otherwise the label `labels` is the null condition. The output of a `causal` network at
-    a site depends on the groups of sites before it only, so it can be computed group by group: `start`, `advance`.
+    `shape` is one input without the batch, `(*space, channels)`. `conditions` are those it is told, by name. The output
+    of a `causal` network at a site depends on the groups of sites before it only, so it can be computed group by group:
+    `start`, `advance`.
     """
 
     module: Any
     shape: tuple[int, ...]
-    labels: int = 0
+    conditions: Conditions = NONE
     causal: bool = False
 
     def init(self, key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
@@ -38,14 +40,14 @@ class Network:
         params: PyTree[Float[Array, "..."]],
         x: Float[Array, "batch *space channels"],
         time: Float[Array, " batch"],
-        condition: Int[Array, " batch"] | None = None,
+        condition: Condition | None = None,
         dropout_keys: Key[Array, " batch"] | None = None,
     ) -> Float[Array, "batch *space out_channels"]:
         """The output for `x` at `time`, the number this network is told (such as DDPM's 0 to 999), float32.
 
-        `condition` is a label an example; a network with labels reads None as the null label everywhere, a network
-        without labels raises ValueError if it is given any. `dropout_keys`: None evaluates; a key an example trains,
-        and then row i of the output depends on key i alone.
+        `condition` has a value for each of the network's conditions, a row an example; None says nothing. ValueError
+        where it has others. `dropout_keys`: None evaluates; a key an example trains, and then row i of the output
+        depends on key i alone.
         """
         if x.shape[1:] != self.shape:
             raise ValueError(f"the network was made for inputs of shape {self.shape}, not {x.shape[1:]}")
@@ -58,9 +60,10 @@ class Network:
         """With these parameters; in training mode if there are keys for dropout."""
         return BoundNetwork(self, params, dropout_keys)
 
-    def start(self, count: int) -> PyTree[Array]:
+    def start(self, params: PyTree[Float[Array, "..."]], count: int, condition: Condition | None = None) -> PyTree:
         """What a causal network remembers of `count` images before their first group: a pytree whose shapes stay."""
-        return self.module.start_cache(self.shape, count)
+        condition = self._condition(condition, count)
+        return self.module.apply({"params": params}, self.shape, count, condition, method="start_cache")
 
     def advance(
         self,
@@ -68,21 +71,20 @@ class Network:
         cache: PyTree[Array],
         x: Float[Array, "batch *space channels"],
         step: Int[Array, ""],
-        condition: Int[Array, " batch"] | None = None,
     ) -> tuple[Float[Array, "batch chunk out"], PyTree[Array]]:
         """A causal network's output at the sites of group `step`, and what it remembers from then on.
 
         `x` holds the groups before `step`; what it holds elsewhere does not matter. Steps are taken in turn from 0.
         Equal to `apply` at these sites, without computing the others again.
         """
-        condition = self._condition(condition, x.shape[0])
-        return self.module.apply({"params": params}, cache, x, step, condition, method="advance")
+        return self.module.apply({"params": params}, cache, x, step, method="advance")
 
-    def _condition(self, condition: Array | None, count: int) -> Array | None:
-        if condition is not None and not self.labels:
-            raise ValueError("a condition was given to a network without labels")
-        if condition is None and self.labels:
-            return jnp.full((count,), self.labels, jnp.int32)
+    def _condition(self, condition: Condition | None, count: int) -> Condition:
+        if not condition:
+            return self.conditions.null(count)
+        if set(condition) != set(self.conditions):
+            known = ", ".join(self.conditions) or "nothing"
+            raise ValueError(f"a condition of {', '.join(condition)} was given to a network that is told {known}")
         return condition
 
 
@@ -100,20 +102,20 @@ class BoundNetwork:
         """See `Network.apply`."""
         return self.network.apply(self.params, x, time, condition, self.dropout_keys)
 
-    def start(self, count: int) -> PyTree[Array]:
+    def start(self, count: int, condition: PyTree = None) -> PyTree[Array]:
         """See `Network.start`."""
-        return self.network.start(count)
+        return self.network.start(self.params, count, condition)
 
     def advance(
-        self, cache: PyTree[Array], x: Float[Array, "batch *space channels"], step: Int[Array, ""], condition: PyTree
+        self, cache: PyTree[Array], x: Float[Array, "batch *space channels"], step: Int[Array, ""]
     ) -> tuple[Float[Array, "batch chunk out"], PyTree[Array]]:
         """See `Network.advance`."""
-        return self.network.advance(self.params, cache, x, step, condition)
+        return self.network.advance(self.params, cache, x, step)
 
 
 @partial(jax.jit, static_argnums=0)  # the many small draws become one program, and the network itself is not run
 def _init(network: Network, key: Array) -> PyTree:
-    condition = jnp.zeros(1, jnp.int32) if network.labels else None
+    condition = network.conditions.null(1)
     return network.module.init(key, jnp.zeros((1, *network.shape)), jnp.zeros(1), condition, None)["params"]
 
 

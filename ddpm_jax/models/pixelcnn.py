@@ -13,9 +13,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from ddpm_jax.conditions import Condition
 from ddpm_jax.errors import UserError
 from ddpm_jax.models import checks
 from ddpm_jax.models.causal_convolution import Doubled, GatedBlock, Place, ShiftedConvolution, empty_memory
+from ddpm_jax.models.conditioning import Conditioning
+from ddpm_jax.models.conditioning import told as what
 from ddpm_jax.models.layers import dense
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.remat import rematerialised
@@ -52,7 +55,6 @@ class Resolution(nn.Module):
     right: bool
     widths: tuple[int, ...]
     blocks: int
-    labels: int
     dropout: float
     dtype: Any
     remat: bool
@@ -62,7 +64,7 @@ class Resolution(nn.Module):
         make = rematerialised(GatedBlock, self.remat, self.remat_keep)
         width, *lower = self.widths
         first, last = (
-            [make(width, self.right, self.labels, self.dropout, self.dtype) for _ in range(count)]
+            [make(width, self.right, self.dropout, self.dtype) for _ in range(count)]
             for count in (self.blocks, self.blocks + bool(lower))
         )
         self.before, self.after = first, last
@@ -75,7 +77,7 @@ class Resolution(nn.Module):
         self,
         h: Float[Array, "batch rows columns channels"],
         others: Any,
-        condition: Int[Array, " batch"] | None,
+        told: Float[Array, "batch width"] | None,
         dropout_keys: Key[Array, " batch"] | None,
         memory: PyTree = None,
         place: Place | None = None,
@@ -95,9 +97,7 @@ class Resolution(nn.Module):
         def through(block: Any, h: Array, *skip: Array) -> Array:
             other, before = next(given)
             seen = [*([] if other is None else [other]), *skip]
-            h, after = block(
-                h, jnp.concatenate(seen, axis=-1) if seen else None, condition, dropout_keys, before, place
-            )
+            h, after = block(h, jnp.concatenate(seen, axis=-1) if seen else None, told, dropout_keys, before, place)
             shown.append(h)
             remembered.append(after)
             return h
@@ -110,13 +110,13 @@ class Resolution(nn.Module):
         if len(self.widths) == 1:
             skips.pop()  # that is h
         elif memory is None or place is None:
-            h, lower = self._lower(self.half.window(h, None, None)[0], below, condition, dropout_keys)
+            h, lower = self._lower(self.half.window(h, None, None)[0], below, told, dropout_keys)
         else:
             window, new["half"] = self.half.window(h, memory["half"], place)
             old = memory["lower"]
 
             def reached(module: "Resolution", window: Array) -> Any:
-                twice, lower = module._lower(window, below, condition, dropout_keys, old["memory"], place.halved())
+                twice, lower = module._lower(window, below, told, dropout_keys, old["memory"], place.halved())
                 twice = jax.lax.dynamic_update_slice(old["twice"], twice, (0, 0, place.column, 0))
                 return {**lower, "twice": twice}
 
@@ -130,13 +130,13 @@ class Resolution(nn.Module):
         self,
         window: Array,
         others: Any,
-        condition: Array | None,
+        told: Array | None,
         dropout_keys: Array | None,
         memory: PyTree = None,
         place: Place | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """What the lower resolution adds to this one, what it shows, and its memory."""
-        h, shown, memory = self.lower(self.half.output(window), others, condition, dropout_keys, memory, place)
+        h, shown, memory = self.lower(self.half.output(window), others, told, dropout_keys, memory, place)
         return self.twice(h), {"shown": shown, "memory": memory}
 
 
@@ -162,7 +162,7 @@ class PixelCNN(nn.Module):
     """PixelCNN++; the defaults are its CIFAR-10 network. See `make` for the options."""
 
     out_channels: int
-    labels: int = 0
+    conditioning: Conditioning | None = None
     channels: int = 160
     blocks: int = 5
     multipliers: tuple[int, ...] = (1, 1, 1)
@@ -175,7 +175,7 @@ class PixelCNN(nn.Module):
         widths, dtype = self._widths, checks.DTYPES[self.dtype]
         self.first_down, self.first_right = (dense(widths[0], dtype) for _ in range(2))
         self.down, self.right = (
-            Resolution(right, widths, self.blocks, self.labels, self.dropout, dtype, self.remat, self.remat_keep)
+            Resolution(right, widths, self.blocks, self.dropout, dtype, self.remat, self.remat_keep)
             for right in (False, True)
         )
         self.last = dense(self.out_channels, scale=0.0)
@@ -188,50 +188,54 @@ class PixelCNN(nn.Module):
         self,
         x: Float[Array, "batch rows columns in_channels"],
         time: Float[Array, " batch"],
-        condition: Int[Array, " batch"] | None,
+        condition: Condition,
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch rows columns out_channels"]:
         """The output at every site. `time` makes no difference: all that is known of x is what stands before a site."""
         rows, columns = jnp.arange(-2, x.shape[1]), jnp.arange(-1, x.shape[2] + 1)
+        told = self._told(condition)
         h = self.first_down(_neighbours(x, rows[:-1], columns, ABOVE))
-        _, shown, _ = self.down(h, None, condition, dropout_keys)
+        _, shown, _ = self.down(h, None, told, dropout_keys)
         h = self.first_right(_neighbours(x, rows[1:], columns, ABOVE_AND_LEFT))
-        h, _, _ = self.right(h, shown, condition, dropout_keys)
+        h, _, _ = self.right(h, shown, told, dropout_keys)
         return self._raw(h)
 
-    def start_cache(self, shape: tuple[int, ...], count: int) -> dict[str, Any]:
+    def start_cache(self, shape: tuple[int, ...], count: int, condition: Condition) -> dict[str, Any]:
         """See `Network.start`: the memories of both streams, and what the down stream shows of the present row."""
         sizes = (self._widths, self.blocks, count, shape[1], checks.DTYPES[self.dtype])
         down, shown = _empty(False, *sizes)
         right, _ = _empty(True, *sizes)
-        return {"down": down, "shown": shown, "right": right}
+        return {"down": down, "shown": shown, "right": right, "told": self._told(condition)}
+
+    def _told(self, condition: Condition) -> Array | None:
+        """What is told, for every block."""
+        return None if self.conditioning is None else self.conditioning(condition, self.channels).vector
 
     def advance(
         self,
         cache: dict[str, PyTree],
         x: Float[Array, "batch rows columns in_channels"],
         step: Int[Array, ""],
-        condition: Int[Array, " batch"] | None,
     ) -> tuple[Float[Array, "batch 1 out_channels"], dict[str, Any]]:
         """The output at site `step`, in row-major order. See `Network.advance`.
 
         Every layer is computed once at every site that it has: the down stream's row when the row begins, the right
         stream's site when it is reached, those of a lower resolution at the first of the sites they stand for.
         """
-        step = jnp.asarray(step)
+        step, told = jnp.asarray(step), cache["told"]
         row, column = step // x.shape[2], step % x.shape[2]
 
         def next_row(module: "PixelCNN", memory: PyTree) -> Any:
             everywhere = jnp.arange(-1, x.shape[2] + 1)
             h = module.first_down(_neighbours(x, row + jnp.arange(-2, 0), everywhere, ABOVE))
-            _, shown, memory = module.down(h, None, condition, None, memory, Place(row, jnp.zeros_like(row)))
+            _, shown, memory = module.down(h, None, told, None, memory, Place(row, jnp.zeros_like(row)))
             return memory, shown
 
         same = lambda _, memory: (memory, cache["shown"])  # noqa: E731
         down, shown = nn.cond(column == 0, next_row, same, self, cache["down"])
         here = _neighbours(x, row + jnp.arange(-1, 1), column + jnp.arange(-1, 2), ABOVE_AND_LEFT)
-        h, _, right = self.right(self.first_right(here), shown, condition, None, cache["right"], Place(row, column))
-        return self._raw(h)[:, 0], {"down": down, "shown": shown, "right": right}
+        h, _, right = self.right(self.first_right(here), shown, told, None, cache["right"], Place(row, column))
+        return self._raw(h)[:, 0], {"down": down, "shown": shown, "right": right, "told": told}
 
     def _raw(self, h: Array) -> Array:
         # The output is float32, and so is what makes it: bfloat16 would round it to three digits.
@@ -243,7 +247,11 @@ OPTIONS = checks.of_module(PixelCNN)
 
 
 def make(
-    shape: tuple[int, ...], out_channels: int, labels: int = 0, sites: Sites | None = None, **options: Any
+    shape: tuple[int, ...],
+    out_channels: int,
+    conditioning: Conditioning | None = None,
+    sites: Sites | None = None,
+    **options: Any,
 ) -> Network:
     """A PixelCNN++ for inputs of shape `(rows, columns, channels)`. Raises UserError for options that do not fit.
 
@@ -259,20 +267,21 @@ def make(
       that only what is cheap is computed again.
 
     `sites` are the pixels in raster order, one at a time; None means the same. Inputs are read as real numbers, however
-    many levels they have. `labels` > 0 makes it class-conditional: each block has an embedding of labels + 1 entries,
-    whose last is the null label.
+    many levels they have. `conditioning`: a dense layer of the vector is added in every block.
     """
-    check(shape, labels, sites, **options)
+    check(shape, conditioning, sites, **options)
     if out_channels < 1:
         raise ValueError(f"out_channels is {out_channels}; a network has at least one")
     if "dropout" in options:
         options["dropout"] = float(options["dropout"])  # 0 is as good as 0.0
-    return Network(PixelCNN(out_channels, labels, **options), tuple(shape), labels, causal=True)
+    return Network(PixelCNN(out_channels, conditioning, **options), tuple(shape), what(conditioning), causal=True)
 
 
-def check(shape: tuple[int, ...], labels: int = 0, sites: Sites | None = None, **options: Any) -> None:
+def check(
+    shape: tuple[int, ...], conditioning: Conditioning | None = None, sites: Sites | None = None, **options: Any
+) -> None:
     """Raises UserError, naming the key to change, unless `make` can make this network."""
-    values, require = checks.chosen("the PixelCNN", OPTIONS, shape, labels, options), checks.require
+    values, require = checks.chosen("the PixelCNN", OPTIONS, shape, options), checks.require
     space, channels, blocks, multipliers = shape[:-1], values["channels"], values["blocks"], values["multipliers"]
     image = "x".join(map(str, space))
     require(len(space) == 2, "name", f"a PixelCNN reads images with two spatial axes, not {image}")

@@ -16,9 +16,11 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
+from ddpm_jax.conditions import Condition
 from ddpm_jax.models import checks
 from ddpm_jax.models.affine import Dense, LayerNorm
 from ddpm_jax.models.blocks import Block
+from ddpm_jax.models.conditioning import SEQUENCE, Conditioning, Context, CrossAttention, told
 from ddpm_jax.models.layers import Dropout, dense, sinusoids
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.remat import rematerialised
@@ -27,8 +29,9 @@ from ddpm_jax.models.sites import Sites
 FREQUENCIES = 256
 """How many sines and cosines of the time the bidirectional network is given."""
 
-Cache = tuple[tuple[Array, Array], ...]
-"""The keys and values of every block, [batch, heads, tokens, channels / heads]."""
+Cache = dict[str, Any]
+"""`blocks`: the keys and values of every block, [batch, heads, tokens, channels / heads]; `context`, and `read`: its
+keys and values for every block."""
 
 
 def neighbours(axes: tuple[int, ...], distance: int, group: np.ndarray | None) -> Int[np.ndarray, "sites neighbours"]:
@@ -54,7 +57,7 @@ class Transformer(nn.Module):
 
     out_channels: int
     shape: tuple[int, ...]
-    labels: int = 0
+    conditioning: Conditioning | None = None
     sites: Sites | None = None
     causal: bool = False
     channels: int = 256
@@ -87,8 +90,10 @@ class Transformer(nn.Module):
             self.time_1, self.time_2 = (Dense(self.channels, kernel_init=small) for _ in range(2))
             if self.sites is not None:
                 self.hidden = self.param("hidden", small, (self._values, self.channels))
-        if self.labels:
-            self.label = nn.Embed(self.labels + 1, self.channels, embedding_init=small, name="labels")
+        if self.conditioning is not None and SEQUENCE in self.conditioning.parts:
+            self.reads = [
+                CrossAttention(self.channels, self.heads, dtype, name=f"cross_{i}") for i in range(self.depth)
+            ]
         self.embedding_dropout = Dropout(self.dropout)
         self.last_norm = LayerNorm()
         self.last = dense(self.out_channels // self.parts, scale=0.0)
@@ -97,43 +102,53 @@ class Transformer(nn.Module):
         self,
         x: Float[Array, "batch *space in_channels"],
         time: Float[Array, " batch"],
-        condition: Int[Array, " batch"] | None,
+        condition: Condition,
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
+        context = self._context(condition)
         if self.causal:
             chunk = self._sites.chunk
-            h = self._tokens(x, np.arange(self._sites.groups * chunk), condition)
+            h = self._tokens(x, np.arange(self._sites.groups * chunk), context)
         else:
-            h, chunk = self._everything(x, time, condition), 0
+            h, chunk = self._everything(x, time, context), 0
         h = self.embedding_dropout(h, dropout_keys).astype(checks.DTYPES[self.dtype])
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             h = block(h, chunk, dropout_keys)
+            if context.sequence is not None:
+                h = self.reads[i](h, context.sequence, context.mask)
         if self.causal:
             h = h[:, np.argsort(self._sites.order)]
         return self._out(h).reshape(*x.shape[:-1], self.out_channels)
 
-    @nn.nowrap
-    def start_cache(self, shape: tuple[int, ...], count: int) -> Cache:
-        """Empty keys and values for `count` images."""
-        tokens = self._sites.groups * self._sites.chunk
+    def start_cache(self, shape: tuple[int, ...], count: int, condition: Condition) -> Cache:
+        """Empty keys and values for `count` images, and what is read of their conditions."""
+        tokens, context = self._sites.groups * self._sites.chunk, self._context(condition)
         empty = jnp.zeros((count, self.heads, tokens, self.channels // self.heads), checks.DTYPES[self.dtype])
-        return ((empty, empty),) * self.depth
+        read = () if context.sequence is None else tuple(one.remember(context.sequence) for one in self.reads)
+        return {"blocks": ((empty, empty),) * self.depth, "context": context, "read": read}
 
     def advance(
         self,
         cache: Cache,
         x: Float[Array, "batch *space channels"],
         step: Int[Array, ""],
-        condition: Int[Array, " batch"] | None,
     ) -> tuple[Float[Array, "batch chunk out"], Cache]:
         """The output at the sites of group `step`. See `Network.advance`."""
-        chunk = self._sites.chunk
-        h = self._tokens(x, step * chunk + jnp.arange(chunk), condition).astype(checks.DTYPES[self.dtype])
+        chunk, context = self._sites.chunk, cache["context"]
+        h = self._tokens(x, step * chunk + jnp.arange(chunk), context).astype(checks.DTYPES[self.dtype])
         kept = []
-        for block, before in zip(self.blocks, cache, strict=True):
+        for i, (block, before) in enumerate(zip(self.blocks, cache["blocks"], strict=True)):
             h, after = block.advance(h, before, step)
             kept.append(after)
-        return self._out(h), tuple(kept)
+            if cache["read"]:
+                h = self.reads[i].read(h, cache["read"][i], context.mask)
+        return self._out(h), {**cache, "blocks": tuple(kept)}
+
+    def _context(self, condition: Condition) -> Context:
+        """What is told; pictures are resized to the image."""
+        if self.conditioning is None:
+            return Context()
+        return self.conditioning(condition, self.channels, self.shape[:-1])
 
     # What follows is written for the causal network's tokens and for all sites alike.
 
@@ -167,7 +182,7 @@ class Transformer(nn.Module):
         order, whole = self._sites.order, self._sites.groups * self._sites.chunk
         return np.asarray((*order, *(whole - len(order)) * order[-1:]))
 
-    def _tokens(self, x: Array, places: Array | np.ndarray, condition: Array | None) -> Array:
+    def _tokens(self, x: Array, places: Array | np.ndarray, context: Context) -> Array:
         """The embeddings of the causal network's tokens at these places of the (padded) order.
 
         Token k is to predict site order[k]. It holds the content of the site `chunk` places before, so that the tokens
@@ -183,9 +198,9 @@ class Transformer(nn.Module):
             group = np.empty(len(self._sites.order), int)
             group[list(self._sites.order)] = np.arange(len(group)) // chunk
             h += self._near(jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1), now, group)
-        return h if condition is None else h + self.label(condition)[:, None]
+        return h if context.vector is None else h + context.vector[:, None]
 
-    def _everything(self, x: Array, time: Array, condition: Array | None) -> Array:
+    def _everything(self, x: Array, time: Array, context: Context) -> Array:
         """The embeddings of all sites."""
         numbers = np.arange(math.prod(self.axes))
         if self.sites is None:
@@ -201,8 +216,8 @@ class Transformer(nn.Module):
             h += self._near(seen, jnp.asarray(numbers))
         embedding = sinusoids(time, FREQUENCIES, FREQUENCIES // 2)
         embedding = self.time_2(nn.swish(self.time_1(embedding)))
-        if condition is not None:
-            embedding += self.label(condition)
+        if context.vector is not None:
+            embedding += context.vector
         return h + embedding[:, None]
 
     def _content(self, values: Array, visible: Array | None = None) -> Array:
@@ -255,7 +270,12 @@ class Variant:
         return self.module.keywords["causal"]
 
     def make(
-        self, shape: tuple[int, ...], out_channels: int, labels: int = 0, sites: Sites | None = None, **options: Any
+        self,
+        shape: tuple[int, ...],
+        out_channels: int,
+        conditioning: Conditioning | None = None,
+        sites: Sites | None = None,
+        **options: Any,
     ) -> Network:
         """This network for inputs of shape `(*space, channels)`. Raises UserError for options that do not fit.
 
@@ -275,23 +295,29 @@ class Variant:
         The causal network takes images, needs `sites`, and does not read the time. Attention costs tokens squared, and
         there is a token for each site. The other network reads `sites` apart from their order and chunk: it takes the
         values and then, in as many channels, whether they are visible (1 or 0); without sites it takes any real inputs,
-        a token a pixel. `labels` > 0 makes either class-conditional: an embedding of labels + 1 entries, whose last is
-        the null label. A fresh network answers nearly 0 everywhere.
+        a token a pixel. `conditioning`: a vector is added to every token, a sequence is read after every block. A fresh
+        network answers nearly 0 everywhere.
         """
-        self.check(shape, labels=labels, sites=sites, **options)
-        module = self.module(out_channels, tuple(shape), labels, sites, **options)
+        self.check(shape, conditioning=conditioning, sites=sites, **options)
+        module = self.module(out_channels, tuple(shape), conditioning, sites, **options)
         if "dropout" in options:
             module = module.clone(dropout=float(options["dropout"]))  # 0 is as good as 0.0
         if out_channels < 1 or out_channels % module.parts:
             raise ValueError(f"out_channels is {out_channels}; it must be a multiple of {module.parts}")
-        return Network(module, tuple(shape), labels, self._causal)
+        return Network(module, tuple(shape), told(conditioning), self._causal)
 
-    def check(self, shape: tuple[int, ...], labels: int = 0, sites: Sites | None = None, **options: Any) -> None:
+    def check(
+        self,
+        shape: tuple[int, ...],
+        conditioning: Conditioning | None = None,
+        sites: Sites | None = None,
+        **options: Any,
+    ) -> None:
         """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network.
 
         ValueError: sites that are not those of the shape, or none for the causal network; no option can mend these.
         """
-        values, require = checks.chosen(self.title, self.OPTIONS, shape, labels, options), checks.require
+        values, require = checks.chosen(self.title, self.OPTIONS, shape, options), checks.require
         for name in ("channels", "depth", "heads"):
             require(values[name] >= 1, name, f"{values[name]} is not a whole number of at least 1")
         channels, heads, context = values["channels"], values["heads"], values["context"]
@@ -303,7 +329,7 @@ class Variant:
             return
         if not self._causal and shape[-1] % 2:
             raise ValueError(f"shape is {shape}; half of its channels are values, half their visibility")
-        count = math.prod(self.module(1, tuple(shape), labels, sites).axes)
+        count = math.prod(self.module(1, tuple(shape), None, sites).axes)
         if sorted(sites.order) != list(range(count)):
             raise ValueError(f"the order of the sites must have each site once, 0 to {count - 1}")
         if not 1 <= sites.chunk <= count:

@@ -4,10 +4,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
+from ddpm_jax.conditions import Condition
 from ddpm_jax.models import checks
 from ddpm_jax.models.affine import everywhere
+from ddpm_jax.models.conditioning import Conditioning, Context, CrossAttention, told
 from ddpm_jax.models.layers import (
     Attention,
     Dropout,
@@ -65,7 +67,7 @@ class UNet(nn.Module):
     """DDPM's U-Net; the defaults are its CIFAR-10 network (35.7 M parameters). See `make` for the options."""
 
     out_channels: int
-    labels: int = 0
+    conditioning: Conditioning | None = None
     channels: int = 128
     multipliers: tuple[int, ...] = (1, 2, 2, 2)
     blocks: int = 2
@@ -85,12 +87,13 @@ class UNet(nn.Module):
         self,
         x: Float[Array, "batch *space in_channels"],
         time: Float[Array, " batch"],
-        condition: Int[Array, " batch"] | None,
+        condition: Condition,
         dropout_keys: Key[Array, " batch"] | None,
     ) -> Float[Array, "batch *space out_channels"]:
         axes, dtype = x.ndim - 2, checks.DTYPES[self.dtype]
         residual = rematerialised(ResidualBlock, self.remat, self.remat_keep)
         attention = rematerialised(Attention, self.remat, self.remat_keep, static_argnums=(2,))
+        cross = rematerialised(CrossAttention, self.remat, self.remat_keep)
         fused, trains = self.attention == "fused", dropout_keys is not None
 
         def block(h: Array, features: int, attends: bool, name: str) -> Array:
@@ -98,20 +101,27 @@ class UNet(nn.Module):
             h = make(h, embedding, dropout_keys)
             if not attends:
                 return h
-            return attention(self.groups, dtype, self.heads, fused, name=f"{name}_attention")(h, trains)
+            h = attention(self.groups, dtype, self.heads, fused, name=f"{name}_attention")(h, trains)
+            if context.sequence is None:
+                return h
+            tokens = cross(features, self.heads, dtype, name=f"{name}_cross")(
+                h.reshape(h.shape[0], -1, features), context.sequence, context.mask
+            )
+            return tokens.reshape(h.shape)
 
         # The embedding is small and its angles are large: it stays in float32.
         embedding = dense(4 * self.channels, name="time_1")(time_embedding(time, self.channels))
         embedding = dense(4 * self.channels, name="time_2")(nn.swish(embedding))
-        if self.labels:
-            # Added as Dhariwal and Nichol (2021, arXiv:2105.05233) do; the last entry is the null label.
-            labels = nn.Embed(
-                self.labels + 1, 4 * self.channels, embedding_init=nn.initializers.normal(1), name="labels"
-            )
-            embedding = embedding + labels(condition)
+        context = Context()
+        if self.conditioning is not None:
+            # A label is added as Dhariwal and Nichol (2021, arXiv:2105.05233) do.
+            context = self.conditioning(condition, 4 * self.channels, x.shape[1:-1], scale=1.0)
+            embedding = embedding if context.vector is None else embedding + context.vector
 
         levels = len(self.multipliers)
-        h = convolution(self.channels, axes, dtype, name="first")(fourier_features(x, self.fourier_features))
+        h = convolution(self.channels, axes, dtype, name="first")(
+            context.beside(fourier_features(x, self.fourier_features))
+        )
         skips = [h]
         for level, multiplier in enumerate(self.multipliers):
             attends = h.shape[1] in self.attention_resolutions
@@ -142,7 +152,9 @@ OPTIONS = checks.of_module(UNet)
 """What a config may choose, with the defaults."""
 
 
-def make(shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: Any) -> Network:
+def make(
+    shape: tuple[int, ...], out_channels: int, conditioning: Conditioning | None = None, **options: Any
+) -> Network:
     """A U-Net for inputs of shape `(*space, channels)`. Raises UserError for options that do not fit.
 
     - channels: at full size, even; the time embedding has 4 times as many features.
@@ -163,19 +175,20 @@ def make(shape: tuple[int, ...], out_channels: int, labels: int = 0, **options: 
       that only what is cheap is computed again.
     - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
 
-    `labels` > 0 makes it class-conditional: an embedding of labels + 1 entries, whose last is the null label.
+    `conditioning`: a vector is added to the embedding of the time, a sequence is read after every attention, channels
+    stand beside the input.
     """
-    check(shape, labels=labels, **options)
+    check(shape, conditioning=conditioning, **options)
     if out_channels < 1:
         raise ValueError(f"out_channels is {out_channels}; a network has at least one")
     if "dropout" in options:
         options["dropout"] = float(options["dropout"])  # 0 is as good as 0.0
-    return Network(UNet(out_channels, labels, **options), tuple(shape), labels)
+    return Network(UNet(out_channels, conditioning, **options), tuple(shape), told(conditioning))
 
 
-def check(shape: tuple[int, ...], labels: int = 0, **options: Any) -> None:
+def check(shape: tuple[int, ...], conditioning: Conditioning | None = None, **options: Any) -> None:
     """Raises UserError, naming the key of `config.model` to change, unless `make` can make this network."""
-    values, require = checks.chosen("the U-Net", OPTIONS, shape, labels, options), checks.require
+    values, require = checks.chosen("the U-Net", OPTIONS, shape, options), checks.require
     space, channels, groups, multipliers = shape[:-1], values["channels"], values["groups"], values["multipliers"]
     require(channels >= 4 and channels % 2 == 0, "channels", f"{channels} is not an even number of at least 4")
     # Every channel count is a multiple of `channels`, and the first norm sees `channels` itself.

@@ -71,7 +71,7 @@ def train(
         return restore(config, folder)
     dataset = _dataset(data)
     check_fit(model, dataset)
-    config.model.name, config.model.conditional = IN_PYTHON, bool(model.network.labels)
+    config.model.name, config.model.conditions = IN_PYTHON, tuple(model.network.conditions)
     config.model.options.digest = digest(model)
     for key in SAID_BY_THE_MODEL:
         config.update_from_flattened_dict({key: IN_PYTHON})
@@ -90,7 +90,7 @@ def check_fit(model: Model, dataset: Dataset) -> None:
         UserError: they do not.
     """
     own, theirs = model.description, dataset.description
-    for name in ("shape", "levels", "labels"):
+    for name in ("shape", "levels", "conditions"):
         if getattr(own, name) != getattr(theirs, name):
             words = f"{getattr(theirs, name)}, and the model is for {getattr(own, name)}"
             raise UserError(f"data: the {name} of {theirs.name!r} is {words}")
@@ -115,7 +115,7 @@ def _words(part: Any) -> Iterator[str | np.ndarray]:
             yield from _words(item)
     elif is_dataclass(part):
         for one in fields(part):
-            if one.name not in ("parent", "name"):  # a Linen module's place
+            if one.compare and one.name not in ("parent", "name"):  # a Linen module's place
                 yield one.name
                 yield from _words(getattr(part, one.name))
 

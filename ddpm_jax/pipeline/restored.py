@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree, UInt8
+from jaxtyping import Array, Float, PyTree, UInt8
 
 from ddpm_jax import data, runs
 from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
+from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import Experiment, check_data, load_data, make
 from ddpm_jax.generative import Model, Sampler, Sampling
 from ddpm_jax.training.state import weights
@@ -47,40 +49,45 @@ class Run:
         return self.experiment.model
 
     def sample(
-        self, count: int, seed: int = 0, label: int | None = None, sampling: Sampling | None = None
+        self, count: int, seed: int = 0, sampling: Sampling | None = None, **told: Any
     ) -> UInt8[np.ndarray, "count *site"]:
         """Images as levels, `[count, *site]`; image i depends on the seed and i alone.
 
         Args:
             count: how many.
             seed: of the samples.
-            label: of a conditional model; None takes all in turn.
             sampling: in place of the run's own.
+            told: of a conditional model, such as `label=7` or `text="a red apple"`: one value for all, or a list that
+                the samples go round. Nothing: what the data's own images are told.
+
+        Raises:
+            UserError: the model is not told that, or not such a value.
         """
-        labels = self.model.description.labels if self.model.network.labels else 0
-        if label is not None and not 0 <= label < labels:
-            known = f"one of 0 ... {labels - 1}" if labels else "there: the model was trained without labels"
-            raise UserError(f"label {label} is not {known}")
+        condition = conditions_of(self.model.network.conditions, self.dataset, count, told)
         how, batch = sampling or self.experiment.sampling, self.experiment.config.sampler.batch
-        return np.asarray(Sampler(self.model, how, self.plan, batch)(self.params, seed, count, label)[0])
+        return np.asarray(Sampler(self.model, how, self.plan, batch)(self.params, seed, count, condition)[0])
 
     def denoise(self, x_t: Float[Array, "batch *site"], t: float | Array, condition: PyTree = None) -> Any:
         """The posterior at x_t: what the network says of the clean image."""
         return self.model.denoiser(self.params)(x_t, jnp.asarray(t, x_t.dtype), condition)
 
-    def likelihood(
-        self, images: UInt8[np.ndarray, "n *site"], labels: Int[np.ndarray, " n"] | None = None
-    ) -> Float[np.ndarray, " n"]:
-        """Bits per dimension of each image: of the kind `run.model.estimator.kind`.
+    def likelihood(self, images: UInt8[np.ndarray, "n *site"], **told: Any) -> Float[np.ndarray, " n"]:
+        """Bits per dimension of each image, given what is `told` of them: of the kind `run.model.estimator.kind`.
 
         Raises:
             ValueError: the model gives images no probability.
+            UserError: it is not told that, not such a value, or not one for each image.
         """
         count, model = len(images), self.model
         if model.estimator is None:
             raise ValueError("this model gives images no probability")
-        classes = np.full(count, model.description.null_condition) if labels is None else labels
-        rows = {"image": images, "condition": classes.astype(np.int32), "row": np.arange(count, dtype=np.int32)}
+        known = model.network.conditions
+        given = known.rows(told)
+        for name, values in given.items():
+            if len(values) != count:
+                raise UserError(f"{name}: there are {len(values)} values for {count} images")
+        condition = {**jax.tree.map(np.asarray, known.null(count)), **given}
+        rows = {"image": images, "condition": condition, "row": np.arange(count, dtype=np.int32)}
         terms = self.plan.each(model.likelihood, self.experiment.config.sampler.batch)(self.params, rows)
         return np.asarray(terms.total) / (model.description.dimensions * math.log(2))
 

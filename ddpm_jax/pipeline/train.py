@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # heavy to import
 
     from ddpm_jax.data import Dataset
     from ddpm_jax.devices.plan import Plan
+    from ddpm_jax.evaluation.figures import Progress as Pictures
     from ddpm_jax.experiment import Experiment
     from ddpm_jax.pipeline.job import Job
     from ddpm_jax.pipeline.screen import Screen
@@ -51,6 +52,7 @@ def train(
     from ddpm_jax.config.identity import training_mark, validation_mark
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
+    from ddpm_jax.evaluation import figures
     from ddpm_jax.experiment import check_data, check_sizes, load_data, make
     from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import screen
@@ -111,7 +113,8 @@ def train(
         peak = peaks.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
         display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak, facts, marks)
         logged = start if facts and facts.milestone else None
-        events = loop_events(job, checkpoints, display, limits, logged)
+        progress_pictures = figures.Progress(experiment, plan, dataset, folder)
+        events = loop_events(job, checkpoints, display, limits, logged, progress_pictures, log)
         run, recorder = job.run, None
         if profile:
             run = recorder = profiling.Recorder(job.run, folder / "profile", profile, display.write)
@@ -178,7 +181,7 @@ def measure(
     step, params, place = int(state.step), weights(state, config.sampler.ema), (experiment, plan)
     pictures: dict[str, Path] = {}
     if config.evaluation.pictures:
-        draw = partial(figures.draw_pictures, *place, params, folder, screen.bar)
+        draw = partial(figures.draw_pictures, *place, params, folder, dataset, screen.bar)
         pictures = book.attempt("pictures", draw) or {}
     for name, path in pictures.items():
         log.picture(step, name, path)
@@ -200,11 +203,18 @@ def measure(
 
 
 def loop_events(
-    job: "Job", checkpoints: "Checkpoints", display: "Screen", limits: "ConfigDict", logged: int | None = None
+    job: "Job",
+    checkpoints: "Checkpoints",
+    display: "Screen",
+    limits: "ConfigDict",
+    logged: int | None = None,
+    pictures: "Pictures | None" = None,
+    log: "Log | None" = None,
 ) -> "list[Every]":
-    """What the loop stops for: a row of the log, a milestone (validation loss, checkpoint, a line to read), and a
-    checkpoint after some minutes. `logged` is a step that was a milestone already."""
+    """What the loop stops for: a row of the log, a milestone (validation loss, checkpoint, a line to read, pictures of
+    the prompts), and a checkpoint after some minutes. `logged` is a step that was a milestone already."""
     from ddpm_jax.training.loop import Every
+    from ddpm_jax.training.state import weights
 
     def milestone(state: "TrainState", progress: "Progress") -> None:
         if progress.step == logged:
@@ -217,6 +227,10 @@ def loop_events(
             )
         checkpoints.save(state, display.facts(progress, loss))
         display.milestone(progress, loss)
+        if pictures and log:
+            path = pictures.draw(weights(state, job.experiment.config.sampler.ema), progress.step)
+            if path is not None:
+                log.picture(progress.step, "progress", path)
 
     def save(state: "TrainState", progress: "Progress") -> None:
         checkpoints.save(state, display.facts(progress))

@@ -64,6 +64,14 @@ def amount(value: Any) -> float:
     return found
 
 
+def share(value: Any) -> float:
+    """A number from 0 to 1."""
+    found = amount(value)
+    if found > 1:
+        raise Odd("is more than 1")
+    return found
+
+
 def whole(value: Any) -> int:
     """A whole number of zero or more."""
     amount(value)
@@ -143,13 +151,18 @@ SAMPLES = {
     "features_hash": words,
     "count": whole,
 }
+ADHERENCE = {"text": Named(share), "label": share}
+"""Shares of pictures that show what was asked."""
+
 POINT = Needing(
     {
         "steps": whole,
         "order": words,
+        "guidance": amount,
         "network_evaluations_per_sample": amount,
         "flops_per_sample": amount,
         "quality": SAMPLES,
+        "adherence": ADHERENCE,
     },
     ("steps",),
 )
@@ -165,6 +178,7 @@ RESULT = {
     "training_flops": amount,
     "likelihood": {"test": LIKELIHOOD, "ode": LIKELIHOOD, "in_order": LIKELIHOOD, "floors": Named(LIKELIHOOD)},
     "quality": {"samples": SAMPLES, "references": Named(SAMPLES), "law": words},
+    "adherence": dict.fromkeys(("samples", "real", "unseen", "unseen_real"), ADHERENCE),
     "sampling": {"network_evaluations_per_sample": amount},
     "curve": Each(POINT),
     "history": Each(Needing(CHECKPOINT, ("step",))),

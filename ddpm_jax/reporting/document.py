@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax.reporting import lines, plots, strips, tables
+from ddpm_jax.reporting import adherence, lines, plots, strips, tables
 from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
 from ddpm_jax.reporting.checks import LAW
 from ddpm_jax.reporting.groups import KINDS, Group, several
@@ -22,6 +22,9 @@ KIND_WORDS = {
     "ode": "*ODE* is the likelihood by the probability-flow ODE with uniform dequantisation",
 }
 IMAGES, FLOPS, EVALUATIONS = "images seen", "training FLOPs", "network evaluations for a sample"
+GUIDANCE, ADHERENCE = "guidance weight", "share that shows all that was asked"
+GUIDED = {"frechet": "Frechet distance", "recall": "recall", "variance": "variance, that of test images is 1"}
+"""What guidance is measured against besides."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,53 @@ def _quality(section: Section) -> Iterator[Block]:
         )
 
 
+def _adherence(section: Section) -> Iterator[Block]:
+    words = {
+        "samples": "The share of pictures that show what was asked, for captions and classes like those of training; "
+        f"{adherence.ALL} of it is the adherence above. In italics stands what {tables.REAL} pictures score:",
+        "unseen": "The same for captions with a combination that is in no picture of training:",
+    }
+    for place, said in words.items():
+        if table := tables.adherences(section.groups, place):
+            yield Paragraph(said)
+            yield Figures(table)
+    panels = [
+        Panel(axis, ADHERENCE, lines.quality(section.groups, lines.ADHERENCE, against), _real(section), (True, False))
+        for against, axis in (
+            ("network_evaluations_per_sample", EVALUATIONS),
+            ("flops_per_sample", "FLOPs for a sample"),
+        )
+    ]
+    caption = f"Higher is better. The dotted line is what {tables.REAL} pictures score."
+    yield from section.plot("adherence", panels, "What was asked against the cost of a sample", caption)
+
+
+def _guidance(section: Section) -> Iterator[Block]:
+    groups, log = section.groups, (False, False)
+    shown = lines.guidance(groups, lines.ADHERENCE)
+    panels = [Panel(GUIDANCE, ADHERENCE, shown, _real(section), log)] if shown else []
+    for metric, words in GUIDED.items():
+        known = level(groups, metric) if metric != "variance" else {}
+        panels.append(Panel(GUIDANCE, words, lines.guidance(groups, metric), known, (False, metric == "frechet")))
+    caption = "Weight 1 is the conditional model without guidance, 0 the unconditional one."
+    yield from section.plot("guidance", panels, "What guidance brings and what it costs", caption)
+    panels = [
+        Panel(words, ADHERENCE, lines.guidance(groups, lines.ADHERENCE, metric), _real(section), log)
+        for metric, words in GUIDED.items()
+    ]
+    weights = sorted({at["guidance"] for one in groups for run in one.runs for at in lines.guided(run)})
+    marks = ", ".join(f"{weight:g}" for weight in weights)
+    caption = f"Along a line the weight of guidance rises; marks are at {marks}. Without intervals."
+    yield from section.plot("trade", panels, "What was asked against distance and diversity", caption)
+
+
+def _real(section: Section) -> dict[str, float]:
+    """What the data's own pictures score, as a level; empty where that is not known."""
+    found = tables.real(section.groups)
+    value = found.get(adherence.ALL, found.get(adherence.CLASS))
+    return {} if value is None else {tables.REAL: value}
+
+
 def level(groups: Sequence[Group], metric: str) -> dict[str, float]:
     """What perfect samples score, by their name; empty where that is not known."""
     references = tables.references(groups)
@@ -251,5 +301,5 @@ def _published(data: str, rows: Sequence[Mapping[str, Any]], groups: Sequence[Gr
 
 
 Part = Callable[[Section], Iterator[Block]]
-PARTS: tuple[Part, ...] = (_table, _quality, _samples, _films, _history, _training)
+PARTS: tuple[Part, ...] = (_table, _adherence, _quality, _guidance, _samples, _films, _history, _training)
 """What is said of a data set, in order."""

@@ -110,11 +110,13 @@ def estimate(figures: Sequence[Figure]) -> Estimate | None:
     return Estimate(statistics.fmean(values), float(stdtrit(len(values) - 1, 0.975)) * deviation, len(values))
 
 
-def line(group: Group, rows: Callable[[Run], Iterable[tuple[Any, float | None, float | None]]]) -> list[Point]:
+def line(
+    group: Group, rows: Callable[[Run], Iterable[tuple[Any, float | None, float | None]]], rising: bool = True
+) -> list[Point]:
     """A line of a plot: means over the runs of a group.
 
     `rows` gives of a run (what is the same in all runs, such as the step; x; y). Values that are missing or not finite
-    are left out.
+    are left out. Points are in the order of x; with `rising` False, of what is the same.
     """
     gathered: dict[Any, list[tuple[float, float]]] = {}
     for run in group.runs:
@@ -122,11 +124,12 @@ def line(group: Group, rows: Callable[[Run], Iterable[tuple[Any, float | None, f
             if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
                 gathered.setdefault(same, []).append((x, y))
     points = []
-    for pairs in gathered.values():
+    for same in gathered if rising else sorted(gathered):
+        pairs = gathered[same]
         mean = estimate([Figure(y) for _, y in pairs])
         assert mean is not None
         points.append(Point(statistics.fmean(x for x, _ in pairs), mean))
-    return sorted(points, key=lambda point: point.x)
+    return sorted(points, key=lambda point: point.x) if rising else points
 
 
 def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from ddpm_jax import files
 from ddpm_jax.config.base import base
-from ddpm_jax.config.identity import AFTER_TRAINING, SAME_RESULT, flatten, within
+from ddpm_jax.config.identity import AFTER_TRAINING, SAME_RESULT, flatten, of_today, within
 from ddpm_jax.errors import UserError
-from ddpm_jax.reporting import checks, images
+from ddpm_jax.reporting import adherence, checks, images
 from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.runs import CONFIG, METRICS, RESULT
 from ddpm_jax.runs.shown import clean
@@ -45,7 +45,8 @@ class Run:
         result: what reports read of its `result.json` (`checks.RESULT`).
         figures: by name; what a run has not measured is not there.
         kind: of its likelihood: `exact`, `bound` or `ode`; None where it has none.
-        curve: quality against numbers of sampler steps, in one or several orders, as `result.json` has it.
+        curve: quality against numbers of sampler steps, in one or several orders, and against guidance, as
+            `result.json` has it.
         history: figures of its checkpoints, as `result.json` has it.
         log: the losses in `metrics.jsonl`, a row a step.
         faults: what of its `result.json` and `metrics.jsonl` is not as a run writes it, and is left out.
@@ -211,6 +212,7 @@ def _figures(
     for name in (*LAW, *QUALITY):
         if name in samples:
             found[name] = Figure(samples[name], samples.get(f"{name}_standard_error"))
+    found |= {name: Figure(value) for name, value in adherence.figures(result.get("adherence", {})).items()}
     costs = {
         "evaluations": result.get("sampling", {}).get("network_evaluations_per_sample"),
         "flops_per_sample": curve[0].get("flops_per_sample") if curve else None,  # the first is the config's own
@@ -278,7 +280,8 @@ def _record(folder: Path, name: str) -> dict[str, Any]:
 
 def _settings(config: Any, name: str) -> dict[str, Any]:
     try:
-        return checks.settings(config)
+        found = dict(of_today(key, value) for key, value in checks.settings(config).items())
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
     except ValueError as error:
         raise Unread(f"{name} is damaged ({error})") from error
 

@@ -3,9 +3,11 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from ddpm_jax.reporting import adherence
 from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.reporting.groups import KINDS, Group, Point, line
 from ddpm_jax.reporting.ledger import Run
@@ -13,14 +15,17 @@ from ddpm_jax.reporting.ledger import Run
 PLOTTED = {"kl": "KL divergence, nats", "total_variation": "total variation", "frechet": "Frechet distance"}
 """Qualities that are plotted, and what their axis says; all are better where lower."""
 
+ADHERENCE, GUIDANCE = adherence.HEADLINE, "guidance"
+"""The share of pictures that show all that was asked; the weight of guidance."""
+
 Rows = Iterable[tuple[Any, float | None, float | None]]
 Lines = dict[str, list[Point]]
 """By label of the group; groups without any point are not there."""
 
 
-def of_groups(groups: Sequence[Group], rows: Callable[[Run], Rows]) -> Lines:
-    """A line for each group that has points."""
-    found = {one.label: line(one, rows) for one in groups}
+def of_groups(groups: Sequence[Group], rows: Callable[[Run], Rows], rising: bool = True) -> Lines:
+    """A line for each group that has points; `rising` as in `line`."""
+    found = {one.label: line(one, rows, rising) for one in groups}
     return {label: points for label, points in found.items() if points}
 
 
@@ -37,7 +42,8 @@ def training(groups: Sequence[Group], name: str, against: str) -> Lines:
 
 
 def quality(groups: Sequence[Group], name: str, against: str) -> Lines:
-    """Quality against `network_evaluations_per_sample` or `flops_per_sample`, over numbers of sampler steps.
+    """A quality, or ADHERENCE, against `network_evaluations_per_sample` or `flops_per_sample`, over numbers of sampler
+    steps.
 
     A run without a curve is a single point, its own sampler's. A group that was sampled in other orders too has a line
     for each, called by `in_order`.
@@ -45,8 +51,8 @@ def quality(groups: Sequence[Group], name: str, against: str) -> Lines:
 
     def rows(run: Run, order: str | None) -> Rows:
         for at in run.curve:
-            if _other(run, at) == order:
-                yield at.get("steps"), at.get(against), (at.get("quality") or {}).get(name)
+            if _other(run, at) == order and _own_guidance(run, at):
+                yield at.get("steps"), at.get(against), figure_at(at, name)
         if not run.curve and order is None:
             cost = run.figures.get("evaluations" if against.startswith("network") else against)
             figure = run.figures.get(name)
@@ -58,6 +64,37 @@ def quality(groups: Sequence[Group], name: str, against: str) -> Lines:
             if points := line(one, lambda run, order=order: rows(run, order)):
                 found[in_order(one.label, order)] = points
     return found
+
+
+def guidance(groups: Sequence[Group], name: str, against: str = GUIDANCE) -> Lines:
+    """A quality, or ADHERENCE, against the weight of guidance, or against another quality, as the weight rises.
+
+    The latter have no intervals, for both of a point's figures have one.
+    """
+
+    def rows(run: Run) -> Rows:
+        for at in guided(run):
+            yield at[GUIDANCE], at[GUIDANCE] if against == GUIDANCE else figure_at(at, against), figure_at(at, name)
+
+    found = of_groups(groups, rows, rising=against == GUIDANCE)
+    if against != GUIDANCE:
+        found = {
+            label: [Point(at.x, replace(at.y, half_width=None)) for at in points] for label, points in found.items()
+        }
+    return {label: points for label, points in found.items() if len(points) > 1}
+
+
+def guided(run: Run) -> list[Mapping[str, Any]]:
+    """The points of a run's curve that differ in the weight of guidance alone: the steps and order are its own."""
+    steps = run.curve[0]["steps"] if run.curve else None  # the first is the config's own
+    return [at for at in run.curve if GUIDANCE in at and at["steps"] == steps and _other(run, at) is None]
+
+
+def figure_at(at: Mapping[str, Any], name: str) -> float | None:
+    """A quality, or ADHERENCE, at a point of a curve; None where it was not measured."""
+    if name == ADHERENCE:
+        return adherence.headline(at.get("adherence", {}))
+    return at.get("quality", {}).get(name)
 
 
 def other_orders(one: Group) -> list[str]:
@@ -75,6 +112,12 @@ def _other(run: Run, at: Mapping[str, Any]) -> str | None:
     """The order of a point of a curve; None where it is the run's own."""
     order = at.get("order", run.order)
     return None if order == run.order else order
+
+
+def _own_guidance(run: Run, at: Mapping[str, Any]) -> bool:
+    """Whether a point of a curve has the weight of the run's own sampler."""
+    own = run.config.get("sampler.guidance", 1)
+    return at.get(GUIDANCE, own) == own
 
 
 def history(groups: Sequence[Group], name: str) -> Lines:
@@ -121,9 +164,10 @@ def comma_separated(groups: Sequence[Group]) -> str:
 
 def _measured(groups: Sequence[Group]) -> Iterator[tuple[str, str, Lines]]:
     curves = [one for one in groups if any(run.curve for run in one.runs)]
-    for name in (*LAW, *QUALITY):
+    for name in (ADHERENCE, *LAW, *QUALITY):
         for against in ("network_evaluations_per_sample", "flops_per_sample"):
             yield name, against, quality(curves, name, against)
+        yield name, GUIDANCE, guidance(curves, name)
         yield name, "training_flops", history(groups, name)
     for kind in KINDS:
         yield f"bits_per_dimension, {kind}", "training_flops", history_of_likelihood(groups, kind)

@@ -14,7 +14,11 @@ KINDS = {
 
 def summary(result: Mapping[str, Any], paths: Iterable[Path]) -> str:
     """The closing words: the figures that there are, each with its kind, and the files to look at."""
-    lines = [*_likelihood_lines(result.get("likelihood") or {}), *_quality_lines(result.get("quality") or {})]
+    lines = [
+        *_likelihood_lines(result.get("likelihood") or {}),
+        *_quality_lines(result.get("quality") or {}),
+        *_adherence_lines(result.get("adherence") or {}),
+    ]
     lines.append("look at")
     lines += [f"  {path}" for path in paths]
     return "\n".join(lines)
@@ -63,6 +67,21 @@ def _quality_lines(quality: Mapping[str, Any]) -> list[str]:
             f"  {name.replace('_', ' '):<22}{row['frechet']:8.2f}{row['precision']:11.3f}"
             f"{row['recall']:8.3f}{row['copies']:8.3f}{row['variance']:10.3f}"
         )
+    return lines
+
+
+def _adherence_lines(adherence: Mapping[str, Any]) -> list[str]:
+    rows = {name.replace("_", " "): row for name, row in adherence.items() if row}
+    lines, titles = [], {"unseen": "unseen combinations", "unseen real": "unseen, real"}
+    if text := {name: row["text"] for name, row in rows.items() if row.get("text")}:
+        columns = list(next(iter(text.values())))
+        lines.append("share of pictures that show what was asked, by an oracle")
+        lines.append(f"  {'':<22}" + "".join(f"{column:>16}" for column in columns))
+        for name, row in text.items():
+            lines.append(f"  {titles.get(name, name):<22}" + "".join(f"{row[column]:16.3f}" for column in columns))
+    if label := {name: row["label"] for name, row in rows.items() if row.get("label") is not None}:
+        lines.append("share of pictures of the class that was asked, by an independent classifier")
+        lines += [f"  {titles.get(name, name):<22}{value:8.3f}" for name, value in label.items()]
     return lines
 
 

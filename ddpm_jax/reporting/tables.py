@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ddpm_jax.reporting import adherence
 from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.reporting.groups import Estimate, Group
 from ddpm_jax.reporting.markup import as_markdown, quoted
 from ddpm_jax.runs.shown import clean
 
-NONE, TRAIN, TRUE_DRAWS = "-", "train", "true draws"
+NONE, TRAIN, TRUE_DRAWS, REAL = "-", "train", "true draws", "the data's own"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ COLUMNS = (
     Column("recall", "recall"),
     Column("copies", "copies"),
     Column("variance", "variance"),
+    Column(adherence.HEADLINE, "adherence"),
     Column("evaluations", "evaluations", ".4g"),
     Column("steps", "steps", ",.0f"),
     Column("parameters", "parameters", ",.0f"),
@@ -58,7 +60,9 @@ DATA = (
     *(column.name for column in COLUMNS if column.name != "kind"),
     *("nats_ode", "nats_in_order", "images_seen"),
 )
-"""The figures of the CSV file."""
+"""The figures of the CSV file, besides those whose names start with `SHARE`."""
+
+SHARE = f"{adherence.HEADLINE}_"
 
 
 def cell(estimate: Estimate | None, format: str, interval: bool = True) -> str:
@@ -131,6 +135,32 @@ def references(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def adherences(groups: Sequence[Group], place: str) -> Table | None:
+    """The share of pictures that show what was asked, by attribute, and below what the data's own pictures score.
+
+    `place` is of `adherence.PLACES`. None where nobody was asked.
+    """
+    own = real(groups, place)
+    asked = [adherence.shares(run.result.get("adherence", {}).get(place, {})) for one in groups for run in one.runs]
+    attributes = list(dict.fromkeys(attribute for found in (*asked, own) for attribute in found))
+    lines = []
+    for one in groups:
+        means = [one.figure(adherence.name_of(place, attribute)) for attribute in attributes]
+        if any(means):
+            lines.append([quoted(one.label), *(cell(mean, ".3f") for mean in means)])
+    if not lines:
+        return None
+    if own:
+        lines.append([f"*{REAL}*", *(f"{own[name]:.3f}" if name in own else NONE for name in attributes)])
+    return Table(["", *map(quoted, attributes)], lines)
+
+
+def real(groups: Sequence[Group], place: str = "samples") -> dict[str, float]:
+    """What the data's own pictures score by attribute, as the first run has it that measured them."""
+    found = (run.result.get("adherence", {}).get(adherence.PLACES[place], {}) for one in groups for run in one.runs)
+    return next((known for one in found if (known := adherence.shares(one))), {})
+
+
 def features(groups: Sequence[Group]) -> dict[str, list[str]]:
     """The labels of the groups by the features and counts of their Frechet distances, which compare within one only."""
     found: dict[str, list[str]] = {}
@@ -168,7 +198,8 @@ def comma_separated(groups: Sequence[Group]) -> str:
     """
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
-    names = [name for name in DATA if any(one.figure(name) for one in groups)]
+    shares = sorted({name for one in groups for run in one.runs for name in run.figures if name.startswith(SHARE)})
+    names = [name for name in (*DATA, *shares) if any(one.figure(name) for one in groups)]
     each = [part for name in names for part in (name, f"{name}_half_width", f"{name}_runs")]
     writer.writerow(["data", "group", "kind", *each, "seeds", "device", "commit", "folders"])
     for one in groups:

@@ -24,7 +24,7 @@ class Cached(StepSolver):
     step; here it is asked for the c sites of a group. So an image costs about one pass, not G (and what the network
     needs to look back at the sites before). Sites that are visible at the start stay.
 
-    The denoiser has `start(count)` and `advance(cache, x, step, condition) -> (posterior of the group's values, their
+    The denoiser has `start(count, condition)` and `advance(cache, x, step) -> (posterior of the group's values, their
     numbers, cache)`, such as an `OrderedDenoiser` of a causal network. The step's estimate is x_t with the group filled
     in: a network that is asked no more says no more.
     """
@@ -44,7 +44,7 @@ class Cached(StepSolver):
         if problem.grid is not None and problem.steps != order.groups:
             raise ValueError(f"cached sampling takes {order.groups} steps, a group each, not {problem.steps}")
         denoise: Any = problem.denoise
-        return denoise.start(x.shape[0]), jnp.zeros((), jnp.int32)
+        return denoise.start(x.shape[0], problem.condition), jnp.zeros((), jnp.int32)
 
     def step(
         self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
@@ -53,7 +53,7 @@ class Cached(StepSolver):
         cache, group = memory
         denoise: Any = problem.denoise
         keys_draw, _ = random.split(keys)  # as `ReverseStep` splits them
-        posterior, numbers, cache = denoise.advance(cache, x_t, group, problem.condition)
+        posterior, numbers, cache = denoise.advance(cache, x_t, group)
         flat = x_t.reshape(x_t.shape[0], -1)
         now = flat[:, numbers]
         filled = jnp.where(problem.process.visible(now), now, posterior.sample(keys_draw, numbers))

@@ -65,7 +65,7 @@ def _look_at_data(config: ConfigDict) -> int | None:
     from ddpm_jax.experiment import checks
     from ddpm_jax.training.optimizer import Budget
 
-    place = json.dumps(config.data.to_dict())
+    place = json.dumps({"data": config.data.to_dict(), "model": {"text_encoder": config.model.text_encoder}})
     dataset = _load(place)
     checks.check_data(config, dataset.description, dataset.sizes)
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
@@ -77,11 +77,11 @@ def _look_at_data(config: ConfigDict) -> int | None:
 
 @cache
 def _load(place: str) -> Any:
-    """The data set of a config's section `data`, which is JSON."""
+    """The data set of what a config says of it, which is JSON."""
     from ddpm_jax.config.identity import from_dict
     from ddpm_jax.experiment import load_data
 
-    return load_data(from_dict({"data": json.loads(place)}))
+    return load_data(from_dict(json.loads(place)))
 
 
 def _shape(config: ConfigDict) -> str:

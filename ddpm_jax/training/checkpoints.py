@@ -362,4 +362,6 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     lines = str(error).splitlines() or [type(error).__name__]
+    if "tree structures do not match" in lines[0]:  # orbax's words
+        return "it holds other parameters than this model has, such as those of an earlier version"
     return lines[0][:200]

@@ -47,7 +47,7 @@ class Resident:
 
     @cached_property
     def arrays(self) -> PyTree:
-        """Images and labels, on the devices."""
+        """Images and conditions, on the devices."""
         return self.plan.replicate(self.source.arrays())
 
     @contextmanager
@@ -62,7 +62,7 @@ class Resident:
     @property
     def example(self) -> PyTree:
         """Shapes and types of all of it."""
-        return jax.eval_shape(lambda: self.arrays)
+        return jax.eval_shape(lambda arrays: arrays, self.source.arrays())  # read outside: an encoder may run then
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +101,9 @@ class FromHost:
         shape = (self.dispatch, self.batch, *self.source.description.shape)
         return {
             "image": jax.ShapeDtypeStruct(shape, jnp.uint8),
-            "condition": jax.ShapeDtypeStruct(shape[:2], jnp.int32),
+            "condition": {
+                name: jax.ShapeDtypeStruct((*shape[:2], *kind.shape), kind.dtype)
+                for name, kind in self.source.description.conditions.kinds
+            },
             "row": jax.ShapeDtypeStruct(shape[:2], jnp.int32),
         }

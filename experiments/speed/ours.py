@@ -46,10 +46,9 @@ def dataset_of(case: Case) -> Any:
 
     from ddpm_jax.data import Dataset, Description, Source
 
-    description = Description("random", "1", case.shape, case.levels, 0)
+    description = Description("random", "1", case.shape, case.levels)
     images = np.random.RandomState(0).randint(0, case.levels, (IMAGES, *case.shape)).astype(np.uint8)
-    labels = np.zeros(IMAGES, np.int32)
-    source = Source(description, IMAGES, lambda rows: (images[rows], labels[rows]))
+    source = Source(description, IMAGES, lambda rows: (images[rows], {}))
     return Dataset(description, {"train": source, "validation": source})
 
 
@@ -162,12 +161,12 @@ class Ours(worker.Measured):
             rows = dataset.split("train").rows(np.arange(case.batch))
             bound = jax.jit(experiment.model.likelihood)
             return lambda: jax.block_until_ready(bound(params, rows))
-        labels, number = jnp.zeros(case.batch, jnp.int32), iter(range(2**31))
+        number = iter(range(2**31))
 
         @jax.jit
         def draw(params: Any, root: Any) -> Any:
             each = keys.per_example(root, jnp.arange(case.batch))
-            return experiment.sampling.draw(experiment.model, params, each, labels)[0]
+            return experiment.sampling.draw(experiment.model, params, each, {})[0]
 
         return lambda: jax.block_until_ready(draw(params, jax.random.key(next(number))))
 

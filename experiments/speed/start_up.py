@@ -69,7 +69,7 @@ start_up.commands.run(start_up.first_step)
 """
 
 PARTS = {
-    "config": ("ddpm_jax.experiment.checks", "check"),
+    "config": ("ddpm_jax.experiment", "check"),
     "data": ("ddpm_jax.data", "load"),
     "job": ("ddpm_jax.pipeline.job", "make_job"),
     "checkpoints": ("ddpm_jax.training.checkpoints", "Checkpoints.__init__"),

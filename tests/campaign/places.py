@@ -29,7 +29,7 @@ def get_config():
     config.data.splits.test = "test[:32]"
     config.model.name = "dit"
     config.model.patch, config.model.channels, config.model.depth, config.model.heads = 4, 8, 1, 1
-    config.model.conditional = True
+    config.model.conditions = ("label",)
     config.sampler.steps, config.sampler.ema, config.sampler.batch = 2, 0.9, 64
     config.optimizer.ema = (0.9,)
     config.optimizer.warmup = 0

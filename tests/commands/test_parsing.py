@@ -174,6 +174,29 @@ def test_overrides():
     assert parse(DIGITS, "--config.data.flip=0")[1].data.flip is False
 
 
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("label", ("label",)),
+        ("label,text", ("label", "text")),
+        (" text , label ", ("text", "label")),
+        ("", ()),
+        ("()", ()),
+        ("('text', 'label')", ("text", "label")),
+        ("['text']", ("text",)),
+    ],
+)
+def test_names_of_conditions_are_words_with_commas_or_a_tuple(word, names):
+    _, config, _ = parse(DIGITS, f"--config.model.conditions={word}")
+    assert config.model.conditions == names
+
+
+def test_conditions_of_another_type_are_refused():
+    for word in ("(3,)", "('text', 3)", "(text)"):
+        line = refused(DIGITS, f"--config.model.conditions={word}")
+        assert line.startswith("config.model.conditions: ")
+
+
 def test_argument_and_references_of_a_config_file():
     assert parse(f"{MNIST}:small", "--config.seed=3")[1].training.steps == 3000
     assert parse(MNIST)[1].training.steps == 100_000

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from ml_collections import ConfigDict
 
+from ddpm_jax.conditions import Conditions, Label, Text, labels
 from ddpm_jax.config import checks as values
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import (
@@ -16,7 +17,7 @@ from ddpm_jax.experiment import checks as c
 from ddpm_jax.experiment.options import model_options
 from tests.config.examples import about, changed, refused, small, told
 
-DIGITS = Description(name="digits", shape=(8, 8, 1), levels=17, labels=10, version="1.0.0")
+DIGITS = Description(name="digits", shape=(8, 8, 1), levels=17, conditions=labels(10), version="1.0.0")
 
 
 def test_base_is_good_and_new_each_time():
@@ -56,8 +57,14 @@ def test_base_is_good_and_new_each_time():
         ("sampler.spacing", "trailling", "did you mean 'trailing'?"),
         ("sampler.eta", 1.5, "is not in [0, 1]"),
         ("sampler.eta", float("nan"), "is not finite"),
-        ("sampler.guidance", 2.0, "needs config.model.conditional=True"),
+        ("sampler.guidance", 2.0, "set config.model.conditions"),
         ("sampler.guidance", -1.0, "is less than 0"),
+        ("sampler.guidance_interval", (0.5, 0.2), "is not (low, high] within 0 and 1"),
+        ("sampler.guidance_interval", (0.5,), "is not (low, high] within 0 and 1"),
+        ("sampler.guidance_interval", (0.5, 1.5), "is not (low, high] within 0 and 1"),
+        ("model.conditions", ("label", "label"), "has one twice"),
+        ("model.text_channels", 4, "is less than 8"),
+        ("objective.condition_drop_each", 1.0, "is not in [0, 1)"),
         ("sampler.ema", 0.5, "is not one of config.optimizer.ema (0.9999,)"),
         ("sampler.batch", 0, "is less than 1"),
         ("optimizer.name", "adamm", "did you mean 'adam'?"),
@@ -94,7 +101,7 @@ def test_values_that_contradict_one_another():
     assert refused(c.check, changed(parallel__map="pmap", parallel__shard="fsdp")).startswith("config.parallel.shard: ")
     line = refused(c.check, changed(process__steps=10, sampler__steps=10))
     assert line.startswith("config.process.steps: ddpm_linear cannot be made with 10 steps")
-    c.check(changed(sampler__guidance=2.0, model__conditional=True))
+    c.check(changed(sampler__guidance=2.0, model__conditions=("label",)))
     c.check(changed(training__steps=0, training__seconds=1.0))
     c.check(changed(sampler__ema=0.0, optimizer__ema=()))
 
@@ -194,8 +201,18 @@ def test_what_depends_on_data():
     line = refused(c.check_data, changed(model__multipliers=(1,) * 5), DIGITS)
     assert line.startswith("config.model.multipliers: an image of 8x8 can be halved 3 times, not 4")
     assert refused(c.check_data, changed(model__groups=7), DIGITS).startswith("config.model.groups: ")
-    assert "has no labels" in refused(c.check_data, changed(model__conditional=True), replace(DIGITS, labels=0))
-    assert model_options(changed(model__conditional=True), DIGITS)["labels"] == 10
-    assert model_options(small(), DIGITS)["labels"] == 0
+    assert "there is no condition 'label'; the data have none ('digits')" in refused(
+        c.check_data, changed(model__conditions=("label",)), replace(DIGITS, conditions=labels(0))
+    )
+    assert model_options(changed(model__conditions=("label",)), DIGITS)["conditioning"].conditions == labels(10)
+    assert model_options(small(), DIGITS)["conditioning"] is None
+    several = replace(DIGITS, conditions=Conditions((("text", Text(("a",), 3)), ("label", Label(10)))))
+    line = refused(c.check_data, changed(model__conditions=("txt",)), several)
+    assert line.startswith("config.model.conditions: there is no condition 'txt'; did you mean 'text'?")
+    line = refused(c.check_data, changed(model__conditions=("text",), model__text_channels=10), several)
+    assert line.startswith("config.model.text_channels: 10 is not a multiple of 4")
+    asked = changed(model__conditions=("label", "text"), model__text_depth=1, model__text_tokens=False)
+    part = model_options(asked, several)["conditioning"]
+    assert list(part.conditions) == ["label", "text"] and (part.text_depth, part.text_tokens) == (1, False)
     real = replace(DIGITS, levels=None)
     assert "has no levels, so there are no bits per dimension" in refused(c.check_data, small(), real)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ddpm_jax.config.identity import (
+    RENAMED,
     differences,
     digest,
     flatten,
@@ -13,6 +14,7 @@ from ddpm_jax.config.identity import (
     training_mark,
     validation_mark,
 )
+from ddpm_jax.config.keys import KEYS
 from ddpm_jax.experiment import checks as c
 from tests.config.examples import changed, refused, small
 
@@ -25,9 +27,28 @@ def test_json_round_trip():
     assert differences(config, again) == []
 
 
+@pytest.mark.parametrize(("then", "now"), [(True, ("label",)), (False, ())])
+def test_a_config_of_an_earlier_version_is_that_of_today(then, now):
+    """Before conditions had names there was one, the label."""
+    values = json.loads(to_json(changed(seed=3)))
+    values["model"]["conditional"] = then
+    for key in ("conditions", "text_channels", "text_depth", "text_tokens"):
+        del values["model"][key]
+    again = from_dict(values)
+    assert flatten(again) == flatten(changed(seed=3, model__conditions=now))
+
+
+def test_every_renamed_key_leads_to_one_of_today_and_to_values_that_it_may_have():
+    for then, (now, known) in RENAMED.items():
+        assert then not in KEYS
+        assert not [value for value in known.values() if KEYS[now].mistyped(value)]
+
+
 @pytest.mark.parametrize(
     ("values", "line"),
     [
+        ({"model": {"conditional": 1}}, "config.model.conditional: no such key; did you mean 'model.conditions'?"),
+        ({"model": {"conditions": "label"}}, "config.model.conditions: 'label' is not of type tuple"),
         ([], "this is not a config: a config is an object of sections"),
         (None, "this is not a config: a config is an object of sections"),
         ({"data": 3}, "config.data: no such key"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from ddpm_jax.conditions import labels as classes
 from ddpm_jax.data import Description, Source, draw, fits_device, host_batches, prefetch
 
 
@@ -16,8 +17,8 @@ def source_of(count, shape=(2, 3, 1)):
     images = np.broadcast_to(np.arange(count, dtype=np.uint8).reshape(-1, *[1] * len(shape)), (count, *shape)).copy()
     images[..., -1, :] = 255
     labels = np.arange(count, dtype=np.int32)
-    description = Description("numbered", "1.0.0", shape, 256, count)
-    return Source(description, count, lambda rows: (images[rows], labels[rows]))
+    description = Description("numbered", "1.0.0", shape, 256, classes(count))
+    return Source(description, count, lambda rows: (images[rows], {"label": labels[rows]}))
 
 
 def keys_of(count, seed=0):
@@ -26,7 +27,7 @@ def keys_of(count, seed=0):
 
 def flipped_rows(batch):
     """Which rows are flipped, after checking that each is its image or that image reversed on the last spatial axis."""
-    x, labels = np.asarray(batch["image"]), np.asarray(batch["condition"])
+    x, labels = np.asarray(batch["image"]), np.asarray(batch["condition"]["label"])
     flips = x[..., 0, 0].reshape(len(x), -1)[:, 0] == 255
     straight = np.where(flips.reshape(-1, *[1] * (x.ndim - 1)), x[..., ::-1, :], x)
     assert (straight[..., -1, :] == 255).all()
@@ -36,32 +37,31 @@ def flipped_rows(batch):
 
 @pytest.mark.parametrize("shape", [(3, 1), (2, 3, 1), (2, 2, 3, 2)])
 def test_draw_is_uniform_and_flips_half(shape):
-    images, labels = map(jnp.asarray, source_of(20, shape).arrays())
+    images, conditions = jax.tree.map(jnp.asarray, source_of(20, shape).arrays())
     count = 20_000
-    batch = jax.jit(lambda keys: draw(images, labels, keys, flip=True))(keys_of(count))
+    batch = jax.jit(lambda keys: draw(images, conditions, keys, flip=True))(keys_of(count))
     assert batch["image"].dtype == jnp.uint8
-    assert batch["condition"].dtype == jnp.int32
+    assert batch["condition"]["label"].dtype == jnp.int32
     flips = flipped_rows(batch)
-    counts = np.bincount(2 * np.asarray(batch["condition"]) + flips, minlength=40)
+    counts = np.bincount(2 * np.asarray(batch["condition"]["label"]) + flips, minlength=40)
     expected = count / 40  # each image, straight and flipped, alike
     assert ((counts - expected) ** 2 / expected).sum() < chi2.ppf(1 - 1e-6, 39)
 
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_an_example_depends_on_its_own_key_alone(flip):
-    images, labels = map(jnp.asarray, source_of(50).arrays())
+    images, conditions = jax.tree.map(jnp.asarray, source_of(50).arrays())
     keys = keys_of(64)
-    whole = draw(images, labels, keys, flip)
+    whole = draw(images, conditions, keys, flip)
     order = np.random.default_rng(0).permutation(64)[:10]
-    part = draw(images, labels, keys[order], flip)
-    for name, value in part.items():
-        np.testing.assert_array_equal(value, whole[name][order])
+    part = draw(images, conditions, keys[order], flip)
+    jax.tree.map(np.testing.assert_array_equal, part, jax.tree.map(lambda value: value[order], whole))
 
 
 def test_flipping_does_not_change_which_images_are_drawn():
-    images, labels = map(jnp.asarray, source_of(50).arrays())
-    plain, flipped = (draw(images, labels, keys_of(64), flip) for flip in (False, True))
-    np.testing.assert_array_equal(plain["condition"], flipped["condition"])
+    images, conditions = jax.tree.map(jnp.asarray, source_of(50).arrays())
+    plain, flipped = (draw(images, conditions, keys_of(64), flip) for flip in (False, True))
+    np.testing.assert_array_equal(plain["condition"]["label"], flipped["condition"]["label"])
     assert not flipped_rows(plain).any()
     assert flipped_rows(flipped).any()
 
@@ -69,18 +69,17 @@ def test_flipping_does_not_change_which_images_are_drawn():
 def test_host_batches_are_a_pure_function_of_seed_and_step():
     batches = host_batches(source_of(23), seed=4, batch=8, flip=True)
     assert batches[0]["image"].dtype == np.uint8
-    assert batches[0]["condition"].dtype == np.int32
+    assert batches[0]["condition"]["label"].dtype == np.int32
     later = batches[7]
     again = host_batches(source_of(23), seed=4, batch=8, flip=True)[7]  # a resumed run: nothing but the step
-    for name, value in later.items():
-        np.testing.assert_array_equal(value, again[name])
+    jax.tree.map(np.testing.assert_array_equal, later, again)
     other = host_batches(source_of(23), seed=5, batch=8, flip=True)[7]
-    assert (other["condition"] != later["condition"]).any()
+    assert (other["condition"]["label"] != later["condition"]["label"]).any()
 
 
 def test_every_image_comes_once_an_epoch_and_epochs_differ():
     batches = host_batches(source_of(30), seed=0, batch=8)  # 8 does not divide 30
-    labels = np.concatenate([batches[step]["condition"] for step in range(15)]).reshape(4, 30)
+    labels = np.concatenate([batches[step]["condition"]["label"] for step in range(15)]).reshape(4, 30)
     for epoch in labels:
         np.testing.assert_array_equal(np.sort(epoch), np.arange(30))
     for one, other in zip(labels, [*labels[1:], np.arange(30)], strict=True):
@@ -91,15 +90,15 @@ def test_the_rows_of_all_processes_are_the_global_batch():
     whole = host_batches(source_of(23), seed=1, batch=12, flip=True)
     for parts in ([slice(0, 6), slice(6, 12)], [range(4), range(4, 8), range(8, 12)], [slice(0, 12)]):
         loaded = [host_batches(source_of(23), 1, 12, rows, flip=True)[5] for rows in parts]
-        for name, value in whole[5].items():
-            np.testing.assert_array_equal(np.concatenate([part[name] for part in loaded]), value)
+        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *loaded)
+        jax.tree.map(np.testing.assert_array_equal, joined, whole[5])
 
 
 def test_host_flips_are_fair_and_independent_of_the_image():
     batches = host_batches(source_of(200), seed=3, batch=500, flip=True)
     found = [batches[step] for step in range(8)]
     flips = np.concatenate([flipped_rows(batch) for batch in found])
-    counts = np.bincount(2 * np.concatenate([batch["condition"] for batch in found]) + flips, minlength=400)
+    counts = np.bincount(2 * np.concatenate([batch["condition"]["label"] for batch in found]) + flips, minlength=400)
     # Each image comes 20 times exactly: 200 sets of 20 coins.
     assert ((counts - 10) ** 2 / 10).sum() < chi2.ppf(1 - 1e-6, 200)
 
@@ -108,7 +107,7 @@ def test_neighbouring_seeds_do_not_share_epochs():
     epochs = {}
     for seed in range(4):
         batches = host_batches(source_of(30), seed, batch=30)
-        epochs |= {(seed, epoch): tuple(batches[epoch]["condition"].tolist()) for epoch in range(4)}
+        epochs |= {(seed, epoch): tuple(batches[epoch]["condition"]["label"].tolist()) for epoch in range(4)}
     assert len(set(epochs.values())) == 16
 
 

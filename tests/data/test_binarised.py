@@ -3,6 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from ddpm_jax.conditions import labels as classes
 from ddpm_jax.data import Description, binarised, host_batches, load
 from ddpm_jax.errors import UserError
 
@@ -76,12 +77,12 @@ def test_any_part_in_any_order_gives_the_same_bits(grey, drawn):
 
 def test_a_set_is_described_and_keeps_its_labels_and_splits(prepared):
     plain, dataset = load("grey", prepared), load("binarised_grey", prepared)
-    assert dataset.description == Description("binarised_grey", f"1.2.3-draw{binarised.DRAW}", (4, 5, 1), 2, 3)
+    assert dataset.description == Description("binarised_grey", f"1.2.3-draw{binarised.DRAW}", (4, 5, 1), 2, classes(3))
     assert {name: len(source) for name, source in dataset.sources.items()} == {"train": 18, "validation": 2, "test": 10}
     for name, source in dataset.sources.items():
-        images, labels = source.arrays()
+        images, conditions = source.arrays()
         assert set(np.unique(images)) == {0, 1}
-        np.testing.assert_array_equal(labels, plain.split(name).arrays()[1])
+        np.testing.assert_array_equal(conditions["label"], plain.split(name).arrays()[1]["label"])
         np.testing.assert_array_equal(np.unique(source.description.encode(images)), [-1, 1])
         np.testing.assert_array_equal(source.description.decode(source.description.encode(images)), images)
 
@@ -89,9 +90,9 @@ def test_a_set_is_described_and_keeps_its_labels_and_splits(prepared):
 def test_bits_belong_to_the_image_however_it_is_read(prepared, cache):
     whole = load("binarised_grey", prepared, {"all": "train+test"}).split("all")
     rows = whole.rows([25, 3, 3, 0])  # read one by one, before anything is decoded
-    images, labels = whole.arrays()
+    images, conditions = whole.arrays()
     np.testing.assert_array_equal(rows["image"], images[[25, 3, 3, 0]])
-    np.testing.assert_array_equal(rows["condition"], labels[[25, 3, 3, 0]])
+    np.testing.assert_array_equal(rows["condition"]["label"], conditions["label"][[25, 3, 3, 0]])
     cut = load("binarised_grey", prepared, {"some": "train[7:12]", "test": "test[5:]"})
     np.testing.assert_array_equal(cut.split("some").arrays()[0], images[7:12])
     np.testing.assert_array_equal(cut.split("test").arrays()[0], images[25:])
@@ -134,11 +135,11 @@ def test_colour_is_refused(write_set):
 
 def test_mnist(tfds_dir):
     dataset = load("binarised_mnist", tfds_dir)
-    assert dataset.description == Description("binarised_mnist", "3.0.1-draw1", (28, 28, 1), 2, 10)
+    assert dataset.description == Description("binarised_mnist", "3.0.1-draw1", (28, 28, 1), 2, classes(10))
     assert [len(dataset.split(name)) for name in ("train", "validation", "test")] == [55_000, 5_000, 10_000]
     grey = load("mnist", tfds_dir).split("test").rows(range(1000))
     binary = dataset.split("test").rows(range(1000))
-    np.testing.assert_array_equal(binary["condition"], grey["condition"])
+    np.testing.assert_array_equal(binary["condition"]["label"], grey["condition"]["label"])
     assert not binary["image"][grey["image"] == 0].any()
     assert binary["image"][grey["image"] == 255].all()
     chance = grey["image"] / 255

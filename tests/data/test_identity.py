@@ -6,13 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
+from ddpm_jax.conditions import labels as classes
 from ddpm_jax.data import Dataset, Description, Source, difference, digits, fingerprint, identity, load
 
 
 def dataset(images, labels=None, levels=5, words="train", files=None):
     labels = np.zeros(len(images), np.int32) if labels is None else labels
-    description = Description("any", "1.0.0", images.shape[1:], levels, 3)
-    source = Source(description, len(images), lambda rows: (images[rows], labels[rows]), words=words)
+    description = Description("any", "1.0.0", images.shape[1:], levels, classes(3))
+    source = Source(description, len(images), lambda rows: (images[rows], {"label": labels[rows]}), words=words)
     return Dataset(description, {"train": source}, files=files or {})
 
 

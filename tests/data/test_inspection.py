@@ -50,7 +50,10 @@ def found(folder):
         warnings.simplefilter("always")
         dataset = load(folder.parent.name, folder.parents[1])
         parts = {name: dataset.split(name).arrays() for name in SPLITS}
-    content = {name: (images.tobytes(), labels.tobytes()) for name, (images, labels) in parts.items()}
+    content = {
+        name: (images.tobytes(), {one: values.tobytes() for one, values in conditions.items()})
+        for name, (images, conditions) in parts.items()
+    }
     said = [str(warning.message) for warning in told if "the cache keeps nothing" not in str(warning.message)]
     return (dataset.description, dict(dataset.sizes), content), said
 
@@ -161,8 +164,8 @@ def test_an_unknown_label_is_the_null_condition(write_set):
     root = labelled(write_set, "partly", [0, -1, 2, -1, 1])
     for _ in range(2):  # the second time from the cache
         source = load("partly", root, {"train": "train"}).split("train")
-        np.testing.assert_array_equal(source.rows([1, 2])["condition"], [3, 2])
-        np.testing.assert_array_equal(source.arrays()[1], [0, 3, 2, 3, 1])
+        np.testing.assert_array_equal(source.rows([1, 2])["condition"]["label"], [3, 2])
+        np.testing.assert_array_equal(source.arrays()[1]["label"], [0, 3, 2, 3, 1])
 
 
 @pytest.mark.parametrize("label", [3, 2**32 + 1])

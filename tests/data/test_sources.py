@@ -7,7 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from ddpm_jax.data import Description, Source, host_batches, load, prefetch
+from ddpm_jax.conditions import Conditions, Label, Picture, Text, Vector
+from ddpm_jax.conditions import labels as classes
+from ddpm_jax.data import Description, Source, from_arrays, host_batches, load, prefetch
 from ddpm_jax.data import sources as sources_module
 from ddpm_jax.errors import UserError
 
@@ -16,8 +18,8 @@ PUBLISHED = {  # mean and standard deviation per channel of the training images,
     "cifar10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
 }
 FACTS = {
-    "mnist": (Description("mnist", "3.0.1", (28, 28, 1), 256, 10), (55_000, 5_000, 10_000)),
-    "cifar10": (Description("cifar10", "3.0.2", (32, 32, 3), 256, 10), (45_000, 5_000, 10_000)),
+    "mnist": (Description("mnist", "3.0.1", (28, 28, 1), 256, classes(10)), (55_000, 5_000, 10_000)),
+    "cifar10": (Description("cifar10", "3.0.2", (32, 32, 3), 256, classes(10)), (45_000, 5_000, 10_000)),
 }
 
 
@@ -35,7 +37,7 @@ def test_facts_come_from_the_metadata(name, tfds_dir):
 def test_pixels_have_the_published_mean_and_deviation(name, tfds_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
     dataset = load(name, splits={"train": "train"})
-    images, labels = dataset.split("train").arrays()
+    images, conditions = dataset.split("train").arrays()
     pixels = images.reshape(-1, images.shape[-1])
     counts = [np.bincount(channel, minlength=256) for channel in pixels.T]  # exact, and needs no large floats
     level = np.arange(256) / 255
@@ -44,7 +46,7 @@ def test_pixels_have_the_published_mean_and_deviation(name, tfds_dir, monkeypatc
     np.testing.assert_allclose(mean, PUBLISHED[name][0], atol=6e-5)
     np.testing.assert_allclose(deviation, PUBLISHED[name][1], atol=6e-5)
     if name == "cifar10":
-        np.testing.assert_array_equal(np.bincount(labels), [5000] * 10)
+        np.testing.assert_array_equal(np.bincount(conditions["label"]), [5000] * 10)
 
 
 def test_validation_is_cut_from_train_and_no_image_is_in_both(tfds_dir):
@@ -58,9 +60,10 @@ def test_validation_is_cut_from_train_and_no_image_is_in_both(tfds_dir):
 def test_rows_arrays_and_items_agree(tfds_dir):
     source = load("mnist", tfds_dir, {"some": "test[:300]"}).split("some")
     rows = source.rows([299, 0, 7, 7])
-    images, labels = source.arrays()
+    images, conditions = source.arrays()
+    labels = conditions["label"]
     np.testing.assert_array_equal(rows["image"], images[[299, 0, 7, 7]])
-    np.testing.assert_array_equal(rows["condition"], labels[[299, 0, 7, 7]])
+    np.testing.assert_array_equal(rows["condition"]["label"], labels[[299, 0, 7, 7]])
     np.testing.assert_array_equal(source[7]["image"], images[7])
     assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
     assert not images.flags.writeable
@@ -79,10 +82,11 @@ def test_host_batches_read_a_stored_set(tfds_dir):
 
 def test_any_set_any_number_of_axes_levels_from_metadata(tiny):
     dataset = load("tiny", tiny.parents[1])
-    assert dataset.description == Description("tiny", "1.2.3", (2, 3, 4, 1), 5, 3)
+    assert dataset.description == Description("tiny", "1.2.3", (2, 3, 4, 1), 5, classes(3))
     parts = [dataset.split(name).arrays() for name in ("train", "validation", "test")]
-    assert [len(labels) for _, labels in parts] == [36, 4, 10]
-    images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    assert [len(conditions["label"]) for _, conditions in parts] == [36, 4, 10]
+    images = np.concatenate([images for images, _ in parts])
+    labels = np.concatenate([conditions["label"] for _, conditions in parts])
     np.testing.assert_array_equal(images[:, 1, 2, 3, 0], np.arange(50) % 5)
     np.testing.assert_array_equal(labels, np.arange(50) % 3)
     for name in ("tiny:1.2.3", "tiny/1.2.3"):
@@ -98,7 +102,7 @@ def test_the_only_configuration_is_taken_and_the_newest_version(tiny):
     for name in ("one", "one/small"):
         dataset = load(name, root)
         assert (dataset.description.name, dataset.description.version) == ("one/small", "1.10.0")
-        assert dataset.split("test").arrays()[1].shape == (10,)
+        assert dataset.split("test").arrays()[1]["label"].shape == (10,)
 
 
 def test_a_set_without_labels_and_with_its_own_validation(write_set):
@@ -111,9 +115,9 @@ def test_a_set_without_labels_and_with_its_own_validation(write_set):
     dataset = load("plain", folder.parents[1])
     assert (dataset.description.labels, dataset.description.levels) == (0, 256)
     assert {name: len(source) for name, source in dataset.sources.items()} == {"train": 15, "validation": 5}
-    images, labels = dataset.split("validation").arrays()
+    images, conditions = dataset.split("validation").arrays()
     np.testing.assert_array_equal(images[:, 0, 0, 0], range(15, 20))
-    np.testing.assert_array_equal(labels, [0] * 5)
+    assert conditions == {}
 
 
 def test_the_decoded_copy_serves_without_tfds_until_the_files_change(tiny, cache, monkeypatch):
@@ -130,7 +134,7 @@ def test_the_decoded_copy_serves_without_tfds_until_the_files_change(tiny, cache
 
 def test_a_damaged_cache_file_is_made_again(tiny, cache):
     truth = load("tiny", tiny.parents[1])
-    images, labels = truth.split("test").arrays()
+    images, conditions = truth.split("test").arrays()
     kept = [path for path in cache.rglob("*") if path.is_file()]
     assert sorted(path.parent.name for path in kept) == ["facts", "images"]
     for path in kept:
@@ -141,7 +145,7 @@ def test_a_damaged_cache_file_is_made_again(tiny, cache):
             found = load("tiny", tiny.parents[1])
             assert found.description == truth.description
             np.testing.assert_array_equal(found.split("test").arrays()[0], images)
-            np.testing.assert_array_equal(found.split("test").arrays()[1], labels)
+            np.testing.assert_array_equal(found.split("test").arrays()[1]["label"], conditions["label"])
             assert path.read_bytes() == content
 
 
@@ -272,9 +276,9 @@ def test_rows_are_read_once_when_all_are_in_memory():
 
     def read(rows):
         calls.append(len(rows))
-        return np.zeros((len(rows), 1, 1), np.uint8), np.zeros(len(rows), np.int32)
+        return np.zeros((len(rows), 1, 1), np.uint8), {}
 
-    source = Source(Description("any", "1.0.0", (1, 1), 256, 0), 1200, read)
+    source = Source(Description("any", "1.0.0", (1, 1), 256), 1200, read)
     first, second = source.arrays(), source.arrays()
     assert first[0] is second[0]
     source.rows([1, 2])
@@ -288,3 +292,67 @@ def test_reading_leaves_the_data_directory_as_it_was(tiny):
     before = state()
     load("tiny", tiny.parents[1]).split("train").arrays()
     assert state() == before
+
+
+PICTURES = np.zeros((3, 2, 2, 1), np.uint8)
+
+
+def test_arrays_with_captions_know_the_words_of_training():
+    known = {"train": ["a red apple", "a pear", "red"], "validation": ["a red pear"] * 3}
+    for order in (["train", "validation"], ["validation", "train"]):
+        dataset = from_arrays({split: (PICTURES, {"text": known[split]}) for split in order})
+        assert list(dataset.sources) == order
+        text = dataset.description.conditions["text"]
+        assert isinstance(text, Text) and text.vocabulary == ("a", "apple", "pear", "red") and text.length == 3
+        for split, captions in known.items():
+            found = dataset.split(split).rows([0, 1, 2])["condition"]["text"]
+            assert [text.words(row) for row in found] == captions
+    known["validation"][1] = "a green pear"
+    with pytest.raises(UserError, match="split 'validation' of 'arrays': text: the word 'green' is in no caption"):
+        from_arrays({split: (PICTURES, {"text": captions}) for split, captions in known.items()})
+
+
+def test_arrays_with_several_conditions():
+    kinds = Conditions((("label", Label(3)), ("pose", Vector(2)), ("sketch", Picture((2, 2, 1)))))
+    values = {"label": np.array([0, 3, 2]), "pose": np.ones((3, 2)), "sketch": PICTURES, "more": None}
+    source = from_arrays({"train": (PICTURES, values)}, conditions=kinds).split("train")
+    found = source[1]["condition"]
+    assert found["label"] == 3 and found["pose"].tolist() == [1, 1, 1] and (found["sketch"][..., 1] == 1).all()
+    np.testing.assert_array_equal(source.arrays()[1]["label"], [0, 3, 2])
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "line"),
+    [
+        ([0, 1, 2], {}, "split 'train' of 'arrays': there are labels: say how many classes they are of, labels=10"),
+        ({"label": [0, 1, 2]}, {}, "split 'train' of 'arrays': there are labels"),
+        ([0, 1], {"labels": 3}, "split 'train' of 'arrays': there are 2 of 'label' for 3 images"),
+        ([0, 1, 4], {"labels": 3}, "split 'train' of 'arrays': label: 4 is not one of 0 ... 2"),
+        ({"pose": np.ones((3, 2))}, {}, "split 'train' of 'arrays': 'pose' is no text: say of what kind it is"),
+        ({"text": ["", "", ""]}, {}, "split 'train' of 'arrays': there is no word in any caption"),
+        ({}, {"conditions": classes(3)}, "split 'train' of 'arrays' has no 'label'"),
+    ],
+    ids=str,
+)
+def test_arrays_whose_conditions_do_not_fit(values, options, line):
+    with pytest.raises(UserError) as caught:
+        from_arrays({"train": (PICTURES, values)}, **options)
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+def test_a_copy_of_several_conditions_comes_back_whole(cache):
+    kinds = Conditions((("text", Text(("a", "pear"), 3)), ("pose", Vector(2)), ("label", Label(3))))
+    values = kinds.rows({"text": ["a", "pear a"], "pose": [[1.0, 2.0], [0.0, 0.5]], "label": [2, 0]})
+    description = Description("any", "1", (2, 2, 1), 256, kinds)
+
+    def source(read):
+        return Source(description, 2, read, ["made", "of"])
+
+    first = source(lambda rows: (PICTURES[rows], {name: array[rows] for name, array in values.items()})).arrays()
+    again = source(lambda rows: pytest.fail("it was read again")).arrays()
+    for images, conditions in (first, again):
+        np.testing.assert_array_equal(images, PICTURES[:2])
+        assert list(conditions) == ["text", "pose", "label"]
+        for name, array in conditions.items():
+            assert array.dtype == values[name].dtype
+            np.testing.assert_array_equal(array, values[name])

@@ -60,18 +60,19 @@ class Causal:
         shift = 0 if condition is None else condition[:, None, None]
         return jnp.sin(3 * totals + self.weights[sites]) + shift * self.weights[sites]
 
-    def start(self, count):
-        return jnp.zeros((count, 1))
+    def start(self, count, condition):
+        return jnp.zeros((count, 1)), condition
 
-    def advance(self, cache, x, step, condition):
+    def advance(self, cache, x, step):
+        before, condition = cache
         sequence = np.full(self.groups * self.order.chunk, self.order.sequence[0])
         sequence[: self.order.count] = self.order.sequence
         groups = jnp.asarray(sequence.reshape(self.groups, -1))
         sites = x.reshape(x.shape[0], self.order.count, -1).sum(axis=-1)
         last = jnp.where(step > 0, sites[:, groups[step - 1]].sum(axis=1, keepdims=True), 0)
-        cache = cache + last
-        raw = self._say(cache[:, None], groups[step], condition)
-        return raw, cache
+        before = before + last
+        raw = self._say(before[:, None], groups[step], condition)
+        return raw, (before, condition)
 
 
 def says(output, causal=False, values=VALUES):
@@ -174,12 +175,12 @@ def test_group_by_group_is_what_the_whole_image_says(prediction, apart, chunk):
 
     @jax.jit
     def both(cache, x, step):
-        posterior, numbers, cache = denoise.advance(cache, x, step, condition)
+        posterior, numbers, cache = denoise.advance(cache, x, step)
         whole = denoise(x, jnp.float32(0), condition)
         expected = [a.reshape(3, -1)[:, numbers] for a in (whole.mean, whole.sample(keys))]
         return (posterior.mean, posterior.sample(keys, numbers)), expected, numbers, cache
 
-    cache, seen = denoise.start(3), []
+    cache, seen = denoise.start(3, condition), []
     for g in range(-(-len(sequence) // chunk)):
         before = np.isin(np.arange(len(sequence)), sequence[: g * chunk])
         x = jnp.where(before[:, None], X.reshape(3, len(sequence), -1), MASK).reshape(X.shape)
@@ -205,7 +206,7 @@ def test_temperature_and_guidance_go_group_by_group_too():
 
     @jax.jit
     def first():
-        posterior, numbers, _ = changed.advance(changed.start(3), start, jnp.int32(0), condition)
+        posterior, numbers, _ = changed.advance(changed.start(3, condition), start, jnp.int32(0))
         whole, plain = (d(start, jnp.float32(1), condition).sample(keys).reshape(3, -1) for d in (changed, denoise))
         return posterior.sample(keys, numbers), whole[:, numbers], plain[:, numbers]
 

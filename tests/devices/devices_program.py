@@ -27,7 +27,7 @@ def tiny():
     config.model.blocks = 1
     config.model.attention_resolutions = ()
     config.model.groups = 4
-    config.model.conditional = True
+    config.model.conditions = ("label",)
     config.objective.times = "importance"  # its history is added up over the devices
     config.sampler.steps = 3
     config.sampler.ema = 0.5

@@ -22,7 +22,7 @@ def known_config(tiny_config):
     families.random_order(tiny_config)
     tiny_config.data.name = "ising"
     tiny_config.data.batch = 8
-    tiny_config.model.conditional = False
+    tiny_config.model.conditions = ()
     tiny_config.model.channels, tiny_config.model.depth, tiny_config.model.heads = 8, 1, 2
     tiny_config.model.dropout = 0.0
     tiny_config.sampler.steps = 12

@@ -35,7 +35,7 @@ def config(tiny_config):
 
 
 def take(images, labels, indices):
-    return images[indices], labels[indices]
+    return images[indices], {"label": labels[indices]}
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def given(monkeypatch):
         arrays = {}
         for name, size in {"train": 40, "validation": 8, "test": 20, **sizes}.items():
             images, known = whole.split(name).arrays()
-            arrays[name] = arrays[size] if isinstance(size, str) else (images[:size], known[:size])
+            arrays[name] = arrays[size] if isinstance(size, str) else (images[:size], known["label"][:size])
         if labels is not None:
             arrays = {name: (images, np.full_like(known, labels)) for name, (images, known) in arrays.items()}
         sources = {
@@ -84,10 +84,10 @@ def test_a_test_split_equal_to_the_training_split(config, given, tmp_path, capsy
     assert "quality.references.train is not computed: only 0 training images" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("conditional", [False, True])
-def test_images_whose_labels_nobody_knows(config, given, tmp_path, conditional):
-    config.model.conditional = conditional
-    given(labels=data.load("digits").description.null_condition)
+@pytest.mark.parametrize("conditions", [(), ("label",)])
+def test_images_whose_labels_nobody_knows(config, given, tmp_path, conditions):
+    config.model.conditions = conditions
+    given(labels=data.load("digits").description.labels)
     train(config, tmp_path / "run")
     result = result_of(tmp_path / "run")
     assert result["not_computed"] == {}
@@ -130,8 +130,8 @@ def test_a_figure_that_fails_takes_no_other_with_it(evaluated, tmp_path, monkeyp
         raise MemoryError
 
     monkeypatch.setattr(figures, broken, fail)
-    if broken in ("sampler", "quality"):
-        monkeypatch.setattr(f"ddpm_jax.evaluation.curves.{broken}", fail)
+    if broken == "quality":
+        monkeypatch.setattr("ddpm_jax.evaluation.curves.quality", fail)
     with pytest.raises(Incomplete, match=r"could not be computed.*out of memory.*the others are kept"):
         evaluate.main([f"--workdir={tmp_path / 'run'}", *FEW])
     result = result_of(tmp_path / "run")
@@ -227,8 +227,8 @@ def test_a_finished_run_is_evaluated_with_other_settings(trained, tmp_path, monk
 
 def test_the_line_of_training_images_is_drawn_apart_from_the_reference():
     """With a test split of the training images a draw of the same seed would be the reference itself, at distance 0."""
-    images, labels = data.load("digits").split("train").arrays()
-    images, labels = images[:300], labels[:300]
+    images, known = data.load("digits").split("train").arrays()
+    images, labels = images[:300], known["label"][:300]
     features = load_features(images, labels, 17, 10, recipe=Recipe(least_steps=60, epochs=0.0), progress=False)
     same = reference_lines(images, images, 17, features, count=40, draws=5, progress=False)
     other = reference_lines(images[:150], images[150:], 17, features, count=40, draws=5, progress=False)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as random
+from ddpm_jax.conditions import labels as classes
 from ddpm_jax.config.base import base
 from ddpm_jax.data import Description
 from ddpm_jax.experiment import make
 
-DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
+DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, classes(10))
 
 
 def experiment(**changes):
@@ -20,7 +21,7 @@ def experiment(**changes):
     config.model.blocks = 1
     config.model.attention_resolutions = ()
     config.model.groups = 4
-    config.model.conditional = True
+    config.model.conditions = ("label",)
     config.sampler.steps = 4
     config.update_from_flattened_dict(changes)
     return make(config, DIGITS)
@@ -36,10 +37,10 @@ def params():
     )
 
 
-def sample(params, labels=(1, 2, 3), **changes):
+def sample(params, labels=(1, 2, 3), negative=None, **changes):
     keys = random.per_example(jax.random.key(5), jnp.arange(3))
-    one = experiment(**changes)
-    images, _, _ = one.sampling.draw(one.model, params, keys, jnp.asarray(labels))
+    one, negative = experiment(**changes), negative and {"label": jnp.asarray(negative)}
+    images, _, _ = one.sampling.draw(one.model, params, keys, {"label": jnp.asarray(labels)}, negative=negative)
     return np.asarray(images)
 
 
@@ -60,13 +61,23 @@ def test_samples_depend_on_their_label_and_on_guidance(params):
     assert (sample(params, **{"sampler.guidance": 4.0}) != ours).any()
 
 
+def test_guidance_leads_away_from_nothing_said_or_from_what_is_said_not_to_be(params):
+    guided = {"sampler.guidance": 4.0}
+    away_from_null = sample(params, **guided)
+    np.testing.assert_array_equal(sample(params, negative=(10, 10, 10), **guided), away_from_null)
+    assert (sample(params, negative=(7, 7, 7), **guided) != away_from_null).any((1, 2, 3)).all()
+    # Away from itself there is no way to go, whatever the weight.
+    assert (sample(params, negative=(1, 2, 3), **guided) != sample(params)).mean() < 0.02
+
+
 def test_the_label_is_dropped_as_often_as_asked(params):
     """With the label always dropped the loss cannot depend on it; with it never dropped it must."""
     keys = random.per_example(jax.random.key(2), jnp.arange(4))
     t = jnp.full(4, 0.5)
 
     def losses(drop, label):
-        batch = {"image": jnp.zeros((4, 8, 8, 1), jnp.uint8), "condition": jnp.full(4, label), "row": jnp.arange(4)}
+        told = {"label": jnp.full(4, label)}
+        batch = {"image": jnp.zeros((4, 8, 8, 1), jnp.uint8), "condition": told, "row": jnp.arange(4)}
         one = experiment(**{"objective.condition_drop": drop}).model
         return np.asarray(one.loss(params, {}, keys, keys, batch, t, t - 0.001, jnp.ones(4))[0])
 

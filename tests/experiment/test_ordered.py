@@ -13,7 +13,7 @@ from ddpm_jax.config.families import FAMILIES
 from ddpm_jax.data import Description
 from ddpm_jax.experiment import check, check_data, make
 
-TINY = Description("tiny", "1.0.0", (2, 2, 1), 3, 0)
+TINY = Description("tiny", "1.0.0", (2, 2, 1), 3)
 IMAGES = np.stack(np.meshgrid(*[np.arange(3)] * 4, indexing="ij"), -1).reshape(-1, 2, 2, 1).astype(np.uint8)
 
 
@@ -46,13 +46,13 @@ def weights(experiment, seed=0):
     return tree.unflatten(noisy)
 
 
-def sample(experiment, params, keys, labels, frames=()):
-    return experiment.sampling.draw(experiment.model, params, keys, labels, frames)
+def sample(experiment, params, keys, frames=()):
+    return experiment.sampling.draw(experiment.model, params, keys, {}, frames)
 
 
 def rows(images):
     numbers = jnp.arange(len(images), dtype=jnp.int32)
-    return {"image": jnp.asarray(images), "condition": jnp.zeros_like(numbers), "row": numbers}
+    return {"image": jnp.asarray(images), "condition": {}, "row": numbers}
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_a_model_of_any_order_is_exact_in_one_and_a_bound_over_all():
 @pytest.mark.parametrize("family", ["autoregressive", "pixelcnn", "spread", "random_order", "masked", "one_shot"])
 def test_samples_are_levels_and_belong_to_their_keys(family):
     experiment = of(family)
-    params, labels = weights(experiment), jnp.zeros(5, jnp.int32)
+    params = weights(experiment)
     keys = random.per_example(jax.random.key(2), jnp.arange(5))
-    images, _, evaluations = sample(experiment, params, keys, labels)
+    images, _, evaluations = sample(experiment, params, keys)
     assert images.shape == (5, 2, 2, 1) and int(images.max()) <= 2
-    some, _, _ = sample(experiment, params, keys[3:4], labels[:1])
+    some, _, _ = sample(experiment, params, keys[3:4])
     np.testing.assert_array_equal(some[0], images[3])
     steps = {"spread": 2, "one_shot": 1}.get(family, 4)
     assert set(np.asarray(evaluations)) == {steps}
@@ -112,10 +112,10 @@ def test_samples_are_levels_and_belong_to_their_keys(family):
 def test_the_cached_sampler_draws_what_the_loop_draws():
     for family in ("autoregressive", "pixelcnn", "chunked"):
         experiment = of(family)
-        params, labels = weights(experiment), jnp.zeros(64, jnp.int32)
+        params = weights(experiment)
         keys = random.per_example(jax.random.key(3), jnp.arange(64))
-        cached, _, _ = sample(experiment, params, keys, labels)
-        plain, _, _ = sample(of(family, **{"sampler.name": "first_order"}), params, keys, labels)
+        cached, _, _ = sample(experiment, params, keys)
+        plain, _, _ = sample(of(family, **{"sampler.name": "first_order"}), params, keys)
         np.testing.assert_array_equal(cached, plain)
         assert len(np.unique(np.asarray(cached).reshape(64, -1), axis=0)) > 10
 
@@ -124,7 +124,7 @@ def test_sampled_frequencies_are_the_likelihoods():
     experiment = of("autoregressive")
     params, count = weights(experiment), 8100
     keys = random.per_example(jax.random.key(4), jnp.arange(count))
-    images, _, _ = jax.jit(partial(sample, experiment))(params, keys, jnp.zeros(count, jnp.int32))
+    images, _, _ = jax.jit(partial(sample, experiment))(params, keys)
     numbers = np.asarray(images).reshape(count, 4).astype(int) @ np.array([27, 9, 3, 1])
     expected = count * np.exp(-np.asarray(experiment.model.likelihood(params, rows(IMAGES)).total, np.float64))
     observed = np.bincount(numbers, minlength=81)
@@ -137,7 +137,7 @@ def test_sampled_frequencies_are_the_likelihoods():
 def test_the_film_shows_hidden_sites_grey_and_the_mean_below():
     experiment = of("autoregressive")
     params, keys = weights(experiment), random.per_example(jax.random.key(5), jnp.arange(3))
-    images, (shown, means), _ = sample(experiment, params, keys, jnp.zeros(3, jnp.int32), frames=(0, 2))
+    images, (shown, means), _ = sample(experiment, params, keys, frames=(0, 2))
     assert not np.asarray(shown[0]).any()
     x = np.asarray(TINY.encode(images)).reshape(3, 4)
     np.testing.assert_allclose(np.asarray(shown[1]).reshape(3, 4)[:, :2], x[:, :2])
@@ -150,7 +150,7 @@ def test_the_film_shows_hidden_sites_grey_and_the_mean_below():
 def test_what_a_fixed_order_has_not_learned_is_not_shown():
     experiment = of("random_order", **{"process.order": "raster"})
     keys = random.per_example(jax.random.key(5), jnp.arange(2))
-    _, (_, means), _ = sample(experiment, weights(experiment), keys, jnp.zeros(2, jnp.int32), frames=(1,))
+    _, (_, means), _ = sample(experiment, weights(experiment), keys, frames=(1,))
     flat = np.asarray(means[0]).reshape(2, 4)
     assert flat[:, 1].all() and not flat[:, 2:].any()
 
@@ -167,7 +167,7 @@ def test_temperature_makes_samples_alike():
     def spread(**changes):
         experiment = of("autoregressive", **changes)
         keys = random.per_example(jax.random.key(6), jnp.arange(200))
-        images, _, _ = sample(experiment, weights(experiment), keys, jnp.zeros(200, jnp.int32))
+        images, _, _ = sample(experiment, weights(experiment), keys)
         return len(np.unique(np.asarray(images).reshape(200, -1), axis=0))
 
     assert spread(**{"sampler.top_k": 1}) == 1
@@ -179,7 +179,7 @@ def test_a_point_has_no_likelihood_and_one_answer():
     experiment = of("one_shot")
     assert experiment.model.estimator is None
     keys = random.per_example(jax.random.key(7), jnp.arange(8))
-    images, _, _ = sample(experiment, weights(experiment), keys, jnp.zeros(8, jnp.int32))
+    images, _, _ = sample(experiment, weights(experiment), keys)
     assert len(np.unique(np.asarray(images).reshape(8, -1), axis=0)) == 1
 
 

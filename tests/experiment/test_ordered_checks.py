@@ -2,6 +2,7 @@
 
 import pytest
 
+from ddpm_jax.conditions import labels
 from ddpm_jax.config.base import base, digits
 from ddpm_jax.config.families import FAMILIES, ORDERED
 from ddpm_jax.data import Description
@@ -9,8 +10,8 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import check, check_data
 from tests.config.examples import about, refused, told
 
-DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, 10)
-COLOUR = Description("colour", "1.0.0", (8, 8, 3), 256, 0)
+DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, labels(10))
+COLOUR = Description("colour", "1.0.0", (8, 8, 3), 256)
 
 
 def of(family, changes):
@@ -141,7 +142,7 @@ def test_channels_apart_go_with_a_transformer():
 
 def test_real_values_are_refused():
     with pytest.raises(UserError, match=r"config\.data\.name"):
-        check_data(of("masked", {}), Description("real", "1.0.0", (8, 8, 1), None, 0))
+        check_data(of("masked", {}), Description("real", "1.0.0", (8, 8, 1), None))
 
 
 def test_the_base_is_still_a_gaussian_one():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import data
+from ddpm_jax.conditions import labels
 from ddpm_jax.config.identity import flatten
 from ddpm_jax.data import ising
 from ddpm_jax.errors import UserError
@@ -36,8 +37,8 @@ ARMS = [(name, arm) for name, tier in study.TIERS.items() for arm in tier.arms]
 DESCRIPTIONS = {
     "known": ising.describe("ising"),
     "digits": data.load("digits").description,
-    "mnist": data.Description("mnist", "3.0.1", (28, 28, 1), 256, 10),
-    "cifar10": data.Description("cifar10", "3.0.2", (32, 32, 3), 256, 10),
+    "mnist": data.Description("mnist", "3.0.1", (28, 28, 1), 256, labels(10)),
+    "cifar10": data.Description("cifar10", "3.0.2", (32, 32, 3), 256, labels(10)),
 }
 
 OF_AN_ARM = (

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
+from ddpm_jax.conditions import labels
 from ddpm_jax.errors import UserError
 
 _SMALL_UNET = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention_resolutions": ()}
@@ -24,10 +26,11 @@ _SMALL = {
 _TIMES = {"ddpmpp": (-1.0, 1.0), "ncsnpp": (-1.0, 1.0)}
 
 
-def _make_small(name: str, shape: tuple[int, ...], out_channels: int, labels: int = 0, **options) -> models.Network:
+def _make_small(name: str, shape: tuple[int, ...], out_channels: int, told: Any = 0, **options) -> models.Network:
     if name in models.CAUSAL:  # row by row, and of real inputs, as the others'
         options.setdefault("sites", models.Sites(tuple(range(math.prod(shape[:-1])))))
-    return models.make(name, shape, out_channels, labels, **{**_SMALL[name], **options})
+    told = (models.Conditioning(labels(told)) if told else None) if isinstance(told, int) else told
+    return models.make(name, shape, out_channels, told, **{**_SMALL[name], **options})
 
 
 def _filled(network: models.Network, seed: int = 0):
@@ -58,18 +61,21 @@ def _refused(name: str, shape: tuple[int, ...], options: dict, line: str):
 def _labelled(name: str, **options):
     if "attention_resolutions" in _SMALL[name]:
         options["attention_resolutions"] = (4,)
-    network = _make_small(name, (4, 4, 1), 2, labels=3, dropout=0.3, **options)
+    network = _make_small(name, (4, 4, 1), 2, 3, dropout=0.3, **options)
 
     def loss(params, *rest):
         output = network.apply(params, *rest)
         return (output**2).mean(), output
 
-    return network, _filled(network), jax.jit(network.apply), jax.jit(jax.grad(loss, has_aux=True))
+    return network, _filled(network, seed=2), jax.jit(network.apply), jax.jit(jax.grad(loss, has_aux=True))
 
 
 @pytest.fixture(scope="session")
 def make_small():
-    """`(name, shape, out_channels, labels, **options)`: a small network; a unet has two levels and no attention."""
+    """`(name, shape, out_channels, told, **options)`: a small network; a unet has two levels and no attention.
+
+    `told` is a number of labels, or a `Conditioning`.
+    """
     return _make_small
 
 

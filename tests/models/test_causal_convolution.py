@@ -64,7 +64,7 @@ def test_twice_the_size_without_sites_from_later(right):
 
 @either_stream
 def test_a_block_part_by_part(right):
-    layer = GatedBlock(3, right, 0, 0.0, jnp.float32)
+    layer = GatedBlock(3, right, 0.0, jnp.float32)
     x, other = draw(2, 3, 4, 3), draw(2, 3, 4, 5, seed=1)
     params = jax.jit(layer.init)(jax.random.key(0), x, other, None, None)
     whole, _ = jax.jit(layer.apply)(params, x, other, None, None)
@@ -79,7 +79,7 @@ def test_a_block_part_by_part(right):
 
 
 def test_a_block_is_the_gated_formula():
-    layer, x, other = GatedBlock(2, True, 0, 0.0, jnp.float32), draw(1, 1, 1, 2), draw(1, 1, 1, 3, seed=1)
+    layer, x, other = GatedBlock(2, True, 0.0, jnp.float32), draw(1, 1, 1, 2), draw(1, 1, 1, 3, seed=1)
     params = jax.jit(layer.init)(jax.random.key(0), x, other, None, None)
     output, _ = jax.jit(layer.apply)(params, x, other, None, None)
     weights = jax.tree.map(np.asarray, params["params"])  # one site: of each kernel the last row and column counts

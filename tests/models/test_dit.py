@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
-from ddpm_jax.models import dit
+from ddpm_jax.conditions import labels
+from ddpm_jax.models import Conditioning, dit
 
 _spec = importlib.util.spec_from_file_location("make_dit_fixture", Path(__file__).parent / "make_dit_fixture.py")
 assert _spec and _spec.loader
@@ -29,7 +30,7 @@ ENDS = {
     "first": "x_embedder.proj",
     "time_1": "t_embedder.mlp.0",
     "time_2": "t_embedder.mlp.2",
-    "labels": "y_embedder.embedding_table",
+    "label": "y_embedder.embedding_table",
     "modulation": "final_layer.adaLN_modulation.1",
     "last": "final_layer.linear",
 }
@@ -37,7 +38,7 @@ ENDS = {
 
 def from_torch(path, shape) -> jax.Array:
     """The fixture's weight for our parameter: (out, in) becomes (in, out)."""
-    *blocks, layer, kind = (part.key for part in path)
+    *blocks, layer, kind = (part.key for part in path if part.key != "conditioning")
     name = f"blocks.{blocks[0].removeprefix('block_')}.{PARTS[layer]}" if blocks else ENDS[layer]
     if kind == "embedding":
         return jnp.asarray(peer.weight(f"{name}.weight", shape.shape))
@@ -55,9 +56,10 @@ def from_torch(path, shape) -> jax.Array:
 
 def test_equals_the_published_code():
     options = {"channels": peer.CHANNELS, "depth": peer.DEPTH, "heads": peer.HEADS}
-    network = models.make("dit", (8, 8, 4), 8, labels=peer.CLASSES, **options)
+    network = models.make("dit", (8, 8, 4), 8, conditioning=Conditioning(labels(peer.CLASSES)), **options)
     params = jax.tree.map_with_path(from_torch, jax.eval_shape(network.init, jax.random.key(0)))
-    output = jax.jit(network.apply)(params, jnp.asarray(peer.images()), jnp.array(peer.TIMES), jnp.array(peer.LABELS))
+    condition = {"label": jnp.array(peer.LABELS)}
+    output = jax.jit(network.apply)(params, jnp.asarray(peer.images()), jnp.array(peer.TIMES), condition)
     expected = np.load(peer.FIXTURE)["output"]
     assert 0.3 < expected.std() < 3
     # Measured 3e-6.
@@ -71,7 +73,7 @@ def test_equals_the_published_code():
 def test_as_many_parameters_as_published(size, count):
     """For latents of 32x32x4 with 1000 classes and a learned variance; the fixed position embedding is not counted."""
     options = dict(zip(("channels", "depth", "heads"), size, strict=True))
-    network = models.make("dit", (32, 32, 4), 8, labels=1000, **options)
+    network = models.make("dit", (32, 32, 4), 8, conditioning=Conditioning(labels(1000)), **options)
     assert models.parameter_count(jax.eval_shape(network.init, jax.random.key(0))) == count
     if size[0] == 1152:
         kept = np.load(peer.FIXTURE)
@@ -115,7 +117,7 @@ def test_every_site_is_seen_from_every_site(labelled, inputs):
 
 def test_fresh_network_answers_zero_and_starts_as_published(inputs):
     # Wide enough to measure deviations.
-    network = models.make("dit", (4, 4, 1), 2, labels=3, channels=96, depth=1, heads=4)
+    network = models.make("dit", (4, 4, 1), 2, Conditioning(labels(3)), channels=96, depth=1, heads=4)
     params = jax.jit(network.init)(jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     x, time = inputs("dit", 2, (4, 4, 1))
@@ -123,7 +125,7 @@ def test_fresh_network_answers_zero_and_starts_as_published(inputs):
     block = params["block_0"]
     for layer in (block["modulation"], params["modulation"], params["last"]):
         assert not any(leaf.any() for leaf in jax.tree.leaves(layer))
-    for layer in (params["time_1"]["kernel"], params["time_2"]["kernel"], params["labels"]["embedding"]):
+    for layer in (params["time_1"]["kernel"], params["time_2"]["kernel"], params["conditioning"]["label"]["embedding"]):
         assert np.std(layer) == pytest.approx(0.02, rel=0.15)
     for name, fans in (("query_key_value", 4), ("projection", 2), ("mlp_1", 5), ("mlp_2", 5)):
         assert np.std(block[name]["kernel"]) == pytest.approx(np.sqrt(2 / (96 * fans)), rel=0.05)  # Xavier
@@ -168,7 +170,7 @@ def test_a_mistake_names_what_to_change(refused, shape, options, line):
 
 def test_right_options_pass():
     models.check("dit", (32, 32, 3), **models.options("dit"))
-    models.check("dit", (28, 28, 1), labels=10, patch=4, channels=64, heads=4, dropout=0)
+    models.check("dit", (28, 28, 1), conditioning=Conditioning(labels(10)), patch=4, channels=64, heads=4, dropout=0)
 
 
 @pytest.mark.parametrize("name", models.NETWORKS)

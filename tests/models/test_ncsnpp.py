@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
+from ddpm_jax.conditions import labels
+from ddpm_jax.models import Conditioning
 
 _spec = importlib.util.spec_from_file_location("make_ncsnpp_fixture", Path(__file__).parent / "make_ncsnpp_fixture.py")
 assert _spec and _spec.loader
@@ -32,7 +34,7 @@ PARTS = {
     "projection": "proj",
 }
 ENDS = {
-    "labels": "map_label",
+    "conditioning": "map_label",
     "time_1": "map_layer0",
     "time_2": "map_layer1",
     "first": "enc.16x16_conv",
@@ -78,7 +80,7 @@ def test_equals_the_published_network(name):
         name,
         (peer.SIZE, peer.SIZE, 3),
         out_channels=3,
-        labels=peer.LABELS,
+        conditioning=Conditioning(labels(peer.LABELS)),
         channels=peer.CHANNELS,
         multipliers=peer.MULTIPLIERS,
         blocks=peer.BLOCKS,
@@ -89,7 +91,7 @@ def test_equals_the_published_network(name):
         network = dataclasses.replace(network, module=network.module.clone(frequencies=frequencies))
     params = jax.tree.map_with_path(from_torch, jax.eval_shape(network.init, jax.random.key(0)))
     output = jax.jit(network.apply)(
-        params, jnp.asarray(peer.images()), jnp.array(peer.TIMES[name]), jnp.array(peer.CONDITION)
+        params, jnp.asarray(peer.images()), jnp.array(peer.TIMES[name]), {"label": jnp.array(peer.CONDITION)}
     )
     kept = np.load(peer.FIXTURE)
     assert models.parameter_count(params) == kept[f"{name}_count"]
@@ -118,7 +120,7 @@ def test_spatial_axes_are_alike(make_small, filled, inputs):
 
 
 def test_fresh_network_answers_nearly_zero_and_is_float32(make_small, inputs):
-    network = make_small("ncsnpp", (4, 1), 1, labels=2, attention_resolutions=(4,))
+    network = make_small("ncsnpp", (4, 1), 1, 2, attention_resolutions=(4,))
     params = jax.jit(network.init)(jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     x, time = inputs("ncsnpp", 2, (4, 1))
@@ -150,10 +152,10 @@ def test_bfloat16_is_the_type_of_activations(labelled, inputs):
     module, (x, time) = network.module.clone(dtype="bfloat16"), inputs("ncsnpp", 1, (4, 4, 1))
 
     def activations(params):
-        return module.apply({"params": params}, x, time, jnp.arange(1), None, capture_intermediates=True)[1]
+        return module.apply({"params": params}, x, time, {"label": jnp.arange(1)}, None, capture_intermediates=True)[1]
 
     found = jax.eval_shape(activations, params)["intermediates"]
-    last = ("last", "last_norm", "time_1", "time_2", "labels", "__call__")
+    last = ("last", "last_norm", "time_1", "time_2", "conditioning", "__call__")
     types = {path[0].key: leaf.dtype for path, leaf in jax.tree.leaves_with_path(found)}
     assert {types.pop(name) for name in last} == {jnp.dtype("float32")}
     assert set(types.values()) == {jnp.dtype("bfloat16")}
@@ -189,4 +191,11 @@ def test_a_mistake_names_what_to_change(refused, shape, options, line):
 @pytest.mark.parametrize("name", NAMES)
 def test_right_options_pass(name):
     models.check(name, (32, 32, 3), **models.options(name))
-    models.check(name, (28, 28, 1), labels=10, multipliers=(1, 2, 2), attention_resolutions=(14, 7), dropout=0)
+    models.check(
+        name,
+        (28, 28, 1),
+        conditioning=Conditioning(labels(10)),
+        multipliers=(1, 2, 2),
+        attention_resolutions=(14, 7),
+        dropout=0,
+    )

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
+from ddpm_jax.conditions import labels
 from ddpm_jax.errors import UserError
 
 UNETS = ("unet", "ddpmpp", "ncsnpp")
 NAMES = (*UNETS, "dit", "transformer", "causal_transformer", "pixelcnn")
 every_network = pytest.mark.parametrize("name", NAMES)
-CONDITION = jnp.arange(4)
+LABELS = jnp.arange(4)
+CONDITION = {"label": LABELS}
 
 
 @pytest.mark.parametrize(
@@ -46,11 +48,11 @@ def test_labels(labelled, inputs, name):
     each = apply(params, x, time, CONDITION)
     differences = np.abs(each[:, None] - each).max((2, 3, 4)) + 10 * np.eye(4)
     assert differences.min() > 0.01
-    null = apply(params, x, time, jnp.full(4, 3))
+    null = apply(params, x, time, {"label": jnp.full(4, 3)})
     np.testing.assert_allclose(null, each[3:].repeat(4, axis=0), atol=1e-5)
     np.testing.assert_allclose(apply(params, x[:1], time[:1], None), null[:1], atol=1e-5)  # whatever the batch
     for unknown in (-1, 4) if name in ("ddpmpp", "ncsnpp") else (4,):  # no such label: never in silence
-        assert np.isnan(apply(params, x, time, jnp.full(4, unknown))).all()
+        assert np.isnan(apply(params, x, time, {"label": jnp.full(4, unknown)})).all()
 
 
 @every_network
@@ -72,10 +74,10 @@ def test_a_row_does_not_depend_on_its_batch(labelled, inputs, name):
     (x, time), keys = inputs(name, 4, (4, 4, 1)), jax.random.split(jax.random.key(2), 4)
     (_, whole), plain = train(params, x, time, CONDITION, keys), apply(params, x, time, CONDITION)
     i = np.array([2, 1, 3, 0])
-    np.testing.assert_allclose(train(params, x[i], time[i], CONDITION[i], keys[i])[1], whole[i], atol=2e-5)
-    np.testing.assert_allclose(apply(params, x[i], time[i], CONDITION[i]), plain[i], atol=2e-5)
+    np.testing.assert_allclose(train(params, x[i], time[i], {"label": LABELS[i]}, keys[i])[1], whole[i], atol=2e-5)
+    np.testing.assert_allclose(apply(params, x[i], time[i], {"label": LABELS[i]}), plain[i], atol=2e-5)
     i = np.array([3])
-    np.testing.assert_allclose(apply(params, x[i], time[i], CONDITION[i], keys[i]), whole[i], atol=2e-5)
+    np.testing.assert_allclose(apply(params, x[i], time[i], {"label": LABELS[i]}, keys[i]), whole[i], atol=2e-5)
     np.testing.assert_allclose(apply(params, x[i], time[i], None), plain[i], atol=2e-5)  # the last label is "unknown"
 
 
@@ -130,8 +132,8 @@ def test_bfloat16_computes_near_float32(labelled, inputs, name):
 def test_wrong_calls_raise(make_small, filled, inputs, name):
     network = make_small(name, (4, 4, 1), 1)
     params, (x, time) = filled(network), inputs(name, 2, (4, 4, 1))
-    with pytest.raises(ValueError, match="without labels"):
-        network.apply(params, x, time, jnp.array([0, 1]))
+    with pytest.raises(ValueError, match="told nothing"):
+        network.apply(params, x, time, {"label": jnp.array([0, 1])})
     with pytest.raises(ValueError, match="shape"):
         network.apply(params, x[:, :2], time)
 
@@ -148,10 +150,10 @@ class Scale(nn.Module):
 
 
 def test_a_network_bound_to_its_parameters_is_the_network_in_one_mode():
-    network = models.Network(Scale(2, 1.5), (4, 4, 1), labels=3)
+    network = models.Network(Scale(2, 1.5), (4, 4, 1), labels(3))
     params, x, time = network.init(jax.random.key(0)), jnp.ones((2, 4, 4, 1)), jnp.zeros(2)
-    evaluated = network.apply(params, x, time, jnp.array([0, 2]))
-    np.testing.assert_array_equal(network.bind(params)(x, time, jnp.array([0, 2])), evaluated)
+    evaluated = network.apply(params, x, time, {"label": jnp.array([0, 2])})
+    np.testing.assert_array_equal(network.bind(params)(x, time, {"label": jnp.array([0, 2])}), evaluated)
     trained = network.bind(params, jax.random.split(jax.random.key(1), 2))(x, time, None)
     np.testing.assert_allclose(trained, evaluated + 1, rtol=1e-6)
 
@@ -162,15 +164,16 @@ def test_a_network_of_ones_own_is_a_dotted_path(monkeypatch):
     assert models.options("mine:scale") == {"slope": 2.0}
     models.check("mine:scale", (4, 4, 1))
     network = models.make("mine:scale", (4, 4, 1), 3, slope=0.0)
-    assert (network.labels, network.causal) == (0, False)
+    assert (list(network.conditions), network.causal) == ([], False)
     params = network.init(jax.random.key(0))
     np.testing.assert_array_equal(network.bind(params)(jnp.ones((2, 4, 4, 1)), jnp.zeros(2)), np.zeros((2, 4, 4, 3)))
-    for name, labels, options, words in (
-        ("mine:scale", 3, {}, "takes no labels"),
-        ("mine:scale", 0, {"steep": 1.0}, "cannot be made"),
-        ("mine:none", 0, {}, "neither"),
-        ("mine:other", 0, {}, "not found"),
+    label = models.Conditioning(labels(3))
+    for name, told, options, words in (
+        ("mine:scale", label, {}, "takes none"),
+        ("mine:scale", None, {"steep": 1.0}, "cannot be made"),
+        ("mine:none", None, {}, "neither"),
+        ("mine:other", None, {}, "not found"),
     ):
         with pytest.raises(UserError, match=words) as caught:
-            models.check(name, (4, 4, 1), labels, **options)
+            models.check(name, (4, 4, 1), told, **options)
         assert "\n" not in str(caught.value)

@@ -41,8 +41,8 @@ def test_a_site_depends_on_all_sites_before_it_and_on_no_other(make_small, fille
 
 @pytest.mark.parametrize(("shape", "options"), SIZES)
 def test_site_by_site_is_the_whole_pass(make_small, filled, inputs, shape, options):
-    network = make_small("pixelcnn", shape, 3, labels=2, channels=4, **options)
-    params, (x, time), condition = filled(network), inputs("pixelcnn", 3, shape), jnp.arange(3)
+    network = make_small("pixelcnn", shape, 3, 2, channels=4, **options)
+    params, (x, time), condition = filled(network), inputs("pixelcnn", 3, shape), {"label": jnp.arange(3)}
     sites = shape[0] * shape[1]
     whole = jax.jit(network.apply)(params, x, time, condition).reshape(3, sites, 3)
 
@@ -50,23 +50,24 @@ def test_site_by_site_is_the_whole_pass(make_small, filled, inputs, shape, optio
     def all_steps(cache):
         def body(cache, step):
             hidden = jnp.arange(sites).reshape(shape[:2]) >= step  # what is not known yet is never read
-            raw, cache = network.advance(params, cache, jnp.where(hidden[..., None], jnp.nan, x), step, condition)
+            raw, cache = network.advance(params, cache, jnp.where(hidden[..., None], jnp.nan, x), step)
             return cache, raw
 
         return jax.lax.scan(body, cache, jnp.arange(sites))[1]
 
-    raw = all_steps(network.start(3))
+    raw = all_steps(network.start(params, 3, condition))
     assert raw.shape == (sites, 3, 1, 3)
     np.testing.assert_allclose(raw[:, :, 0].swapaxes(0, 1), whole, rtol=0, atol=1e-5 * max(1, np.abs(whole).max()))
 
 
 @pytest.mark.parametrize("options", [{}, {"dtype": "bfloat16"}, {"remat": True}])
 def test_a_cache_keeps_its_shapes_and_types(make_small, filled, inputs, options):
-    network = make_small("pixelcnn", (4, 4, 1), 2, labels=1, sites=RASTER, **options)
+    network = make_small("pixelcnn", (4, 4, 1), 2, 1, sites=RASTER, **options)
     assert network.causal
     x, _ = inputs("pixelcnn", 2, (4, 4, 1))
-    cache = jax.eval_shape(functools.partial(network.start, 2))
-    raw, after = jax.eval_shape(network.advance, filled(network), cache, x, jnp.int32(0), None)
+    params = filled(network)
+    cache = jax.eval_shape(functools.partial(network.start, count=2), params)
+    raw, after = jax.eval_shape(network.advance, params, cache, x, jnp.int32(0))
     assert after == cache
     assert (raw.shape, raw.dtype) == ((2, 1, 2), jnp.float32)
 
@@ -74,10 +75,11 @@ def test_a_cache_keeps_its_shapes_and_types(make_small, filled, inputs, options)
 def test_a_step_costs_the_same_in_a_longer_image(make_small, filled, inputs):
     def work(height):
         network = make_small("pixelcnn", (height, 4, 1), 2)
-        x, _ = inputs("pixelcnn", 1, (height, 4, 1))
-        lowered = jax.jit(network.advance).lower(filled(network), network.start(1), x, jnp.int32(0))
+        params, (x, _) = filled(network), inputs("pixelcnn", 1, (height, 4, 1))
+        cache = network.start(params, 1)
+        lowered = jax.jit(network.advance).lower(params, cache, x, jnp.int32(0))
         cost = lowered.cost_analysis() or {}
-        return sum(leaf.size for leaf in jax.tree.leaves(network.start(1))), cost["flops"]
+        return sum(leaf.size for leaf in jax.tree.leaves(cache)), cost["flops"]
 
     memory, flops = work(16)
     assert work(32) == (memory, flops)
@@ -91,7 +93,7 @@ def test_a_fresh_network_knows_nothing_and_keeps_its_scale(make_small, inputs):
     @jax.jit
     def streams(x, time):
         chosen = {"mutable": "intermediates", "capture_intermediates": lambda module, _: module.name in names}
-        output, seen = network.module.apply({"params": params}, x, time, None, None, **chosen)
+        output, seen = network.module.apply({"params": params}, x, time, {}, None, **chosen)
         return output, [seen["intermediates"][name]["__call__"][0][0] for name in names]
 
     names = ("down", "right")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
-from ddpm_jax.models import Sites, transformer
+from ddpm_jax.conditions import labels as classes
+from ddpm_jax.models import Conditioning, Sites, transformer
 
 SMALL: dict[str, Any] = {"channels": 8, "depth": 2, "heads": 2}
 CASES = [  # shape, chunk, apart, levels, labels
@@ -30,7 +31,8 @@ def causal(shape, chunk, apart, levels, labels, values=4):
     count = np.prod(shape) if apart else np.prod(shape[:-1])
     order = tuple(int(i) for i in np.random.RandomState(count).permutation(count))
     sites = Sites(order, chunk, apart, levels)
-    network = models.make("causal_transformer", shape, values * shape[-1], labels, sites, **SMALL)
+    told = Conditioning(classes(labels)) if labels else None
+    network = models.make("causal_transformer", shape, values * shape[-1], told, sites, **SMALL)
     return network, jax.jit(network.apply), jax.jit(network.advance)
 
 
@@ -73,13 +75,13 @@ def test_an_output_depends_on_the_groups_before_and_on_each_of_their_values(fill
 def test_group_by_group_equals_all_at_once(filled, case):
     network, apply, advance = causal(*case)
     sites, params, batch = network.module.sites, filled(network), 3
-    x, condition = image(case[0], batch), jnp.array([0, 2, 3]) if network.labels else None
+    x, condition = image(case[0], batch), {"label": jnp.array([0, 2, 3])} if network.conditions else None
     whole = by_site(apply(params, x, jnp.zeros(batch), condition), sites, batch)
-    flat, cache = by_site(x, sites, batch), network.start(batch)
+    flat, cache = by_site(x, sites, batch), network.start(params, batch, condition)
     for step in range(sites.groups):
         known = np.full_like(flat, np.nan)  # nothing else is read
         known[:, list(sites.order[: step * sites.chunk])] = flat[:, list(sites.order[: step * sites.chunk])]
-        raw, after = advance(params, cache, jnp.asarray(known).reshape(x.shape), jnp.int32(step), condition)
+        raw, after = advance(params, cache, jnp.asarray(known).reshape(x.shape), jnp.int32(step))
         assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, cache)
         now, cache = list(sites.order[step * sites.chunk : (step + 1) * sites.chunk]), after
         assert raw.shape == (batch, sites.chunk, whole.shape[-1])
@@ -174,7 +176,7 @@ def test_without_context_the_answer_is_attention_alone(filled):
 def test_hidden_sites_are_not_read_and_visible_ones_are(filled, shape, apart):
     count = int(np.prod(shape) if apart else np.prod(shape[:-1]))
     sites = Sites(tuple(range(count)), 1, apart, 5)
-    network = models.make("transformer", (*shape[:-1], 2 * shape[-1]), 4 * shape[-1], 0, sites, **SMALL)
+    network = models.make("transformer", (*shape[:-1], 2 * shape[-1]), 4 * shape[-1], None, sites, **SMALL)
     params, apply = filled(network), jax.jit(network.apply)
     x, time = image(shape, 1), jnp.full(1, 500.0)
     visible = np.random.RandomState(1).rand(count) < 0.5
@@ -245,5 +247,5 @@ def test_wrong_sites_raise():
 def test_right_options_pass():
     sites = Sites(tuple(range(784)), levels=2)
     models.check("causal_transformer", (28, 28, 1), sites=sites, **models.options("causal_transformer"))
-    models.check("transformer", (28, 28, 2), 10, sites, channels=64, heads=4, dropout=0)
+    models.check("transformer", (28, 28, 2), Conditioning(classes(10)), sites, channels=64, heads=4, dropout=0)
     models.check("transformer", (32, 32, 3))

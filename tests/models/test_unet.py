@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import models
+from ddpm_jax.conditions import labels
 from ddpm_jax.errors import UserError
 from ddpm_jax.models import unet
 
@@ -134,7 +135,14 @@ def test_a_mistake_names_what_to_change(refused, shape, options, line):
 
 def test_right_options_pass():
     models.check("unet", (32, 32, 3))
-    models.check("unet", (28, 28, 1), labels=10, multipliers=(1, 2, 2), attention_resolutions=(14, 7), dropout=0)
+    models.check(
+        "unet",
+        (28, 28, 1),
+        conditioning=models.Conditioning(labels(10)),
+        multipliers=(1, 2, 2),
+        attention_resolutions=(14, 7),
+        dropout=0,
+    )
     models.check("unet", (32, 32, 3), **models.options("unet"))
     models.check("unet", (8, 8, 1), multipliers=(1,), attention_resolutions=(), fourier_features=(), heads=4)
 

@@ -17,7 +17,7 @@ def get_config():
     config.process.steps = 0
     config.model.name = "mine.parts:Mlp"
     config.model.options.width = 16
-    config.model.conditional = True
+    config.model.conditions = ("label",)
     config.model.prediction, config.model.time, config.model.variance = "v", "thousand", "fixed_small"
     config.objective.name = "mine.parts:Louder"
     config.objective.times = "mine.parts:Late"

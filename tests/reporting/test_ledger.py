@@ -39,6 +39,19 @@ def test_keys_that_an_older_version_did_not_have_are_the_base_s(tmp_path, fabric
     assert ledger.read(folder).config == now
 
 
+def test_a_key_of_an_older_version_is_that_of_today(tmp_path, fabricate):
+    """Runs of two versions are one line where they are alike."""
+    now = ledger.read(fabricate(tmp_path / "a", overrides={"model.conditions": ("label",)})).config
+    for name in ("result.json", "config.json"):
+        content = json.loads((tmp_path / "a" / name).read_text())
+        model = content.get("config", content)["model"]
+        del model["conditions"]
+        model["conditional"] = True
+        (tmp_path / "a" / name).write_text(json.dumps(content))
+    run = ledger.read(tmp_path / "a")
+    assert (run.config, run.faults) == (now, [])
+
+
 def test_a_log_that_was_cut_off_and_resumed(tmp_path, fabricate):
     folder = fabricate(tmp_path / "a")
     rows = [{"step": 1, "loss": 5.0}, {"step": 2, "loss": 4.0}, {"step": 2, "validation_loss": 7.0}]

@@ -75,10 +75,10 @@ def test_a_group_takes_a_pass_of_each_of_two_causal_networks():
         def __call__(self, x_t, t, condition=None):
             return Categorical(jnp.zeros((*x_t.shape, 3)), VALUES)
 
-        def start(self, count):
+        def start(self, count, condition):
             return jnp.zeros(count)
 
-        def advance(self, cache, x, step, condition):
+        def advance(self, cache, x, step):
             posterior = Categorical(jnp.zeros((len(x), 1, 1, 3)), VALUES)
             return posterior, jnp.reshape(step, (1, 1)), cache
 

@@ -435,6 +435,19 @@ def test_a_state_of_another_shape(folder):
         checkpoints.restore(other)
 
 
+def test_a_state_of_parameters_by_other_names(folder):
+    """As conditional networks of earlier versions have them."""
+    save(folder, [1, 2])
+    renamed = replace(abstract(), params={"labels": abstract().params["w"], "half": abstract().params["half"]})
+    with (
+        Checkpoints(folder, Plan()) as checkpoints,
+        pytest.warns(UserWarning, match="other parameters"),
+        pytest.raises(UserError, match="step 1: it holds other parameters than this model has") as caught,
+    ):
+        checkpoints.restore(renamed)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_no_checkpoint(folder):
     with Checkpoints(folder, Plan()) as checkpoints:
         with pytest.raises(UserError, match="no checkpoint here yet; train first"):

@@ -1,6 +1,8 @@
 """The training step on a problem small enough to follow in NumPy."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,18 @@ def distance(params, frozen, keys, dropout_keys, batch, t, s, weight):
     return 0.5 * jnp.sum(jnp.square(params["w"] - batch["x"]), axis=1)
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A feed whose steps draw their batch from data that the test gives."""
+
+    draw: Any
+    resident: ClassVar[bool] = True
+    example: Any = None
+
+    def data(self, start):
+        raise AssertionError("the test gives the data")
+
+
 def make_recipe(
     loss=distance,
     draw=lambda data, keys, i: {"x": data[i]},
@@ -39,7 +53,7 @@ def make_recipe(
             loss=lambda *given: (loss(*given), (term or loss)(*given)),
             times=times,
         ),
-        feed=SimpleNamespace(draw=draw),
+        feed=Given(draw),
         optimizer=make_optimizer("sgd", clip, 0.0, 0.0, 0.0, 0.0),
         rate=LearningRate(0.1, 0, schedule, Budget(50)),
         decays=decays,

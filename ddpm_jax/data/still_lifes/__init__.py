@@ -15,9 +15,23 @@ True
 
 from ddpm_jax.data.still_lifes.agreement import COLUMNS, Accuracy, accuracy, agreement, agrees
 from ddpm_jax.data.still_lifes.drawing import draw, draw_scene
-from ddpm_jax.data.still_lifes.grammar import COLOURS, KINDS, PLACES, RELATIONS, SIZES, Group, Scene, caption, parse
+from ddpm_jax.data.still_lifes.grammar import (
+    COLOURS,
+    KINDS,
+    PLACES,
+    RELATIONS,
+    SIZES,
+    WORDS,
+    Group,
+    Scene,
+    caption,
+    parse,
+)
 from ddpm_jax.data.still_lifes.reading import Found, Reading, read
 from ddpm_jax.data.still_lifes.splits import HELD_OUT_PAIRS, HELD_OUT_RELATIONS, SPLITS, held_out, numbers, scenes
+
+VERSION = 1
+"""Of what is drawn: another number is another data set."""
 
 __all__ = [
     "COLOURS",
@@ -29,6 +43,8 @@ __all__ = [
     "RELATIONS",
     "SIZES",
     "SPLITS",
+    "VERSION",
+    "WORDS",
     "Accuracy",
     "Found",
     "Group",

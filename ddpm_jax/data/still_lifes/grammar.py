@@ -16,7 +16,7 @@ PLURALS = {kind: f"{kind}s" for kind in KINDS}
 
 _SINGULARS = {plural: kind for kind, plural in PLURALS.items()}
 _WHERE = re.compile(rf" ({'|'.join(RELATIONS)}|{'|'.join(PLACES)}|on an?)(?: |$)")
-_WORDS = {
+WORDS = {
     *KINDS,
     *_SINGULARS,
     *COLOURS,
@@ -117,8 +117,8 @@ def parse(words: str) -> Scene:
     """
     text = " ".join(words.lower().replace(",", " ").rstrip(" .").split())
     for word in text.split():
-        if word not in _WORDS:
-            raise UserError(f"caption {words!r}: {word!r} is not a word of still lifes: {nearest(word, _WORDS)}")
+        if word not in WORDS:
+            raise UserError(f"caption {words!r}: {word!r} is not a word of still lifes: {nearest(word, WORDS)}")
     found = _WHERE.search(text)
     if not found:
         return Scene((_group(text, words),))

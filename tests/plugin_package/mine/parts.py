@@ -8,6 +8,7 @@ import numpy as np
 from flax import linen as nn
 
 import ddpm_jax as dj
+from ddpm_jax.conditions import NONE, Conditions
 from ddpm_jax.metrics.features import Features
 from ddpm_jax.objectives.losses import Space
 from ddpm_jax.objectives.times import Uniform
@@ -18,12 +19,14 @@ class Mlp(nn.Module):
     """A network: two layers on all values, the time and the label."""
 
     out_channels: int
-    labels: int = 0
+    conditions: Conditions = NONE
     width: int = 8
 
     @nn.compact
     def __call__(self, x, time, condition, dropout_keys):
-        label = nn.Embed(self.labels + 1, 4)(condition) if self.labels else jnp.zeros((len(x), 4))
+        label = jnp.zeros((len(x), 4))
+        if "label" in self.conditions:
+            label = nn.Embed(self.conditions["label"].classes + 1, 4)(condition["label"])
         h = jnp.concatenate([x.reshape(len(x), -1), time[:, None] / 1000, label], axis=1)
         out = nn.Dense(x[0, ..., 0].size * self.out_channels)(nn.swish(nn.Dense(self.width)(h)))
         return out.reshape(*x.shape[:-1], self.out_channels)

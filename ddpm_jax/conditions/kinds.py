@@ -1,0 +1,164 @@
+"""The kinds of a condition: what one example's value is, and the value that says nothing."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float32, Int32, Shaped
+
+from ddpm_jax.errors import UserError
+from ddpm_jax.files import plain
+
+
+class Kind(ABC):
+    """One condition of an image: a label, a text, a picture or a vector.
+
+    >>> Vector(2).null(1).tolist()  # the last entry says whether there is one
+    [[0.0, 0.0, 0.0]]
+
+    Attributes:
+        kind: its name.
+        dtype: of the values.
+        said: whether a value is a caption, which a person says in words.
+    """
+
+    kind: ClassVar[str]
+    dtype: ClassVar[Any]
+    said: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of one example's value."""
+
+    @abstractmethod
+    def null(self, count: int) -> Array:
+        """The value that says nothing, `[count, *shape]`."""
+
+    def drop(self, dropped: Bool[Array, " batch"], value: Shaped[Array, "batch *shape"]) -> Array:
+        """The values, and where `dropped` those that say nothing."""
+        where = dropped.reshape(-1, *(1,) * (value.ndim - 1))
+        return jnp.where(where, self.null(value.shape[0]).astype(value.dtype), value)
+
+    @abstractmethod
+    def rows(self, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Examples' values as a person or a data set has them, as an array `[n, *shape]`.
+
+        Raises:
+            UserError: one of them cannot be, in a line that does not name the condition.
+        """
+
+    def turn(self, count: int) -> np.ndarray | None:
+        """All values in turn, for `count` samples of which nothing is asked; None where there are too many."""
+        return None
+
+    def words(self, value: np.ndarray | np.generic) -> str:
+        """One example's value for people; empty where there is nothing to read."""
+        return ""
+
+    def plain(self) -> dict[str, Any]:
+        """What it is, as plain JSON, of the fields that are compared."""
+        own: Any = self
+        return {"kind": self.kind, **{one.name: plain(getattr(self, one.name)) for one in fields(own) if one.compare}}
+
+
+@dataclass(frozen=True)
+class Label(Kind):
+    """A class, int32; the number of classes says "none".
+
+    Attributes:
+        classes: how many.
+    """
+
+    classes: int
+    kind: ClassVar[str] = "label"
+    dtype: ClassVar[Any] = np.int32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A number."""
+        return ()
+
+    def null(self, count: int) -> Int32[Array, " count"]:
+        """The number of classes."""
+        return jnp.full((count,), self.classes, jnp.int32)
+
+    def rows(self, values: Sequence[Any] | np.ndarray) -> Int32[np.ndarray, " n"]:
+        """Whole numbers in 0 ... classes; the last is a class that nobody knows."""
+        found = np.asarray(values)
+        if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
+            raise UserError(f"{found.reshape(-1)[:1].tolist()} is no class; give one of 0 ... {self.classes - 1}")
+        if found.size and not 0 <= found.min() <= found.max() <= self.classes:
+            wrong = found[(found < 0) | (found > self.classes)][0]
+            raise UserError(f"{wrong} is not one of 0 ... {self.classes - 1}")
+        return found.astype(np.int32)
+
+    def turn(self, count: int) -> Int32[np.ndarray, " count"]:
+        """The classes."""
+        return np.arange(count, dtype=np.int32) % self.classes
+
+    def words(self, value: np.ndarray | np.generic) -> str:
+        """The number."""
+        return "" if int(value) == self.classes else str(int(value))
+
+
+@dataclass(frozen=True)
+class Vector(Kind):
+    """Real numbers, float32, and after them a 1: zeros there say that there is none, for a vector may be zero.
+
+    Attributes:
+        size: how many numbers.
+    """
+
+    size: int
+    kind: ClassVar[str] = "vector"
+    dtype: ClassVar[Any] = np.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The numbers, and whether they are given."""
+        return (self.size + 1,)
+
+    def null(self, count: int) -> Float32[Array, "count size"]:
+        """Zeros."""
+        return jnp.zeros((count, *self.shape), jnp.float32)
+
+    def rows(self, values: Sequence[Any] | np.ndarray) -> Float32[np.ndarray, "n size"]:
+        """Numbers `[n, size]`, with a 1 after each row."""
+        found = np.asarray(values, np.float32)
+        if found.shape[1:] != (self.size,):
+            raise UserError(f"a vector of {found.shape[1:]} numbers is given, and it has {self.size}")
+        return np.concatenate([found, np.ones((len(found), 1), np.float32)], axis=1)
+
+
+@dataclass(frozen=True)
+class Picture(Kind):
+    """An image in [-1, 1], float32, with a channel of ones: zeros there say that there is none, for black is a picture.
+
+    Attributes:
+        size: `(*space, channels)`; a network resizes it to its own.
+    """
+
+    size: tuple[int, ...]
+    kind: ClassVar[str] = "image"
+    dtype: ClassVar[Any] = np.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The picture's, with a channel that says whether it is given."""
+        return (*self.size[:-1], self.size[-1] + 1)
+
+    def null(self, count: int) -> Float32[Array, "count *space channels"]:
+        """Zeros."""
+        return jnp.zeros((count, *self.shape), jnp.float32)
+
+    def rows(self, values: Sequence[Any] | np.ndarray) -> Float32[np.ndarray, "n *space channels"]:
+        """uint8 levels 0 ... 255 `[n, *size]`, as 2u/255 - 1, with a channel of ones."""
+        found = np.asarray(values)
+        if found.shape[1:] != self.size or found.dtype != np.uint8:
+            raise UserError(f"pictures of {found.shape[1:]}, {found.dtype}, are given, and must be {self.size}, uint8")
+        shown = found.astype(np.float32) * np.float32(2 / 255) - 1
+        return np.concatenate([shown, np.ones((*found.shape[:-1], 1), np.float32)], axis=-1)

@@ -1,0 +1,97 @@
+"""Conditions by name: those that a data set offers, or those that a network is told."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from ddpm_jax import keys as random
+from ddpm_jax.conditions.kinds import Kind, Label
+from ddpm_jax.errors import UserError, nearest
+
+Condition = dict[str, Any]
+"""What some images' conditions are: `{name: [batch, *shape]}`."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The kind of each condition, by its name.
+
+    >>> told = Conditions((("label", Label(3)),))
+    >>> told.null(1)["label"].tolist(), list(told), told["label"].classes
+    ([3], ['label'], 3)
+
+    Attributes:
+        kinds: `(name, kind)` of each.
+    """
+
+    kinds: tuple[tuple[str, Kind], ...] = ()
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def __getitem__(self, name: str) -> Kind:
+        return dict(self.kinds)[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in dict(self.kinds)
+
+    def only(self, names: Iterable[str]) -> "Conditions":
+        """Those of these names. Raises UserError for a name that there is not."""
+        for name in (names := tuple(names)):
+            if name not in self:
+                known = nearest(name, self) if self.kinds else "the data have none"
+                raise UserError(f"there is no condition {name!r}; {known}")
+        return Conditions(tuple((name, self[name]) for name in names))
+
+    def of(self, values: Mapping[str, Any]) -> Condition:
+        """The values of these conditions, out of more."""
+        return {name: values[name] for name in self}
+
+    def null(self, count: int) -> Condition:
+        """What says nothing of `count` images."""
+        return {name: kind.null(count) for name, kind in self.kinds}
+
+    def rows(self, values: Mapping[str, Sequence[Any] | np.ndarray]) -> dict[str, np.ndarray]:
+        """Values as a person has them as arrays. Raises UserError, with the condition's name."""
+        found = {}
+        for name, given in values.items():
+            kind = self.only([name])[name]
+            try:
+                found[name] = kind.rows(given)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from error
+        return found
+
+    def drop(self, keys: Key[Array, " batch"], values: Condition, all_of: float, each: float = 0.0) -> Condition:
+        """The values, with an example's dropped all at once in a share `all_of`, and each by itself in a share `each`.
+
+        So a model learns what it says without any, and without some, and can be guided by each.
+        """
+        if not self.kinds:
+            return values
+        count = len(keys)
+        each = each if len(self.kinds) > 1 else 0.0
+        dropped = random.bernoulli(random.fold_in(keys, 0) if each else keys, all_of, (count,))
+        found = {}
+        for number, (name, kind) in enumerate(self.kinds, 1):
+            gone = dropped
+            if each:
+                gone = jnp.logical_or(dropped, random.bernoulli(random.fold_in(keys, number), each, (count,)))
+            found[name] = kind.drop(gone, values[name])
+        return found
+
+
+NONE = Conditions()
+"""No condition."""
+
+
+def labels(classes: int) -> Conditions:
+    """A class label alone, by the name `label`; none where there are no classes."""
+    return Conditions((("label", Label(classes)),)) if classes else NONE

@@ -1,0 +1,73 @@
+"""What samples are asked for: what a person says, or what the data say of their own images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ddpm_jax.conditions import Condition, Conditions, Kind, Label, Text
+from ddpm_jax.data import Dataset
+from ddpm_jax.errors import UserError
+
+
+def conditions_of(
+    conditions: Conditions, dataset: Dataset, count: int, told: Mapping[str, Any] | None = None
+) -> dict[str, np.ndarray]:
+    """The conditions of `count` samples, `{name: [count, ...]}`.
+
+    Args:
+        conditions: those that the model is told.
+        dataset: whose images' own are taken where nothing is told: labels in turn, the captions of the test split.
+        count: how many samples.
+        told: by name one value for all, or a list that the samples go round; names left out say nothing.
+
+    Raises:
+        UserError: a condition that the model is not told, or a value that cannot be.
+    """
+    if not told:
+        return {name: _own(conditions, name, dataset, count) for name in conditions}
+    for name in told:
+        if name not in conditions:
+            known = f"it is told {', '.join(conditions)}" if len(conditions) else "it was trained without conditions"
+            raise UserError(f"this model is not told {name!r}: {known}")
+    lists = {name: _listed(conditions[name], value) for name, value in told.items()}
+    found = {name: np.asarray(value) for name, value in conditions.null(count).items()}
+    for name, rows in conditions.rows(lists).items():
+        _check_given(name, conditions[name], rows)
+        found[name] = rows[np.arange(count) % len(rows)]
+    return found
+
+
+def _listed(kind: Kind, value: Any) -> Any:
+    """One value, or several, as several."""
+    if isinstance(kind, Text):
+        return value if isinstance(value, list | tuple | np.ndarray) else [value]
+    found = np.asarray(value)
+    return found if found.ndim > len(kind.shape) else found[None]
+
+
+def _check_given(name: str, kind: Kind, rows: np.ndarray) -> None:
+    """Raises UserError for no values, and for the label of images that nobody knows: a person leaves it out."""
+    if not len(rows):
+        raise UserError(f"{name}: no value is given; leave it out")
+    if isinstance(kind, Label) and (rows == kind.classes).any():
+        raise UserError(f"{name}: {kind.classes} is not one of 0 ... {kind.classes - 1}")
+
+
+def _own(conditions: Conditions, name: str, dataset: Dataset, count: int) -> np.ndarray:
+    if (turn := conditions[name].turn(count)) is not None:
+        return turn
+    split = dataset.sources["test"] if "test" in dataset.sources else dataset.split("validation")
+    return split.rows(np.arange(count) % len(split))["condition"][name]
+
+
+def words_of(conditions: Conditions, condition: Condition) -> list[str] | None:
+    """A line for each sample of what was asked; None where there is nothing to read but a lone label."""
+    names = [name for name in conditions if conditions[name].said]
+    if not names:
+        return None
+    rows = zip(*(condition[name] for name in names), strict=True)
+    return [
+        ", ".join(filter(None, (conditions[name].words(value) for name, value in zip(names, row, strict=True))))
+        for row in rows
+    ]
