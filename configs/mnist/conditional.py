@@ -9,11 +9,13 @@ from ml_collections import ConfigDict
 
 
 def get_config(member: str = "ddpm") -> ConfigDict:
-    name, _, size = member.partition(",")
+    parts = [part for part in member.split(",") if part]
+    size = next((part for part in parts if part in ("small", "full")), "full")
+    name = next((part for part in parts if part not in ("small", "full")), "ddpm")
     path = Path(__file__).with_name(f"{name}.py")
     if not path.is_file():
         raise ValueError(f"there is no member {name!r} beside this file")
-    config = runpy.run_path(str(path))["get_config"](size or "full")
+    config = runpy.run_path(str(path))["get_config"](size)
     config.model.conditions = ("label",)
     config.sampler.guidance = 2.0
     config.evaluation.curve_guidance = (0.0, 1.0, 3.0, 5.0)

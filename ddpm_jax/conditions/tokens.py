@@ -60,13 +60,13 @@ class Tokens(Kind):
         """Zeros."""
         return jnp.zeros((count, *self.shape), jnp.float32)
 
-    def rows(self, values: Sequence[Any]) -> Float32[np.ndarray, "n length features"]:
+    def rows(self, values: Sequence[Any] | np.ndarray) -> Float32[np.ndarray, "n length features"]:
         """Captions as the encoder reads them.
 
         Raises:
             UserError: a caption is empty or too long.
         """
-        numbers = self.numbers(values)
+        numbers = self.numbers(list(values))
         for caption, one in zip(values, numbers, strict=True):
             if not one.any():
                 raise UserError(f"the caption {str(caption)[:60]!r} is empty; leave it out to draw without one")

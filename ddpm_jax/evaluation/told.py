@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ddpm_jax.conditions import Condition, Conditions, Kind, Label, Text
+from ddpm_jax.conditions import Condition, Conditions, Kind, Label
 from ddpm_jax.data import Dataset
 from ddpm_jax.errors import UserError
 
@@ -40,8 +40,8 @@ def conditions_of(
 
 def _listed(kind: Kind, value: Any) -> Any:
     """One value, or several, as several."""
-    if isinstance(kind, Text):
-        return value if isinstance(value, list | tuple | np.ndarray) else [value]
+    if kind.said:
+        return list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
     found = np.asarray(value)
     return found if found.ndim > len(kind.shape) else found[None]
 

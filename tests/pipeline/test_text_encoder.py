@@ -60,6 +60,7 @@ def config(folder):
     return config
 
 
+@pytest.mark.slow
 def test_a_run_of_a_config_is_read_back_while_its_encoder_is_there(config, folder, tmp_path, write_encoder):
     settings = {**SETTINGS, "optimizer.warmup": 0, "training.save_every": 2}
     run = dj.train(config, workdir=tmp_path / "run", settings=settings)
