@@ -180,7 +180,7 @@ def main(arguments: Sequence[str]) -> None:
     bar = screen.bar("samples")
     images, _, evaluations = draw(run.params, options.seed, options.count, condition, bar, negative)
     content = io.BytesIO()
-    arrays: dict[str, Any] = {"images": images, **{f"{name}s": values for name, values in condition.items()}}
+    arrays: dict[str, Any] = {**{f"{name}s": values for name, values in condition.items()}, "images": images}
     np.savez_compressed(content, **arrays)
     if not screen.speaks():
         return

@@ -40,7 +40,7 @@ def is_captioned(name: str) -> bool:
 def size_of(name: str) -> int:
     """Pixels of a side. Raises UserError where the name says no number."""
     base, slash, words = name.partition("/")
-    if slash and not words.isdecimal():
+    if slash and not (words.isdecimal() and int(words)):
         raise UserError(f"data set {name!r}: {words!r} is no size in pixels, such as {base}/{SIZES[base]}")
     return int(words) if slash else SIZES[base]
 

@@ -326,9 +326,9 @@ def _known(name: str, splits: Mapping[str, str] | None) -> Dataset:
 def _captioned(name: str, splits: Mapping[str, str] | None) -> Dataset:
     description, sources = captioned.describe(name), {}
     if name.partition("/")[0] == captioned.EMOJI:
-        for split in splits.values() if splits else ("train", "validation", "test"):
-            read = functools.partial(captioned.read_emoji, description, split)
-            sources[split] = Source(description, captioned.count_of_emoji(name, split), read, words=split)
+        for split, words in (splits or {split: split for split in ("train", "validation", "test")}).items():
+            read = functools.partial(captioned.read_emoji, description, words)
+            sources[split] = Source(description, captioned.count_of_emoji(name, words), read, words=words)
         return Dataset(description, sources)
     from ddpm_jax.data import still_lifes  # needs SciPy, whose import takes a while
 

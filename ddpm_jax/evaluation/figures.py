@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -224,9 +225,9 @@ def evaluate(
     found = book.attempt("quality", lambda: quality(experiment, images, dataset))
     if found is None:
         book.put("quality", None)
-        return book.values
-    book.put("quality", {"samples": found, "count": found["count"]})
-    book.attempt("quality.references", lambda: references(experiment, found["count"], dataset, book))
+    else:
+        book.put("quality", {"samples": found, "count": found["count"]})
+        book.attempt("quality.references", lambda: references(experiment, found["count"], dataset, book))
     if experiment.model.network.conditions:
         adherences(experiment, plan, params, dataset, images, bar, book)
     return book.values
@@ -312,14 +313,18 @@ class Progress:
         return sampler(self.experiment, self.plan)
 
     def draw(self, params: PyTree, step: int) -> Path | None:
-        """Those of a step; None where there are no prompts."""
+        """Those of a step; None where there are no prompts, or no pictures of two spatial axes."""
         prompts, kinds = list(self.experiment.config.evaluation.prompts), self.experiment.model.network.conditions
-        if not prompts:
+        if not prompts or len(self.experiment.description.space) != 2:
             return None
         asked = conditions_of(kinds, self.dataset, len(prompts), {"text": prompts})
         images, _, _ = self._sampler(params, self.experiment.config.seed, len(prompts), asked)
         shown = np.asarray(self.experiment.description.encode(images))
-        return pictures.grid(self.folder / "progress" / f"step_{step}.png", shown, prompts)
+        try:
+            return pictures.grid(self.folder / "progress" / f"step_{step}.png", shown, prompts)
+        except OSError as error:  # training goes on without a picture
+            warnings.warn(f"the pictures of step {step} cannot be written ({error})", stacklevel=2)
+            return None
 
 
 def draw_pictures(

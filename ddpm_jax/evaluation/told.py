@@ -25,7 +25,7 @@ def conditions_of(
         UserError: a condition that the model is not told, or a value that cannot be.
     """
     if not told:
-        return {name: _own(conditions, name, dataset, count) for name in conditions}
+        return _own(conditions, dataset, count)
     for name in told:
         if name not in conditions:
             known = f"it is told {', '.join(conditions)}" if len(conditions) else "it was trained without conditions"
@@ -54,11 +54,15 @@ def _check_given(name: str, kind: Kind, rows: np.ndarray) -> None:
         raise UserError(f"{name}: {kind.classes} is not one of 0 ... {kind.classes - 1}")
 
 
-def _own(conditions: Conditions, name: str, dataset: Dataset, count: int) -> np.ndarray:
-    if (turn := conditions[name].turn(count)) is not None:
-        return turn
+def _own(conditions: Conditions, dataset: Dataset, count: int) -> dict[str, np.ndarray]:
+    """A lone label in turn; else all that is known of the same images, so that nothing contradicts the rest."""
+    turns = {name: conditions[name].turn(count) for name in conditions}
+    if len(conditions) == 1 and (found := {name: turn for name, turn in turns.items() if turn is not None}):
+        return found
+    if not len(conditions):
+        return {}
     split = dataset.sources["test"] if "test" in dataset.sources else dataset.split("validation")
-    return split.rows(np.arange(count) % len(split))["condition"][name]
+    return conditions.of(split.rows(np.arange(count) % len(split))["condition"])
 
 
 def words_of(conditions: Conditions, condition: Condition) -> list[str] | None:

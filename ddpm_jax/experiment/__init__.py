@@ -12,7 +12,7 @@ from ddpm_jax import data
 from ddpm_jax.data import Dataset, Description
 from ddpm_jax.errors import UserError, fail
 from ddpm_jax.experiment.base import Experiment, Family
-from ddpm_jax.experiment.checks import FAMILIES, check, check_data, check_sizes, kind_of
+from ddpm_jax.experiment.checks import FAMILIES, check, check_data, check_prompts, check_sizes, kind_of
 from ddpm_jax.experiment.options import own
 
 
@@ -42,4 +42,14 @@ def load_data(config: ConfigDict) -> Dataset:
         fail("model.text_encoder", str(error))
 
 
-__all__ = ["Experiment", "Family", "check", "check_data", "check_sizes", "kind_of", "load_data", "make"]
+__all__ = [
+    "Experiment",
+    "Family",
+    "check",
+    "check_data",
+    "check_prompts",
+    "check_sizes",
+    "kind_of",
+    "load_data",
+    "make",
+]

@@ -184,24 +184,35 @@ def check_data(config: ConfigDict, description: Description, sizes: Mapping[str,
         FAMILIES[kind_of(config)].check_data(config, description)
     except ValueError as error:
         fail("model.name", str(error))
-    texts = [one for one in config.model.conditions if description.conditions.only([one])[one].said]
-    if config.evaluation.prompts:
-        try:
-            description.conditions.only(["text"]).rows({"text": config.evaluation.prompts})
-            if "text" not in texts:
-                raise UserError("the model is not told a text; add it to config.model.conditions")
-        except UserError as error:
-            fail("evaluation.prompts", str(error))
+    told = {one: description.conditions.only([one])[one] for one in config.model.conditions}
+    texts = [one for one, kind in told.items() if kind.said]
+    check_prompts(config, description)
     if config.model.text_encoder and not texts:
         fail("model.text_encoder", "the network is told no text: add it to config.model.conditions")
-    if config.data.flip and texts:
-        fail("data.flip", "a flip makes left of right, which the captions may speak of; set it to False")
+    if config.data.flip and any(kind.kind != "label" for kind in told.values()):
+        fail("data.flip", "a flip makes left of right, which a condition may speak of or show; set it to False")
     if description.levels is None:
         fail("data.name", f"{name!r} has no levels, so there are no bits per dimension to evaluate")
     if config.data.flip and len(description.shape) < 2:
         fail("data.flip", f"images of shape {description.shape} have no horizontal axis")
     if sizes is not None:
         check_sizes(config, description, sizes)
+
+
+def check_prompts(config: ConfigDict, description: Description) -> None:
+    """Prompts to draw at milestones that the model can be told.
+
+    Raises:
+        UserError: as `check`.
+    """
+    if not config.evaluation.prompts:
+        return
+    try:
+        if "text" not in config.model.conditions:
+            raise UserError("the model is not told a text; add it to config.model.conditions")
+        description.conditions.only(["text"]).rows({"text": config.evaluation.prompts})
+    except UserError as error:
+        fail("evaluation.prompts", str(error))
 
 
 def check_sizes(config: ConfigDict, description: Description, sizes: Mapping[str, int]) -> None:

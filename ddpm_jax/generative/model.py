@@ -102,6 +102,10 @@ class Model:
         if self.network.shape != self.prediction.network_shape(self.description.shape):
             wanted = self.prediction.network_shape(self.description.shape)
             yield f"the network is for inputs of shape {self.network.shape}, and is given {wanted}"
+        known = dict(self.description.conditions.kinds)
+        for name, what in self.network.conditions.kinds:
+            if known.get(name) != what:
+                yield f"the network is told {name!r}, {what.kind}, which the data do not have, or have otherwise"
         if kind == "gaussian" and self.description.levels is not None and getattr(self.process, "values", None) is None:
             yield "the data have levels: make the process with their values, Gaussian(schedule, description.values)"
 

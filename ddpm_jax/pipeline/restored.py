@@ -128,7 +128,7 @@ def load_run(
 
     check_fit(model, dataset)
     if digest(model) != config.model.options.digest:
-        raise UserError(f"{folder}: it holds a run of another model")
+        raise UserError(f"{folder}: it holds a run of another model, or of an earlier version")
     return restore(config, folder, best, given(config, model, sampling), dataset)
 
 

@@ -53,7 +53,7 @@ def train(
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.evaluation import figures
-    from ddpm_jax.experiment import check_data, check_sizes, load_data, make
+    from ddpm_jax.experiment import check_data, check_prompts, check_sizes, load_data, make
     from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import screen
     from ddpm_jax.pipeline.job import make_job
@@ -75,6 +75,7 @@ def train(
         check_data(config, dataset.description, dataset.sizes)
         experiment = make(config, dataset.description)
     else:
+        check_prompts(config, dataset.description)
         check_sizes(config, dataset.description, dataset.sizes)
     if config.evaluation.at_end:  # damage that would end the evaluation is met before anything is spent
         for split in ("train", "test"):

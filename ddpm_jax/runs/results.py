@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax.config.identity import AFTER_TRAINING, flatten, within
+from ddpm_jax.config.keys import KEYS
 from ddpm_jax.files import DAMAGED, plain, read_record, set_aside, write_record
 from ddpm_jax.runs import book
 
@@ -130,4 +131,5 @@ def same_figures(then: Any, settings: Mapping[str, Any]) -> bool:
         return False
     ours, theirs = flatten(settings), flatten(then)
     keys = [key for key in ours if within(key, AFTER_TRAINING) and key not in DRAWN]
-    return all(ours[key] == theirs.get(key) for key in keys)
+    defaults = {key: plain(KEYS[key].default) for key in keys if key in KEYS}  # of keys that came later
+    return all(ours[key] == theirs.get(key, defaults.get(key)) for key in keys)

@@ -356,3 +356,10 @@ def test_a_copy_of_several_conditions_comes_back_whole(cache):
         for name, array in conditions.items():
             assert array.dtype == values[name].dtype
             np.testing.assert_array_equal(array, values[name])
+
+
+def test_the_emoji_of_a_split_are_those_that_its_words_name(monkeypatch):
+    monkeypatch.setattr("ddpm_jax.data.captioned.describe", lambda name: Description(name, "1", (8, 8, 3), 256))
+    monkeypatch.setattr("ddpm_jax.data.captioned.count_of_emoji", lambda name, words: {"train": 9, "test": 4}[words])
+    found = load("emoji", splits={"train": "test", "validation": "test", "test": "train"})
+    assert found.sizes == {"train": 4, "validation": 4, "test": 9}

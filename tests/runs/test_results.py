@@ -3,7 +3,8 @@
 import pytest
 
 from ddpm_jax import runs
-from ddpm_jax.files import read_record
+from ddpm_jax.files import plain, read_record
+from ddpm_jax.runs.results import same_figures
 
 
 def test_results_are_put_beside_one_another(tmp_path):
@@ -101,3 +102,11 @@ def test_figures_begin_in_one_write(tmp_path, tiny_config, monkeypatch):
     (values,) = written
     assert values["finished"] is False
     assert values["evaluated"] is None
+
+
+def test_keys_that_came_later_do_not_make_an_earlier_run_another(tiny_config):
+    now = plain(tiny_config.to_dict())
+    earlier = {**now, "sampler": {key: value for key, value in now["sampler"].items() if "guidance_" not in key}}
+    assert same_figures(earlier, now)
+    now["sampler"]["guidance_interval"] = [0.2, 0.8]
+    assert not same_figures(earlier, now)
