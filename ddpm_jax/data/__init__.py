@@ -10,11 +10,13 @@ Imports conditions, the ground, and of the models a published encoder; training,
 (8, 8, 1)
 """
 
+from ddpm_jax.data.arrays import from_arrays
 from ddpm_jax.data.batches import draw, fits_device, host_batches, prefetch
 from ddpm_jax.data.description import Description
 from ddpm_jax.data.encoded import encoded
 from ddpm_jax.data.identity import difference, fingerprint
-from ddpm_jax.data.sources import Dataset, Source, from_arrays, load
+from ddpm_jax.data.loading import load
+from ddpm_jax.data.sources import Dataset, Source
 
 __all__ = [
     "Dataset",

@@ -13,7 +13,8 @@ from jaxtyping import PyTree
 from ddpm_jax.data import Dataset
 from ddpm_jax.devices import flops
 from ddpm_jax.devices.plan import Plan
-from ddpm_jax.evaluation.figures import Bar, adherence_of, draw, likelihood_of, quality, samples_to_measure
+from ddpm_jax.evaluation.drawing import Bar, draw
+from ddpm_jax.evaluation.figures import adherence_of, likelihood_of, quality, samples_to_measure
 from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.generative import Sampling

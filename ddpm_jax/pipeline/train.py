@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # heavy to import
 
     from ddpm_jax.data import Dataset
     from ddpm_jax.devices.plan import Plan
-    from ddpm_jax.evaluation.figures import Progress as Pictures
+    from ddpm_jax.evaluation.drawing import Progress as Pictures
     from ddpm_jax.experiment import Experiment
     from ddpm_jax.pipeline.job import Job
     from ddpm_jax.pipeline.screen import Screen
@@ -52,7 +52,7 @@ def train(
     from ddpm_jax.config.identity import training_mark, validation_mark
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
-    from ddpm_jax.evaluation import figures
+    from ddpm_jax.evaluation import drawing
     from ddpm_jax.experiment import check_data, check_prompts, check_sizes, load_data, make
     from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import screen
@@ -114,7 +114,7 @@ def train(
         peak = peaks.total_peak(list(plan.mesh.devices.flat), config.model.dtype)
         display = screen.Screen(log, config.data.batch, job.budget.steps, start, job.count_flops, peak, facts, marks)
         logged = start if facts and facts.milestone else None
-        progress_pictures = figures.Progress(experiment, plan, dataset, folder)
+        progress_pictures = drawing.Progress(experiment, plan, dataset, folder)
         events = loop_events(job, checkpoints, display, limits, logged, progress_pictures, log)
         run, recorder = job.run, None
         if profile:
@@ -175,14 +175,14 @@ def measure(
     log: "Log",
 ) -> list[Path]:
     """What comes after training: pictures, which are given back, and figures, which go into the book as they come."""
-    from ddpm_jax.evaluation import curves, figures
+    from ddpm_jax.evaluation import curves, drawing, figures
     from ddpm_jax.pipeline import screen
     from ddpm_jax.training.state import weights
 
     step, params, place = int(state.step), weights(state, config.sampler.ema), (experiment, plan)
     pictures: dict[str, Path] = {}
     if config.evaluation.pictures:
-        draw = partial(figures.draw_pictures, *place, params, folder, dataset, screen.bar)
+        draw = partial(drawing.draw_pictures, *place, params, folder, dataset, screen.bar)
         pictures = book.attempt("pictures", draw) or {}
     for name, path in pictures.items():
         log.picture(step, name, path)

@@ -44,7 +44,7 @@ def first_of_each(tier: str, runs: Path) -> dict[str, Path]:
 def cost(folder: Path) -> dict[str, Any]:
     """Of one sample of this run."""
     from ddpm_jax import runs
-    from ddpm_jax.evaluation import curves, figures
+    from ddpm_jax.evaluation import curves, drawing
     from ddpm_jax.pipeline.restored import restore
 
     run = restore(runs.read_config(folder), folder)
@@ -53,7 +53,7 @@ def cost(folder: Path) -> dict[str, Any]:
     for name, batch in (("seconds_at_batch_1", 1), ("seconds_at_large_batch", BATCH)):
         config = run.experiment.config.copy_and_resolve_references()
         config.sampler.batch = batch
-        draw = figures.sampler(dataclasses.replace(run.experiment, config=config), run.plan)
+        draw = drawing.sampler(dataclasses.replace(run.experiment, config=config), run.plan)
         _, _, evaluations = draw(run.params, 0, batch)
         seconds = []
         for seed in range(1, REPEATS + 1):

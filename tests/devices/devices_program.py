@@ -13,7 +13,7 @@ import numpy as np
 from ddpm_jax import data
 from ddpm_jax.config.base import base
 from ddpm_jax.devices.plan import Plan
-from ddpm_jax.evaluation import figures
+from ddpm_jax.evaluation import drawing, figures
 from ddpm_jax.experiment import make
 from ddpm_jax.pipeline.job import make_job
 
@@ -69,7 +69,7 @@ def train_and_evaluate(plan):
     """The same, and a validation loss, samples and bounds."""
     told, _, dataset, experiment, job, state = train(plan)
     params = state.ema["0.5"]
-    images, _, _ = figures.sampler(experiment, plan)(params, 1, 11)
+    images, _, _ = drawing.sampler(experiment, plan)(params, 1, 11)
     likelihood = figures.likelihoods(experiment, plan, params, dataset, lambda name: None)
     return {
         **told,

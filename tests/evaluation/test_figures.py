@@ -9,7 +9,7 @@ import pytest
 from ddpm_jax import data, evaluate, runs
 from ddpm_jax.data import Dataset, Source
 from ddpm_jax.errors import Busy, Incomplete, UserError
-from ddpm_jax.evaluation import figures
+from ddpm_jax.evaluation import drawing, figures
 from ddpm_jax.files import read_record
 from ddpm_jax.metrics.features import Recipe, load_features
 from ddpm_jax.metrics.quality import reference_lines
@@ -161,7 +161,7 @@ def test_pictures_that_fail_are_drawn_by_the_same_command(config, given, tmp_pat
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(figures, "draw_pictures", fail)
+        patch.setattr(drawing, "draw_pictures", fail)
         with pytest.raises(Incomplete, match=r"pictures could not be computed.*out of memory"):
             train(config, tmp_path / "run")
     assert result_of(tmp_path / "run")["finished"] is False
