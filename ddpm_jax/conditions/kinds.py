@@ -1,5 +1,6 @@
 """The kinds of a condition: what one example's value is, and the value that says nothing."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -33,6 +34,11 @@ class Kind(ABC):
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Of one example's value."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one example's value."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @abstractmethod
     def null(self, count: int) -> Array:

@@ -20,8 +20,8 @@ from ddpm_jax.data.sources import Source
 
 
 def fits_device(source: Source, limit_bytes: int = 512 * 2**20) -> bool:
-    """Whether all images of a source are small enough (as uint8) to keep on the device."""
-    return len(source) * source.description.dimensions <= limit_bytes
+    """Whether all of a source, images and conditions, is small enough to keep on the device."""
+    return source.nbytes <= limit_bytes
 
 
 def draw(

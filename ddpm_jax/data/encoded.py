@@ -57,6 +57,11 @@ class Captions:
     different: tuple[str, ...]
     index: np.ndarray
 
+    def nbytes(self, kind: Tokens) -> int:
+        """Of their table."""
+        number = self.index.itemsize
+        return len(self.different) * kind.length * (kind.features * 2 + number) + self.index.nbytes
+
     def table(self, kind: Tokens, title: str) -> Table:
         """Their values, read once by the encoder; then they lie in the cache."""
         numbers = kind.numbers(self.different)
@@ -95,6 +100,16 @@ class Encoded(Source):
     def stored(self) -> Source:
         """With the captions."""
         return self.plain
+
+    @property
+    def nbytes(self) -> int:
+        """With the tables in place of the captions; no caption is encoded for it."""
+        tables = self.tables
+        return (
+            self.plain.nbytes
+            + sum(one.nbytes(tables.kinds[name]) for name, one in tables.captions.items())
+            - len(self) * sum(self.plain.description.conditions[name].nbytes for name in tables.captions)
+        )
 
     @cached_property
     def _decoded(self) -> Examples:
@@ -149,7 +164,7 @@ def _read(plain: Source, tables: Tables, rows: np.ndarray) -> Examples:
 
 def _captions(source: Source, texts: Mapping[str, Text], chunk: int = 1000) -> dict[str, Captions]:
     """Of all examples; a split that the cache would keep is decoded for it once and for all."""
-    if len(source) * source.description.dimensions <= LARGEST_COPY:
+    if source.nbytes <= LARGEST_COPY:
         values = source.arrays()[1]
     else:
         starts = range(0, len(source), chunk)

@@ -14,7 +14,7 @@ from ddpm_jax import cache
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
 
-# A decoded copy of a split is kept up to this size; a larger one would fill the disk unasked.
+# A decoded copy of a split is kept up to this size, with its conditions; a larger one would fill the disk unasked.
 LARGEST_COPY = 2**30
 
 Examples = tuple[np.ndarray, dict[str, Any]]
@@ -69,6 +69,12 @@ class Source:
     def stored(self) -> "Source":
         """With captions as the data have them, where an encoder has read these."""
         return self
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what `arrays` gives, images and conditions; nothing is read for it."""
+        description = self.description
+        return self.length * (description.dimensions + sum(kind.nbytes for _, kind in description.conditions.kinds))
 
     def arrays(self) -> Examples:
         """All images `[n, *shape]` and conditions, decoded once: kept in memory (read-only) and as a file."""
@@ -131,7 +137,7 @@ class Source:
         return images, conditions
 
     def _save_copy(self, images: np.ndarray, conditions: dict[str, np.ndarray]) -> None:
-        if self.made_from and images.nbytes <= LARGEST_COPY:
+        if self.made_from and self.nbytes <= LARGEST_COPY:
             cache.save("images", self._key, b"".join(array.tobytes() for array in (*conditions.values(), images)))
 
     @property

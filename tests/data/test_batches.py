@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from ddpm_jax.conditions import Conditions, Picture, Text, Vector
 from ddpm_jax.conditions import labels as classes
-from ddpm_jax.data import Description, Source, draw, fits_device, host_batches, prefetch
+from ddpm_jax.data import Description, Source, draw, fits_device, from_arrays, host_batches, prefetch
 
 
 def source_of(count, shape=(2, 3, 1)):
@@ -158,7 +159,11 @@ def test_prefetch_raises_at_the_batch_that_failed_and_stops_its_threads():
     assert not prefetch_threads()
 
 
-def test_fits_device_counts_bytes():
-    source = source_of(10, (4, 5, 1))
-    assert fits_device(source, 200)
-    assert not fits_device(source, 199)
+def test_fits_device_counts_the_bytes_of_images_and_conditions():
+    small = np.zeros((3, 2, 2, 1), np.uint8)
+    kinds = Conditions((("pose", Vector(1000)), ("sketch", Picture((8, 8, 1))), ("text", Text((), 40))))
+    values = {"pose": np.zeros((3, 1000)), "sketch": np.zeros((3, 8, 8, 1), np.uint8), "text": ["a", "b", "c"]}
+    for source in (source_of(10, (4, 5, 1)), from_arrays({"train": (small, values)}, conditions=kinds).split("train")):
+        size = sum(array.nbytes for array in jax.tree.leaves(source.arrays()))
+        assert fits_device(source, size)
+        assert not fits_device(source, size - 1)

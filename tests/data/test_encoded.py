@@ -63,6 +63,14 @@ def test_a_compiled_step_draws_the_same_values(data):
     np.testing.assert_array_equal(batch["image"], rows["image"])
 
 
+def test_the_bytes_of_all_are_known_before_any_caption_is_encoded(data, monkeypatch):
+    train = data.split("train")
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "encode", lambda *_: pytest.fail("it was encoded"))
+        size = train.nbytes
+    assert size == sum(array.nbytes for array in jax.tree.leaves(train.arrays()))
+
+
 def test_each_different_caption_is_kept_once_and_read_once(folder, cache, monkeypatch):
     read, real = [], Encoder.encode
 
