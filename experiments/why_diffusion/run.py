@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax import commands
-from ddpm_jax.errors import UserError, nearest
-from ddpm_jax.files import obstacle, write_json
+from ddpm_jax.errors import UserError
+from ddpm_jax.files import write_json
 from ddpm_jax.sweeps import expansion
 
 HERE = Path(__file__).parent
+
+sys.path.append(str(HERE.parent))
+import studies  # noqa: E402
+
 STUDY, RATES = HERE / "study.py", HERE / "learning_rates.json"
 TIERS = {"known": ("known", "known_data"), "digits": ("digits",), "mnist": ("mnist",), "cifar10": ("cifar10",)}
 """The sweeps of each tier."""
@@ -30,16 +34,10 @@ SMALL = ("known", "digits")
 """Those that two CPU cores do."""
 
 
-def python(*words: str) -> int:
-    """Run Python on these words; its exit code."""
-    return commands.to_its_end([sys.executable, *words])
-
-
 def sweep(name: str, runs: Path, jobs: int) -> bool:
     """Train what is left of a sweep. Whether all of it is done."""
     print(f"== {name}", flush=True)
-    words = ["-m", "ddpm_jax.sweep", f"--config={STUDY}:{name}", f"--workdir={runs / name}", f"--jobs={jobs}"]
-    return python(*words) == 0
+    return studies.sweep(f"{STUDY}:{name}", runs / name, jobs)
 
 
 def choose_rates(tier: str, runs: Path) -> dict[str, float]:
@@ -63,25 +61,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--tiers", metavar="A,B", default=",".join(SMALL), help=f"of {', '.join(TIERS)} ({','.join(SMALL)})"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2)")
-    parser.add_argument("--runs", metavar="DIR", default="runs/why_diffusion", help="where the runs are")
-    parser.add_argument("--output", metavar="DIR", help="of the report (default: report/ among the runs)")
     parser.add_argument("--trials", action="store_true", help="try learning rates first")
-    parser.add_argument("--report", action="store_true", help="only report what there is")
+    studies.add_options(parser, "runs/why_diffusion", jobs=2)
     options = commands.parse(parser, arguments)
-    tiers = [tier for tier in options.tiers.split(",") if tier]
-    if not tiers:
-        raise UserError(f"--tiers: name some of {', '.join(TIERS)}")
-    for tier in tiers:
-        if tier not in TIERS:
-            raise UserError(f"--tiers: there is no tier {tier!r}; {nearest(tier, TIERS)}")
-    if options.jobs < 1:
-        raise UserError(f"--jobs: {options.jobs} is less than 1")
-    runs = Path(options.runs)
-    output = Path(options.output) if options.output else runs / "report"
-    for name, folder in (("--runs", runs), ("--output", output)):
-        if reason := obstacle(folder):
-            raise UserError(f"{name}: {folder} cannot be written ({reason}); choose another")
+    tiers = studies.listed("--tiers", options.tiers, f"name some of {', '.join(TIERS)}")
+    studies.check_names("--tiers", "tier", tiers, TIERS)
+    runs, output = studies.places(options)
     done = options.report or sum(train(tier, runs, options) for tier in tiers) == len(tiers)
     import story
 
@@ -94,8 +79,7 @@ def main(arguments: Sequence[str]) -> None:
     members = {name: {one.name for one in expansion.members(f"{STUDY}:{name}", runs / name)} for name in SWEEPS}
     for line in story.write(runs, there, output, members):
         print(line)
-    if not done:
-        raise UserError("some runs failed; the lines above say why, and the same command tries them again")
+    studies.check_done(done)
 
 
 def train(tier: str, runs: Path, options: Any) -> bool:
@@ -107,13 +91,13 @@ def train(tier: str, runs: Path, options: Any) -> bool:
         kept = json.loads(RATES.read_text()) if RATES.exists() else {}
         write_json(RATES, {**kept, tier: choose_rates(tier, runs)})
     if tier == "known" and not (runs / "perfect.json").exists():
-        done &= python(str(HERE / "perfect.py"), f"--output={runs / 'perfect.json'}") == 0
+        done &= studies.python(str(HERE / "perfect.py"), f"--output={runs / 'perfect.json'}") == 0
     for name in TIERS[tier]:
         done &= sweep(name, runs, options.jobs)
     if not done:
         return False
     words = f"--tier={tier}", f"--runs={runs / tier}", f"--output={runs / f'costs_{tier}.json'}"
-    return python(str(HERE / "costs.py"), *words) == 0
+    return studies.python(str(HERE / "costs.py"), *words) == 0
 
 
 if __name__ == "__main__":
