@@ -134,38 +134,75 @@ class Conditioning(nn.Module):
             label: makes the module of a label, of `(classes, width, name)`, in place of an embedding.
             scale: the deviation of a fresh embedding.
         """
-        small = nn.initializers.normal(scale)
+        how = Reading(width, tuple(space), label, scale, self.text_channels, self.text_depth, self.text_tokens)
+        return joined([READERS[kind.kind](name, kind, condition[name], how) for name, kind in self.conditions.kinds])
 
-        def read_label(name: str, kind: Any) -> Context:
-            if label is not None:
-                return Context(vector=label(kind.classes, width, name)(condition[name]))
-            return Context(vector=nn.Embed(kind.classes + 1, width, embedding_init=small, name=name)(condition[name]))
 
-        def read_vector(name: str, kind: Any) -> Context:
-            return Context(vector=Dense(width, kernel_init=small, name=name)(condition[name]))
+@dataclass(frozen=True)
+class Reading:
+    """How conditions are read. The arguments of `Conditioning.__call__`, and its attributes.
 
-        def read_text(name: str, kind: Any) -> Context:
-            encoder = TextEncoder(self.text_channels, self.text_depth, TEXT_HEADS, kind.size, name=name)
-            tokens, mask = encoder(condition[name])
-            return as_context(name, tokens[:, 0], tokens, mask)
+    A reader is a function `(name, kind, value, how) -> Context`, called within `Conditioning`, whose parts the modules
+    are that it makes; the parameters of the condition `name` have that name.
+    """
 
-        def read_tokens(name: str, kind: Any) -> Context:
-            tokens, mask = TokensEncoder(self.text_channels, self.text_depth, TEXT_HEADS, name=name)(condition[name])
-            return as_context(name, mean_where(tokens, mask), tokens, mask)
+    width: int
+    space: tuple[int, ...]
+    label: Callable[..., nn.Module] | None
+    scale: float
+    text_channels: int
+    text_depth: int
+    text_tokens: bool
 
-        def as_context(name: str, whole: Array, tokens: Array, mask: Array) -> Context:
-            vector = dense(width, name=f"{name}_vector")(whole)
-            return Context(vector, tokens, mask) if self.text_tokens else Context(vector)
+    @property
+    def small(self) -> nn.initializers.Initializer:
+        """Of a fresh embedding."""
+        return nn.initializers.normal(self.scale)
 
-        def read_picture(name: str, kind: Any) -> Context:
-            value = condition[name]
-            shape = (value.shape[0], *space, value.shape[-1])
-            return Context(channels=jax.image.resize(value, shape, "linear"))
 
-        readers = {"label": read_label, "vector": read_vector, "text": read_text, "tokens": read_tokens}
-        readers["image"] = read_picture
-        return joined([readers[kind.kind](name, kind) for name, kind in self.conditions.kinds])
+def read_label(name: str, kind: Any, value: Int[Array, " batch"], how: Reading) -> Context:
+    """Its embedding."""
+    if how.label is not None:
+        return Context(vector=how.label(kind.classes, how.width, name)(value))
+    return Context(vector=nn.Embed(kind.classes + 1, how.width, embedding_init=how.small, name=name)(value))
 
+
+def read_vector(name: str, kind: Any, value: Float[Array, "batch size"], how: Reading) -> Context:
+    """A dense layer of it."""
+    return Context(vector=Dense(how.width, kernel_init=how.small, name=name)(value))
+
+
+def read_text(name: str, kind: Any, value: Int[Array, "batch length"], how: Reading) -> Context:
+    """Its words, and as a whole what stands before them."""
+    tokens, mask = TextEncoder(how.text_channels, how.text_depth, TEXT_HEADS, kind.size, name=name)(value)
+    return of_words(name, tokens[:, 0], (tokens, mask), how)
+
+
+def read_tokens(name: str, kind: Any, value: Float[Array, "batch length features"], how: Reading) -> Context:
+    """Its pieces, and as a whole their mean."""
+    tokens, mask = TokensEncoder(how.text_channels, how.text_depth, TEXT_HEADS, name=name)(value)
+    return of_words(name, mean_where(tokens, mask), (tokens, mask), how)
+
+
+def of_words(name: str, whole: Float[Array, "batch channels"], read: Read, how: Reading) -> Context:
+    """A vector of a caption as a whole; and the caption word by word, where that is wanted."""
+    vector = dense(how.width, name=f"{name}_vector")(whole)
+    return Context(vector, *read) if how.text_tokens else Context(vector)
+
+
+def read_picture(name: str, kind: Any, value: Float[Array, "batch *space channels"], how: Reading) -> Context:
+    """The picture, as large as the input."""
+    return Context(channels=jax.image.resize(value, (value.shape[0], *how.space, value.shape[-1]), "linear"))
+
+
+READERS: dict[str, Callable[..., Context]] = {
+    "label": read_label,
+    "vector": read_vector,
+    "text": read_text,
+    "tokens": read_tokens,
+    "image": read_picture,
+}
+"""What reads each kind of condition."""
 
 PARTS = {
     "label": (VECTOR,),
