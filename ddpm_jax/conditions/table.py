@@ -16,6 +16,10 @@ Condition = dict[str, Any]
 """What some images' conditions are: `{name: [batch, *shape]}`."""
 
 
+IMAGE = "image"
+"""The name of what the conditions are of, in rows and in files of samples."""
+
+
 @dataclass(frozen=True)
 class Conditions:
     """The kind of each condition, by its name.
@@ -26,9 +30,19 @@ class Conditions:
 
     Attributes:
         kinds: `(name, kind)` of each.
+
+    Raises:
+        UserError: two have one name, or one that of the image itself.
     """
 
     kinds: tuple[tuple[str, Kind], ...] = ()
+
+    def __post_init__(self):
+        names = [name for name, _ in self.kinds]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UserError(f"there are two conditions {twice[0]!r}; give one of them another name")
+        if IMAGE in names:
+            raise UserError(f"{IMAGE!r} is what is drawn, and no name of a condition; give it another")
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, _ in self.kinds)

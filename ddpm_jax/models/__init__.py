@@ -150,6 +150,9 @@ def _check_told(name: str, conditioning: Any) -> None:
 
     if conditioning is None or name not in USES:
         return
+    for one in conditioning.conditions:  # Linen has no part that is called as an attribute of the whole
+        if hasattr(conditioning, one):
+            raise UserError(f"config.model.conditions: {one!r} is a name of the network's own; give it another")
     checks.require(
         conditioning.text_channels > 0 and conditioning.text_channels % checks.TEXT_HEADS == 0,
         "text_channels",

@@ -134,16 +134,18 @@ class Conditioning(nn.Module):
             label: makes the module of a label, of `(classes, width, name)`, in place of an embedding.
             scale: the deviation of a fresh embedding.
         """
-        how = Reading(width, tuple(space), label, scale, self.text_channels, self.text_depth, self.text_tokens)
+        text = self.text_channels, self.text_depth, self.text_tokens
+        how = Reading(width, tuple(space), label, scale, *text, frozenset(self.conditions))
         return joined([READERS[kind.kind](name, kind, condition[name], how) for name, kind in self.conditions.kinds])
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How conditions are read. The arguments of `Conditioning.__call__`, and its attributes.
+    """How conditions are read: the arguments of `Conditioning.__call__`, its attributes, and the conditions' names.
 
     A reader is a function `(name, kind, value, how) -> Context`, called within `Conditioning`, whose parts the modules
-    are that it makes; the parameters of the condition `name` have that name.
+    are that it makes; the parameters of the condition `name` have that name, and what else a reader makes one that
+    `free` gives.
     """
 
     width: int
@@ -153,11 +155,16 @@ class Reading:
     text_channels: int
     text_depth: int
     text_tokens: bool
+    names: frozenset[str]
 
     @property
     def small(self) -> nn.initializers.Initializer:
         """Of a fresh embedding."""
         return nn.initializers.normal(self.scale)
+
+    def free(self, name: str) -> str:
+        """The name; with underscores after it where a condition has it."""
+        return self.free(f"{name}_") if name in self.names else name
 
 
 def read_label(name: str, kind: Any, value: Int[Array, " batch"], how: Reading) -> Context:
@@ -186,7 +193,7 @@ def read_tokens(name: str, kind: Any, value: Float[Array, "batch length features
 
 def of_words(name: str, whole: Float[Array, "batch channels"], read: Read, how: Reading) -> Context:
     """A vector of a caption as a whole; and the caption word by word, where that is wanted."""
-    vector = dense(how.width, name=f"{name}_vector")(whole)
+    vector = dense(how.width, name=how.free(f"{name}_vector"))(whole)
     return Context(vector, *read) if how.text_tokens else Context(vector)
 
 

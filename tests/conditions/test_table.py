@@ -37,6 +37,13 @@ def test_names_stand_in_their_order_and_lead_to_their_kinds():
     assert labels(3) == TOLD.only(["label"])
 
 
+@pytest.mark.parametrize("names", [("pose", "pose"), ("label", "image")])
+def test_a_name_that_stands_for_something_else_is_refused(names):
+    with pytest.raises(UserError, match="another") as caught:
+        Conditions(tuple((name, Vector(2)) for name in names))
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unknown_name_is_refused_with_the_nearest():
     for ask in (lambda: TOLD.only(["label", "txt"]), lambda: TOLD.rows({"txt": ["pear"]})):
         with pytest.raises(UserError, match="no condition 'txt'; did you mean 'text'"):

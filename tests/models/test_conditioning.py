@@ -12,6 +12,7 @@ import pytest
 from ddpm_jax import models
 from ddpm_jax.conditions import Conditions, Label, Picture, Text, Vector
 from ddpm_jax.conditions.text import PADDING
+from ddpm_jax.errors import UserError
 from ddpm_jax.models import Conditioning
 
 WORDS = Text(("a", "apple", "green", "left", "of", "pear", "red"), 6)
@@ -256,3 +257,22 @@ def test_what_each_network_can_be_told_passes(name):
     sites = {"sites": models.Sites(tuple(range(16)))} if name in models.CAUSAL else {}
     for names in (TAKEN[name], ("label",), ()):
         models.check(name, SHAPE, conditioning(name, names), **sites, **options)
+
+
+def test_names_of_conditions_do_not_clash_with_names_of_parameters():
+    kinds = {"x": WORDS, "x_vector": Vector(2), "x_vector_": Label(3), "x_": WORDS}
+    told = Conditioning(Conditions(tuple(kinds.items())), text_channels=8, text_depth=1)
+    null = told.conditions.null(1)
+    params = told.init(jax.random.key(0), null, 4)["params"]
+    assert set(kinds) < set(params) and len(params) == 6
+    text = dict(params["x_vector__"]), dict(params["x__vector"])
+    assert all(one["kernel"].shape == (8, 4) for one in text)
+    alone = Conditioning(Conditions((("x", WORDS),)), text_channels=8, text_depth=1)
+    assert set(alone.init(jax.random.key(0), {"x": null["x"]}, 4)["params"]) == {"x", "x_vector"}
+
+
+@pytest.mark.parametrize("name", ["parts", "init", "text_tokens"])
+def test_a_name_that_a_network_has_for_something_else_is_one_line(name):
+    told = Conditioning(Conditions(((name, Vector(2)),)))
+    with pytest.raises(UserError, match=f"^config.model.conditions: '{name}' is a name of the network's own"):
+        models.check("dit", (4, 4, 1), told, channels=12, depth=1, heads=2, patch=2)
