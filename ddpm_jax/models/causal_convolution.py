@@ -13,11 +13,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from ddpm_jax.models.affine import Convolution
+from ddpm_jax.models.affine import Convolution, Dense
 from ddpm_jax.models.layers import Dropout, dense
 
 UNIT_VARIANCE = 1.55
 """One over the mean square of `concat_elu` of standard normals: a kernel of variance 1.55 / fan in keeps the scale."""
+
+TOLD = 0.05
+"""The deviation that what a vector of unit scale tells a block starts with: as of a published label's weights."""
 
 
 class Place(NamedTuple):
@@ -153,6 +156,7 @@ class GatedBlock(nn.Module):
         h = Dropout(self.dropout, name="dropout")(concat_elu(h), dropout_keys)
         h, second = conv_2(h, second, place)
         if told is not None:
-            h += dense(2 * self.features, self.dtype, scale=0.05, name="told")(told)[:, None, None]
+            near = nn.initializers.variance_scaling(TOLD**2, "fan_in", "normal")
+            h += Dense(2 * self.features, dtype=self.dtype, kernel_init=near, name="told")(told)[:, None, None]
         a, b = jnp.split(h, 2, axis=-1)
         return x + a * nn.sigmoid(b), (first, second)

@@ -209,7 +209,7 @@ class PixelCNN(nn.Module):
 
     def _told(self, condition: Condition) -> Array | None:
         """What is told, for every block."""
-        return None if self.conditioning is None else self.conditioning(condition, self.channels).vector
+        return None if self.conditioning is None else self.conditioning(condition, self.channels, scale=1.0).vector
 
     def advance(
         self,

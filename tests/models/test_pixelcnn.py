@@ -102,6 +102,18 @@ def test_a_fresh_network_knows_nothing_and_keeps_its_scale(make_small, inputs):
     assert all(0.3 < h.std() < 3 for h in ends)
 
 
+def test_a_label_begins_as_strong_as_it_is_published(make_small):
+    """What it adds in a block is normal with deviation 0.05: `hw` of `gated_resnet` in pixel_cnn_pp/nn.py of OpenAI."""
+    network = make_small("pixelcnn", (4, 4, 1), 4, told=10, channels=32, blocks=1, multipliers=(1, 1))
+    params = jax.jit(network.init)(jax.random.key(0))
+    labels = params["conditioning"]["label"]["embedding"]
+    kernels = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if "'told'" in str(path)]
+    kernels = [kernel for kernel in kernels if kernel.ndim == 2]
+    assert len(kernels) == 10  # of five blocks in either stream
+    for kernel in kernels:
+        assert np.std(labels @ kernel) == pytest.approx(0.05, rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("shape", "options", "line"),
     [
