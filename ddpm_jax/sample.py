@@ -95,7 +95,9 @@ def told_by(**options: str) -> Iterator[None]:
 
 
 def _plain(value: Any) -> str:
-    """A value as part of a file's name; of what cannot stand there, and of a long text, its digest."""
+    """A value as part of a file's name; of what cannot stand there, and of a long text or several, their digest."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
     words = re.sub(r"\s+", "-", str(value).strip())
     if re.fullmatch(r"[\w.,()+-]{1,60}", words):
         return words
@@ -109,7 +111,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--count", type=int, default=64, help="how many images (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
     parser.add_argument("--label", type=int, help="the class to draw (default: all in turn)")
-    parser.add_argument("--prompt", metavar="TEXT", help="what to draw (default: the captions of the test images)")
+    parser.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        action="append",
+        help="what to draw (default: the captions of the test images); given again, the images go round the prompts",
+    )
     parser.add_argument("--prompts", metavar="FILE", help="a prompt a line, which the images go round")
     parser.add_argument("--negative", metavar="TEXT", help="what not to draw: guidance leads away from it")
     for name in CHANGES:

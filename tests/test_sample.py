@@ -157,6 +157,8 @@ def test_labels_and_steps(capsys):
     [
         (["--prompt=a red zeppelin"], "--prompt: the word 'zeppelin' is in no caption of training"),
         (["--prompt=a red aple"], "--prompt: the word 'aple' is in no caption of training; did you mean 'apple'?"),
+        (["--prompt=a red apple, a pear"], "--prompt: the word ',' is in no caption of training"),  # one prompt
+        (["--prompt=a pear", "--prompt=a zeppelin"], "--prompt: the word 'zeppelin' is in no caption of training"),
         (["--prompt="], "--prompt: the caption is empty; leave it out to draw without one"),
         (["--prompt=" + "red " * 11], "--prompt: 'red red red"),
         (["--prompt=a red apple", "--prompts=good.txt"], "--prompts: --prompt is given too; give one of them"),
@@ -202,8 +204,9 @@ def test_prompts_are_what_the_samples_are_told(captioned, monkeypatch):
     sample([*common, "--count=1", "--prompt=A red  apple"])
     sample([*common, "--count=3", "--prompts=good.txt", "--guidance=4", "--negative=a pear", "--output=guided"])
     sample([*common, "--count=3", "--prompts=good.txt", "--guidance=4", "--output=other"])
-    three, one, guided, other = (
-        np.load(f"{name}.npz") for name in ("three", "run/samples/seed3_promptA-red-apple", "guided", "other")
+    sample([*common, "--count=3", "--prompt=a red apple", "--prompt=a green pear on the left", "--output=again"])
+    three, one, guided, other, again = (
+        np.load(f"{name}.npz") for name in ("three", "run/samples/seed3_promptA-red-apple", "guided", "other", "again")
     )
     words = ["a red apple", "a green pear on the left", "a red apple"]
     for found in (three, guided, other):
@@ -211,6 +214,8 @@ def test_prompts_are_what_the_samples_are_told(captioned, monkeypatch):
     np.testing.assert_array_equal(one["texts"], text.rows(["a red apple"]))
     np.testing.assert_array_equal(one["images"], three["images"][:1])
     assert (guided["images"] != other["images"]).any()
+    for name in ("texts", "images"):
+        np.testing.assert_array_equal(again[name], three[name])
 
 
 def test_nothing_that_is_told_is_what_the_test_images_are_told(captioned, monkeypatch):

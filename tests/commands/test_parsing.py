@@ -53,6 +53,19 @@ def program(*words, **environment):
 
 
 @pytest.mark.parametrize(
+    ("words", "prompts"),
+    [
+        ("a red apple,a lime", ("a red apple", "a lime")),
+        ("('a red apple, a lime',)", ("a red apple, a lime",)),
+        ('["a red apple, a lime", "two limes"]', ("a red apple, a lime", "two limes")),
+    ],
+)
+def test_prompts_with_commas_stand_in_a_tuple(words, prompts):
+    _, config, _ = parse(DIGITS, f"--config.evaluation.prompts={words}")
+    assert config.evaluation.prompts == prompts
+
+
+@pytest.mark.parametrize(
     ("words", "line"),
     [
         ([], "--config is missing, for example --config=configs/digits/ddpm.py"),
