@@ -31,7 +31,7 @@ PATIENCE = 300
 FAREWELL = 10
 """Seconds that a process which has failed waits for the others to end as well."""
 
-EACH_ITS_OWN = ("logging", "data.dir")
+EACH_ITS_OWN = ("logging", "data.dir", "model.text_encoder")
 """Keys and sections of the config that may differ between the processes of one run."""
 
 SHOWN = 3
@@ -83,7 +83,9 @@ def facts(config: Any, options: argparse.Namespace) -> dict[str, Any]:
 
     flat = flatten(config)
     shared = {key: flat[key] for key in flat if not within(key, EACH_ITS_OWN)}
-    chosen = {name: value for name, value in vars(options).items() if name not in ("config", "data_dir")}
+    chosen = {
+        name: value for name, value in vars(options).items() if name not in ("config", "data_dir", "text_encoder")
+    }
     return {
         **{f"config.{key}": value for key, value in shared.items()},
         **{f"--{name}": value for name, value in chosen.items()},

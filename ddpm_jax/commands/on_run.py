@@ -20,7 +20,7 @@ def start_on_run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> 
     """
     from ddpm_jax import runs
     from ddpm_jax.config import checks
-    from ddpm_jax.config.identity import AFTER_TRAINING, within
+    from ddpm_jax.config.identity import AFTER_TRAINING, move_encoder, within
 
     folder = Path(options.workdir)
     config = runs.read_unchecked(folder)
@@ -36,6 +36,11 @@ def start_on_run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> 
     config.parallel.distributed = options.distributed
     if options.data_dir:
         config.data.dir = options.data_dir
+    if options.text_encoder:
+        try:
+            move_encoder(config, options.text_encoder)
+        except UserError as error:
+            raise UserError(f"--text_encoder: {error}") from error
     starting.start_jax(config.parallel.distributed, joining.facts(config, options))
     runs.check_config(folder, config)
     return config

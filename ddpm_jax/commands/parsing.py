@@ -71,5 +71,8 @@ def run_options(parser: Parser) -> None:
     )
     parser.add_argument("--data_dir", metavar="DIR", help="the TFDS data directory, if not where the run had it")
     parser.add_argument(
+        "--text_encoder", metavar="DIR", help="the frozen encoder's folder, if not where the run had it"
+    )
+    parser.add_argument(
         "--distributed", action="store_true", help="one of several processes, however the run was trained"
     )

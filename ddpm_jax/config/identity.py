@@ -20,6 +20,9 @@ AFTER_TRAINING = ("evaluation", "sampler")
 CHANGEABLE = (*SAME_RESULT, *AFTER_TRAINING, "training.skip_bad", "training.keep_latest", "training.keep_every")
 """What a run in a folder may go on with otherwise: it does not change the steps that are done."""
 
+PLACES = ("model.text_encoder",)
+"""Where something lies that a run knows by its content (`data.json`): it may move, but neither come nor go."""
+
 RENAMED: dict[str, tuple[str, dict[Any, Any]]] = {
     "model.conditional": ("model.conditions", {True: ("label",), False: ()}),
 }
@@ -86,8 +89,22 @@ def digest(config: ConfigDict) -> str:
 
 def training_mark(config: ConfigDict) -> int:
     """A number of 48 bits for all that a run cannot go on otherwise with, as far as it is not the base's."""
-    own, known = flatten(config), flatten(base())
-    return _mark({key: own[key] for key in sorted(own) if not within(key, CHANGEABLE) and own[key] != known.get(key)})
+    return _mark(_apart(_fixed(flatten(config)), _fixed(flatten(base()))))
+
+
+def earlier_mark(config: ConfigDict) -> int:
+    """The same as earlier versions have it, for which a run with its encoder in another place was another run."""
+    return _mark(_apart(flatten(config), flatten(base())))
+
+
+def _fixed(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, of places only whether they are given."""
+    return {key: bool(value) if key in PLACES else value for key, value in flat.items()}
+
+
+def _apart(own: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What cannot be changed, as far as it is not what is known."""
+    return {key: own[key] for key in sorted(own) if not within(key, CHANGEABLE) and own[key] != known.get(key)}
 
 
 def validation_mark(config: ConfigDict) -> int:
@@ -103,5 +120,13 @@ def _mark(values: Mapping[str, Any]) -> int:
 def differences(ours: ConfigDict, theirs: ConfigDict, trained: bool = False) -> list[str]:
     """The keys, with both values, that a run in a folder cannot go on with; `trained`: its training is done."""
     a, b = flatten(ours), flatten(theirs)
+    one, other = _fixed(a), _fixed(b)
     fixed = [key for key in {**a, **b} if not within(key, CHANGEABLE) or (key in VALIDATION and not trained)]
-    return [f"{key} is {a.get(key)!r}, there {b.get(key)!r}" for key in fixed if a.get(key) != b.get(key)]
+    return [f"{key} is {a.get(key)!r}, there {b.get(key)!r}" for key in fixed if one.get(key) != other.get(key)]
+
+
+def move_encoder(config: ConfigDict, folder: str) -> None:
+    """Say where the run's frozen encoder lies now. Raises UserError where the run has none."""
+    if not config.model.text_encoder:
+        raise UserError("this run has no frozen encoder; leave its place out")
+    config.model.text_encoder = folder

@@ -109,7 +109,8 @@ def read(folder: str | Path) -> Encoder:
 
     place = Path(folder).expanduser()
     if not place.is_dir():
-        raise UserError(f"{folder}: there is no such folder; nothing is downloaded")
+        new = "--config.model.text_encoder to train, --text_encoder to sample or evaluate, load_run(..., text_encoder=)"
+        raise UserError(f"{folder}: there is no such folder; nothing is downloaded. If it has moved, say where: {new}")
     weights = bert.read(place)
     tokeniser = wordpiece.read(place)
     if len(tokeniser.vocabulary) > weights.pieces:

@@ -47,7 +47,7 @@ def _hashed(description: Description, count: int, conditions: Mapping[str, Any])
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """The first thing in which two fingerprints differ, as words: `description.levels is 19, was 17`; None if equal."""
     old, new = _flat(before), _flat(now)
-    for key in [*old, *new]:
+    for key in sorted([*old, *new], key=lambda key: not key.endswith(".encoder")):  # the rest may follow from it
         if old.get(key) != new.get(key):
             return f"{key} is {new.get(key, 'not there')}, was {old.get(key, 'not there')}"
     return None

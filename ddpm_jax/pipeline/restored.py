@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
 from ddpm_jax import data, runs
+from ddpm_jax.config.identity import move_encoder
 from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
@@ -98,6 +99,7 @@ def load_run(
     model: Model | None = None,
     dataset: Any = None,
     sampling: Sampling | None = None,
+    text_encoder: str | Path = "",
 ) -> Run:
     """The run in a folder.
 
@@ -110,6 +112,7 @@ def load_run(
         model: of a run that was trained from Python, which its folder does not know.
         dataset: likewise.
         sampling: likewise; `Sampling.default` otherwise.
+        text_encoder: the folder of its frozen encoder, if not where the run had it.
 
     Raises:
         UserError: there is no run, no checkpoint, or none that reads back; or a model made in Python is missing, or is
@@ -117,6 +120,8 @@ def load_run(
     """
     folder = Path(folder)
     config = runs.read_unchecked(folder)
+    if text_encoder:
+        move_encoder(config, str(text_encoder))
     if config.model.name != IN_PYTHON:
         runs.check_config(folder, config)
         if model is not None or dataset is not None or sampling is not None:
@@ -159,10 +164,10 @@ def restore(
         raise UserError(f"{folder}: no checkpoint here; train first, or put a copy of {runs.CHECKPOINTS}/ back")
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
     dataset = dataset or load_data(config)
+    runs.check_data(folder, data.fingerprint(dataset))
     if experiment is None:
         check_data(config, dataset.description)
         experiment = make(config, dataset.description)
-    runs.check_data(folder, data.fingerprint(dataset))
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:
         step = checkpoints.best if best else None
         unread = [kept for kept in checkpoints.steps if best and checkpoints.facts(kept) is None]

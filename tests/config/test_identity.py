@@ -8,13 +8,16 @@ from ddpm_jax.config.identity import (
     RENAMED,
     differences,
     digest,
+    earlier_mark,
     flatten,
     from_dict,
+    move_encoder,
     to_json,
     training_mark,
     validation_mark,
 )
 from ddpm_jax.config.keys import KEYS
+from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import checks as c
 from tests.config.examples import changed, refused, small
 
@@ -25,6 +28,17 @@ def test_json_round_trip():
     assert flatten(again) == flatten(config)
     c.check(again)
     assert differences(config, again) == []
+
+
+def test_an_encoder_may_move_but_neither_come_nor_go():
+    here, there, none = (changed(model__conditions=("text",), model__text_encoder=place) for place in ("a", "b/c", ""))
+    assert differences(here, there) == [] and training_mark(here) == training_mark(there)
+    assert training_mark(here) != training_mark(none) == earlier_mark(none)
+    assert differences(here, none) == ["model.text_encoder is 'a', there ''"]
+    move_encoder(here, "b/c")
+    assert flatten(here) == flatten(there)
+    with pytest.raises(UserError, match="no frozen encoder"):
+        move_encoder(none, "a")
 
 
 @pytest.mark.parametrize(("then", "now"), [(True, ("label",)), (False, ())])

@@ -9,6 +9,7 @@ import ddpm_jax as dj
 from ddpm_jax.config import base
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import check_data
+from ddpm_jax.sample import main as sample
 
 CAPTIONS = ["a red apple", "two limes left of a green apple", "a green apple"] * 8
 SETTINGS = {"training.steps": 2, "data.batch": 4, "evaluation.pictures": False, "evaluation.validation_images": 4}
@@ -61,19 +62,32 @@ def config(folder):
 
 
 @pytest.mark.slow
-def test_a_run_of_a_config_is_read_back_while_its_encoder_is_there(config, folder, tmp_path, write_encoder):
+def test_a_run_knows_its_encoder_wherever_that_lies(config, folder, tmp_path, write_encoder):
     settings = {**SETTINGS, "optimizer.warmup": 0, "training.save_every": 2}
     run = dj.train(config, workdir=tmp_path / "run", settings=settings)
     assert run.sample(2, text="two green limes").shape == (2, 16, 16, 3)
     assert (tmp_path / "run" / "progress" / "step_2.png").is_file()
-    write_encoder(folder, seed=1)
+    moved = shutil.move(folder, tmp_path / "moved")
+    with pytest.raises(UserError, match=r"model\.text_encoder: .*no such folder.*--text_encoder") as caught:
+        dj.load_run(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    other = write_encoder(tmp_path / "other", seed=1)
     with pytest.raises(UserError, match=r"text\.encoder is \w+, was \w+") as caught:
-        dj.load_run(tmp_path / "run")
+        dj.load_run(tmp_path / "run", text_encoder=other)
     assert "\n" not in str(caught.value)
-    shutil.rmtree(folder)
-    with pytest.raises(UserError, match=r"model\.text_encoder: .*no such folder") as caught:
-        dj.load_run(tmp_path / "run")
-    assert "\n" not in str(caught.value)
+    expected = run.sample(2, seed=3, text="two green limes")
+    again = dj.load_run(tmp_path / "run", text_encoder=moved)
+    np.testing.assert_array_equal(again.sample(2, seed=3, text="two green limes"), expected)
+    words = [f"--workdir={tmp_path / 'run'}", "--count=2", "--seed=3", "--prompt=two green limes"]
+    with pytest.raises(UserError, match=r"text\.encoder is \w+, was \w+"):
+        sample([*words, f"--text_encoder={other}"])
+    sample([*words, f"--text_encoder={moved}"])
+    (file,) = (tmp_path / "run" / "samples").glob("*.npz")
+    np.testing.assert_array_equal(np.load(file)["images"], expected)
+    with pytest.raises(UserError, match=r"text\.encoder is \w+, was \w+"):
+        dj.train(config, workdir=tmp_path / "run", settings={**settings, "model.text_encoder": str(other)})
+    gone_on = dj.train(config, workdir=tmp_path / "run", settings={**settings, "model.text_encoder": str(moved)})
+    assert gone_on.step == 2 and dj.load_run(tmp_path / "run").step == 2  # it knows the new place
 
 
 @pytest.mark.parametrize(
