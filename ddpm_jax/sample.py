@@ -168,7 +168,7 @@ def main(arguments: Sequence[str]) -> None:
 
     import numpy as np
 
-    from ddpm_jax.evaluation.told import conditions_of, words_of
+    from ddpm_jax.evaluation.told import conditions_of, pictures_of, words_of
     from ddpm_jax.generative import Sampler
     from ddpm_jax.pipeline import screen
     from ddpm_jax.pipeline.restored import restore
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         files.write_bytes(paths[0], content.getvalue())
         if len(description.space) == 2:
-            shown = np.asarray(description.encode(images))
+            shown = pictures.beside(np.asarray(description.encode(images)), pictures_of(known, condition))
             paths.append(pictures.grid(output.with_name(output.name + ".png"), shown, words_of(known, condition)))
     except OSError as error:
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from ddpm_jax.conditions import labels
+from ddpm_jax.conditions import Conditions, Picture, Text, labels
 from ddpm_jax.config.families import ORDERED
 from ddpm_jax.config.identity import digest
 from ddpm_jax.config.loading import load_config
@@ -63,6 +63,11 @@ def test_labels_add_a_row_each_and_a_bias(name, features):
 DIGITS = Description("digits", "1.0.0", (8, 8, 1), 17, labels(10))
 MNIST = Description("mnist", "3.0.1", (28, 28, 1), 256, labels(10))
 BINARISED = Description("binarised_mnist", "3.0.1-draw1", (28, 28, 1), 2, labels(10))
+TEXT = ("text", Text((), 60))
+EMOJI = {
+    size: Description(name, "1", (size, size, 3), 256, Conditions((TEXT, ("sketch", Picture((size, size, 1))))))
+    for size, name in ((16, "emoji/16"), (32, "emoji"))
+}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,10 @@ BINARISED = Description("binarised_mnist", "3.0.1-draw1", (28, 28, 1), 2, labels
         ("binarised_mnist", "", BINARISED),
         ("binarised_mnist", ":small", BINARISED),
         ("cifar10", "", CIFAR10),
+        ("emoji", "", EMOJI[16]),
+        ("emoji", ":full", EMOJI[32]),
     ],
+    ids=lambda value: value.name if isinstance(value, Description) else value,
 )
 def test_every_config_fits_its_data(folder, size, description):
     paths = sorted((FOLDER.parent / folder).glob("*.py"))

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from ddpm_jax.data import Dataset
 from ddpm_jax.devices.plan import Plan
-from ddpm_jax.evaluation.told import conditions_of, words_of
+from ddpm_jax.evaluation.told import conditions_of, pictures_of, words_of
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.generative import Sampler, Sampling
 from ddpm_jax.runs import pictures
@@ -95,11 +95,10 @@ def draw_pictures(
     _, film, _ = draw(experiment, plan, params, dataset, FILM, bar("film"), frames=frames)
     noisy, estimates = film
     kinds = experiment.model.network.conditions
-
-    def words(count: int) -> list[str] | None:
-        return words_of(kinds, conditions_of(kinds, dataset, count))
-
+    told, few = (conditions_of(kinds, dataset, count) for count in (GRID, FILM))
+    shown = pictures.beside(shown, pictures_of(kinds, told))
+    words = words_of(kinds, few)
     return {
-        "samples": pictures.grid(folder / "samples.png", shown, words(GRID)),
-        "film": pictures.film(folder / "film.png", noisy.swapaxes(0, 1), estimates.swapaxes(0, 1), words(FILM)),
+        "samples": pictures.grid(folder / "samples.png", shown, words_of(kinds, told)),
+        "film": pictures.film(folder / "film.png", noisy.swapaxes(0, 1), estimates.swapaxes(0, 1), words),
     }

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from ddpm_jax.conditions import Condition, Conditions, Kind, Label
+from ddpm_jax.conditions import Condition, Conditions, Kind, Label, Picture
 from ddpm_jax.data import Dataset
 from ddpm_jax.errors import UserError
 
@@ -75,3 +76,15 @@ def words_of(conditions: Conditions, condition: Condition) -> list[str] | None:
         ", ".join(filter(None, (conditions[name].words(value) for name, value in zip(names, row, strict=True))))
         for row in rows
     ]
+
+
+def pictures_of(conditions: Conditions, condition: Condition) -> list[Float[np.ndarray, "count height width channels"]]:
+    """The pictures of two spatial axes that samples were told, in [-1, 1]; white where a sample was told none."""
+    found = []
+    for name, kind in conditions.kinds:
+        if isinstance(kind, Picture) and len(kind.size) == 3:
+            value = np.asarray(condition[name])
+            given = value[..., -1:] > 0
+            if given.any():
+                found.append(np.where(given, value[..., :-1], 1.0))
+    return found

@@ -72,6 +72,31 @@ def grid(
     return save(path, _below(canvas, bands.swapaxes(1, 2).reshape(rows, -1, columns * cell)))
 
 
+def beside(
+    images: Float[np.ndarray, "count height width channels"], others: Sequence[Float[np.ndarray, "count _ _ _"]]
+) -> Float[np.ndarray, "count height wider grey_or_rgb"]:
+    """Images with others to the left of each, made as high as they are, and a white line between two.
+
+    Values lie in [-1, 1]. All are grey, or all are RGB where one is.
+    """
+    if not others:
+        return images
+    coloured = any(one.shape[-1] >= 3 for one in (*others, images))
+    line = np.ones((*images.shape[:2], 1, 3 if coloured else 1))
+    parts: list[np.ndarray] = []
+    for one in (*others, images):
+        shown = one[..., :3] if one.shape[-1] >= 3 else one[..., :1].repeat(line.shape[-1], axis=-1)
+        parts += [_as_high(shown, images.shape[1]), line]
+    return np.concatenate(parts[:-1], axis=2)
+
+
+def _as_high(images: np.ndarray, height: int) -> np.ndarray:
+    """Images `[count, h, w, channels]` of this height, each pixel the nearest of theirs."""
+    _, h, w, _ = images.shape
+    width = max(1, round(w * height / h))
+    return images[:, np.arange(height) * h // height][:, :, np.arange(width) * w // width]
+
+
 def film(
     path: Path,
     noisy: Float[np.ndarray, "frames count height width channels"],

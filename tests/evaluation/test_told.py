@@ -6,7 +6,7 @@ import pytest
 from ddpm_jax.conditions import NONE, Conditions, Label, Picture, Text, Vector
 from ddpm_jax.data import from_arrays
 from ddpm_jax.errors import UserError
-from ddpm_jax.evaluation.told import conditions_of, words_of
+from ddpm_jax.evaluation.told import conditions_of, pictures_of, words_of
 
 TEXT = Text.of(["a red apple", "a pear"])
 KINDS = Conditions((("label", Label(3)), ("text", TEXT), ("pose", Vector(2)), ("sketch", Picture((2, 2, 1)))))
@@ -77,3 +77,18 @@ def test_words_are_a_line_for_each_sample_where_there_are_texts():
     assert words_of(KINDS, asked(2)) == ["a pear", "a red apple"]
     assert words_of(KINDS, asked(2, label=1)) == ["", ""]
     assert words_of(KINDS.only(["label"]), asked(2)) is None
+
+
+def test_pictures_that_samples_were_told_and_white_where_none_was():
+    rows = {name: np.array(values) for name, values in KINDS.null(3).items()}
+    assert pictures_of(KINDS, rows) == []
+    rows["sketch"][1:] = KINDS.rows(OWN)["sketch"]
+    (found,) = pictures_of(KINDS, rows)
+    assert found.shape == (3, 2, 2, 1) and (found[0] == 1).all()
+    np.testing.assert_allclose((found[1:] + 1) * 127.5, OWN["sketch"], atol=1e-4)
+
+
+def test_without_a_word_a_model_of_pictures_or_vectors_is_told_what_test_images_are():
+    own = KINDS.rows(OWN)
+    for name in ("sketch", "pose"):
+        np.testing.assert_array_equal(conditions_of(KINDS.only([name]), DATA, 3)[name], own[name][[0, 1, 0]])

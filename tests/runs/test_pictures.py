@@ -175,3 +175,24 @@ def test_a_grid_with_captions_is_a_small_file(tmp_path):
     images = random.uniform(-1, 1, (64, 4, 4, 3)).repeat(8, 1).repeat(8, 2) + random.normal(0, 0.02, (64, 32, 32, 3))
     path = pictures.grid(tmp_path / "x.png", images, [SEVERAL[0]] * 64)
     assert path.stat().st_size < 300_000
+
+
+@pytest.mark.parametrize(("told", "drawn"), [(1, 1), (1, 3), (3, 1), (3, 3), (2, 1)])
+def test_what_was_told_is_to_the_left_of_what_was_drawn(told, drawn):
+    random = np.random.RandomState(0)
+    images, other = random.uniform(-1, 1, (2, 4, 6, drawn)), random.uniform(-1, 1, (2, 2, 3, told))
+    shown = pictures.beside(images, [other])
+    assert shown.shape == (2, 4, 6 + 1 + 6, 3 if 3 in (told, drawn) else 1)
+    assert (shown[:, :, 6] == 1).all()
+    np.testing.assert_array_equal(
+        shown[:, ::2, 0:6:2],
+        np.broadcast_to(other[..., :3] if told == 3 else other[..., :1], shown[:, ::2, 0:6:2].shape),
+    )
+    np.testing.assert_array_equal(shown[:, 1::2, 1:6:2], shown[:, ::2, 0:6:2])
+    np.testing.assert_array_equal(shown[:, :, 7:], np.broadcast_to(images, shown[:, :, 7:].shape))
+
+
+def test_of_several_all_are_shown_and_of_none_the_images_alone():
+    images = np.zeros((2, 4, 4, 3))
+    assert pictures.beside(images, []) is images
+    assert pictures.beside(images, [np.ones((2, 8, 4, 1)), np.ones((2, 4, 4, 3))]).shape == (2, 4, 2 + 1 + 4 + 1 + 4, 3)
