@@ -70,25 +70,28 @@ def gumbel(keys: Key[Array, "*batch"], shape: Sequence[int]) -> Float[Array, "..
     return _draw(jax.random.gumbel, keys, shape)
 
 
-def per_site(keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "*sites"]) -> Key[Array, "rows *sites"]:
+def per_site(keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "#rows *sites"]) -> Key[Array, "rows *sites"]:
     """A key for each site of each example, `fold_in(key, number)`: `[batch, *sites]`.
 
-    What is drawn with it depends on the example and the site's number alone, not on which other sites are drawn.
+    `numbers` has a row an example, or one for all. What is drawn with such a key depends on the example and the site's
+    number alone, not on which other sites are drawn.
     """
-    numbers = jnp.asarray(numbers)
+    numbers = jnp.broadcast_to(numbers, (batch, *numbers.shape[1:]))
     rows = per_example(keys, jnp.arange(batch)) if keys.ndim == 0 else keys
-    flat = jax.vmap(lambda key: jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.reshape(-1)))(rows)
-    return flat.reshape(batch, *numbers.shape)
+    flat = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(rows, numbers.reshape(batch, -1))
+    return flat.reshape(numbers.shape)
 
 
-def uniform_at(keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "*sites"]) -> Float[Array, "rows *sites"]:
+def uniform_at(
+    keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "#rows *sites"]
+) -> Float[Array, "rows *sites"]:
     """A uniform draw in [0, 1) at each site of each example, by the sites' numbers."""
     at = per_site(keys, batch, numbers)
     return jax.vmap(jax.random.uniform)(at.reshape(-1)).reshape(at.shape)
 
 
 def gumbel_at(
-    keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "*sites"], count: int
+    keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "#rows *sites"], count: int
 ) -> Float[Array, "rows *sites count"]:
     """`count` standard Gumbel draws at each site of each example, by the sites' numbers."""
     at = per_site(keys, batch, numbers)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers.posteriors import Weight, extrapolated
+from ddpm_jax.denoisers.posteriors import Numbers, Wanted, Weight, extrapolated
 from ddpm_jax.processes.process import Images, Keys
 
 
@@ -32,19 +32,20 @@ class Categorical:
         """E[x | x_t] at each site."""
         return jax.nn.softmax(self.logits) @ self.values
 
-    def sample(self, keys: Keys, numbers: Int[Array, "*site"] | None = None) -> Images:
-        """A draw of each value's level, by the Gumbel-max trick.
+    def sample(self, keys: Keys, numbers: Numbers | None = None, where: Wanted | None = None) -> Images:
+        """A draw of each value's level, by the Gumbel-max trick: also where it is not wanted, for that costs little.
 
-        `numbers` are the numbers of the values in their image, `[*site]`; left out, the site axes are a whole image.
-        A value's draw depends on its example's key and its number alone.
+        `numbers` are the numbers of the values in their image, `[*site]`, or `[batch, *site]` where those of each
+        example are its own; left out, the site axes are a whole image. A value's draw depends on its example's key and
+        its number alone.
         """
         batch, *site, count = self.logits.shape
-        numbers = all_numbers(site) if numbers is None else numbers
+        numbers = by_rows(numbers, site)
         return self.values[jnp.argmax(self.logits + random.gumbel_at(keys, batch, numbers, count), axis=-1)]
 
-    def final(self, keys: Keys) -> Images:
+    def final(self, keys: Keys, where: Wanted | None = None) -> Images:
         """What to end a chain with: a draw, so that it ends on a level."""
-        return self.sample(keys)
+        return self.sample(keys, where=where)
 
     def squared_error(self, x: Images, z: Images) -> Images:
         """(x - E[x | x_t])^2 at each site."""
@@ -93,9 +94,10 @@ class Categorical:
         return Categorical(logits, self.values)
 
 
-def all_numbers(site: Sequence[int]) -> Int[Array, "*site"]:
-    """The numbers of an image's values, in row-major order: 0 ... D - 1 in the shape `[*site]`."""
-    return jnp.arange(math.prod(site)).reshape(tuple(site))
+def by_rows(numbers: Numbers | None, site: Sequence[int]) -> Int[Array, "rows *site"]:
+    """The numbers with a row an example, or one row for all; None: a whole image's, 0 ... D - 1 in row-major order."""
+    numbers = jnp.arange(math.prod(site)).reshape(tuple(site)) if numbers is None else numbers
+    return numbers if numbers.ndim > len(site) else numbers[None]
 
 
 def check_tempering(temperature: float, top_k: int, nucleus: float) -> None:

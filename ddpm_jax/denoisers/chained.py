@@ -1,25 +1,33 @@
 """Posteriors whose channels depend on one another: one channel after another, by the chain rule.
 
 Given the channels before it, a channel is categorical. What is done to a categorical (temperature, guidance) is done to
-each of these conditionals in turn, so it needs no closed form for all channels together.
+each of these conditionals in turn, so it needs no closed form for all channels together. But it needs the probability
+of every level, which takes far longer and more memory than the parameters that it comes from: so levels are laid out
+for a few pixels at a time, and in a draw only for those that are wanted.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
-from ddpm_jax.denoisers.categorical import Categorical, all_numbers, check_tempering
-from ddpm_jax.denoisers.posteriors import Weight
+from ddpm_jax.denoisers.categorical import Categorical, by_rows, check_tempering
+from ddpm_jax.denoisers.posteriors import Numbers, Wanted, Weight
 from ddpm_jax.processes.process import Images, Keys
+
+Pixels = Int[Array, "batch n"]  # their numbers in the image, row-major
+
+AT_ONCE = 8
+"""The pixels of an example whose levels are laid out at once."""
 
 
 class Chained:
     """p(x) = product over the channels c of p(x_c | x_0 ... x_(c-1)) at each pixel; pixels are independent given x_t.
 
-    A subclass supplies `shape`, `given` and `rows`. All else follows from `given`.
+    A subclass supplies `shape`, `given`, `rows` and `at`. All else follows from `given`.
     """
 
     variance = None  # a Gaussian bound's steps take it as a point: its mean
@@ -46,17 +54,39 @@ class Chained:
             x = x.at[..., channel].set(nearest(posterior.mean, posterior.values))
         return jnp.stack(means, axis=-1)
 
-    def sample(self, keys: Keys, numbers: Int[Array, "*site"] | None = None) -> Images:
-        """A draw: each channel given those drawn before it. `numbers` as for a categorical."""
-        numbers = all_numbers(self.shape[1:]) if numbers is None else numbers
+    def sample(self, keys: Keys, numbers: Numbers | None = None, where: Wanted | None = None) -> Images:
+        """A draw: each channel given those drawn before it. `numbers` as for a categorical.
+
+        `AT_ONCE` pixels of each example are drawn at a time, until all are that are wanted, a pixel with its channels.
+        Of the others some are drawn too, and the rest are 0.
+        """
+        batch, *space, channels = self.shape
+        numbers, count = by_rows(numbers, self.shape[1:]), math.prod(space)
+        if count <= AT_ONCE:
+            return self._drawn(keys, numbers)
+        numbers = jnp.broadcast_to(numbers, self.shape).reshape(batch, count, channels)
+        wanted = jnp.ones((batch, count), bool) if where is None else where.reshape(batch, count, -1).any(axis=-1)
+        most = count if where is None else wanted.sum(axis=1).max()
+        sequence = jnp.argsort(~wanted, axis=1, stable=True)  # the wanted first
+
+        def draw(i: Int[Array, ""], x: Array) -> Array:
+            # The last ones' start is moved back to where as many are left: drawn again, they come out as before.
+            pixels = jax.lax.dynamic_slice_in_dim(sequence, i * AT_ONCE, AT_ONCE, axis=1)
+            drawn = self.at(pixels)._drawn(keys, picked(numbers, pixels))
+            return jax.vmap(lambda row, places, values: row.at[places].set(values))(x, pixels, drawn)
+
+        x = jax.lax.fori_loop(0, -(-most // AT_ONCE), draw, jnp.zeros((batch, count, channels)))
+        return x.reshape(self.shape)
+
+    def _drawn(self, keys: Keys, numbers: Int[Array, "rows *site"]) -> Images:
         x = jnp.zeros(self.shape)
         for channel in range(self.shape[-1]):
             x = x.at[..., channel].set(self.given(x, channel).sample(keys, numbers[..., channel]))
         return x
 
-    def final(self, keys: Keys) -> Images:
+    def final(self, keys: Keys, where: Wanted | None = None) -> Images:
         """What to end a chain with: a draw, so that it ends on a level."""
-        return self.sample(keys)
+        return self.sample(keys, where=where)
 
     def squared_error(self, x: Images, z: Images) -> Images:
         """(x - mean)^2 at each site."""
@@ -73,6 +103,10 @@ class Chained:
 
     def rows(self, part: slice) -> Any:
         """Some of the batch."""
+        raise NotImplementedError
+
+    def at(self, pixels: Pixels) -> Any:
+        """Some pixels of each example, over `[batch, n, channels]`."""
         raise NotImplementedError
 
     def guide(self, unconditional: "Chained", weight: Weight, base: "Chained | None" = None) -> "Each":
@@ -93,6 +127,11 @@ class Chained:
         """
         check_tempering(temperature, top_k, nucleus)
         return Each((self,), Tempering(temperature, top_k, nucleus))
+
+
+def picked(array: Shaped[Array, "batch count ..."], pixels: Pixels) -> Shaped[Array, "batch n ..."]:
+    """Of each example the entries at its own pixels."""
+    return jax.vmap(lambda row, places: row[places])(array, pixels)
 
 
 def nearest(x: Array, values: Float[Array, " levels"]) -> Array:
@@ -150,3 +189,7 @@ class Each(Chained):
         """Some of the batch."""
         rule = jax.tree.map(lambda leaf: leaf[part] if jnp.ndim(leaf) else leaf, self.rule)  # a weight an example
         return Each(tuple(posterior.rows(part) for posterior in self.posteriors), rule)
+
+    def at(self, pixels: Pixels) -> "Each":
+        """Some pixels of each example."""
+        return Each(tuple(posterior.at(pixels) for posterior in self.posteriors), self.rule)

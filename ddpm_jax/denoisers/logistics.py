@@ -1,15 +1,17 @@
 """A discretised mixture of logistics at each pixel, with coupled channels (Salimans et al. 2017, PixelCNN++)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ddpm_jax import keys as random
-from ddpm_jax.denoisers.categorical import Categorical, all_numbers
-from ddpm_jax.denoisers.chained import Chained, nearest
+from ddpm_jax.denoisers.categorical import Categorical, by_rows
+from ddpm_jax.denoisers.chained import Chained, Pixels, nearest, picked
+from ddpm_jax.denoisers.posteriors import Numbers, Wanted
 from ddpm_jax.processes.process import Images, Keys
 
 LEAST_SCALE = math.exp(-7) * 255 / 2  # of a level: a log scale of -7 for 256 levels in [-1, 1], as in the paper's code
@@ -120,12 +122,13 @@ class LogisticMixture(Chained):
             means = means.at[..., c, :].set(mean)
         return (jax.nn.softmax(self.logits)[..., None, :] * means).sum(axis=-1)
 
-    def sample(self, keys: Keys, numbers: Int[Array, "*site"] | None = None) -> Images:
+    def sample(self, keys: Keys, numbers: Numbers | None = None, where: Wanted | None = None) -> Images:
         """A draw: a component for each pixel, then its channels in turn, each rounded to its level.
 
-        `numbers` as for a categorical; a pixel's component goes by the number of its first value.
+        `numbers` as for a categorical; a pixel's component goes by the number of its first value. All pixels are
+        drawn, wanted or not, for no levels are laid out.
         """
-        numbers = all_numbers(self.shape[1:]) if numbers is None else numbers
+        numbers = by_rows(numbers, self.shape[1:])
         keys_component, keys_value = random.split(keys)
         batch, count = self.logits.shape[0], self.logits.shape[-1]
         gumbel = random.gumbel_at(keys_component, batch, numbers[..., 0], count)
@@ -143,9 +146,17 @@ class LogisticMixture(Chained):
 
     def rows(self, part: slice) -> "LogisticMixture":
         """Some of the batch."""
-        return LogisticMixture(
-            self.logits[part], self.means[part], self.log_scales[part], self.couplings[part], self.values
-        )
+        return self._changed(lambda array: array[part])
+
+    def at(self, pixels: Pixels) -> "LogisticMixture":
+        """Some pixels of each example."""
+        space = self.logits.ndim - 2
+        return self._changed(lambda array: picked(array.reshape(len(array), -1, *array.shape[1 + space :]), pixels))
+
+    def _changed(self, change: Callable[[Array], Array]) -> "LogisticMixture":
+        arrays = (self.logits, self.means, self.log_scales, self.couplings)
+        logits, means, log_scales, couplings = (change(array) for array in arrays)
+        return LogisticMixture(logits, means, log_scales, couplings, self.values)
 
 
 def log_mass(

@@ -6,12 +6,14 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times, expand
 
 Weight = Float[Array, "*batch"] | float  # one for all, or one an example
+Numbers = Int[Array, "*site"]  # of values in their image, for all examples alike or `[batch, *site]`
+Wanted = Bool[Array, "batch *site"]  # the values of a draw that are looked at
 
 
 @runtime_checkable
@@ -31,12 +33,15 @@ class Posterior(Protocol):
         """At each site; None: a Gaussian process takes the mean as a point."""
         ...
 
-    def sample(self, keys: Keys, numbers: Int[Array, "*site"] | None = None) -> Images:
-        """A draw; `numbers` are those of the values in their image, where these are a part of one."""
+    def sample(self, keys: Keys, numbers: Numbers | None = None, where: Wanted | None = None) -> Images:
+        """A draw; `numbers` are those of the values in their image, where these are a part of one.
+
+        Where it is not wanted the draw may be any number, so that one that takes long need not be made.
+        """
         ...
 
-    def final(self, keys: Keys) -> Images:
-        """What to end a chain with."""
+    def final(self, keys: Keys, where: Wanted | None = None) -> Images:
+        """What to end a chain with; `where` as for a draw."""
         ...
 
     def squared_error(self, x: Images, z: Images) -> Images:
@@ -126,7 +131,7 @@ class Normal:
     variance: Array | None = None
     output: Output | None = None
 
-    def sample(self, keys: Keys, numbers: Int[Array, "*site"] | None = None) -> Images:
+    def sample(self, keys: Keys, numbers: Numbers | None = None, where: Wanted | None = None) -> Images:
         """A draw; the mean where there is no variance.
 
         Raises:
@@ -138,7 +143,7 @@ class Normal:
             raise ValueError("a normal with a variance is drawn for whole images, not for numbered values")
         return self.mean + jnp.sqrt(self.variance) * random.normal(keys, self.mean.shape)
 
-    def final(self, keys: Keys) -> Images:
+    def final(self, keys: Keys, where: Wanted | None = None) -> Images:
         """What to end a chain with: the mean, without the noise of a draw (Ho et al. 2020, section 3.3)."""
         return self.mean
 

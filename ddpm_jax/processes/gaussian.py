@@ -144,6 +144,9 @@ class Gaussian:
         # 1 - rho^2 in a form that does not cancel where the ratio is tiny.
         return alpha_s * x + sigma_s * (jnp.sqrt(1 - eta**2 + eta**2 * ratio) * z + noise)
 
+    def uses(self, keys: Keys, x_t: Images, t: Times, s: Times, eta: float) -> None:
+        """All values of x."""
+
     def forward(self, keys: Keys, x_s: Images, s: Times, t: Times) -> Images:
         """x_t = a x_s + sqrt(sigma_t^2 - a^2 sigma_s^2) noise with a = alpha_t / alpha_s."""
         alpha_t, sigma_t = self.at(t, x_s)

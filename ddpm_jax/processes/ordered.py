@@ -115,10 +115,18 @@ class Ordered:
         Ranks are drawn given what is visible: see `Order.given`. With independent sites `eta` in [0, 1] hides some
         again (`Independent.reveal`); elsewhere it is ignored.
         """
-        before = self.visible(x_t)
+        before, now = self.visible(x_t), self._revealed(keys, x_t, t, s, eta)
+        return jnp.where(now, jnp.where(before, x_t, x), MASK)
+
+    def uses(self, keys: Keys, x_t: Images, t: Times, s: Times, eta: float) -> Bool[Array, "batch *site"]:
+        """Those of the sites that are visible at s and not at t."""
+        return self._revealed(keys, x_t, t, s, eta) & ~self.visible(x_t)
+
+    def _revealed(self, keys: Keys, x_t: Images, t: Times, s: Times, eta: float) -> Bool[Array, "batch *site"]:
+        """The sites that are visible at s."""
         kept, later = self._at_sites(t, x_t), self._at_sites(s, x_t)
-        now = self.order.reveal(keys, self.sites_of(before), kept, later, eta)
-        return jnp.where(self.spread(now, x.shape[-1]), jnp.where(before, x_t, x), MASK)
+        now = self.order.reveal(keys, self.sites_of(self.visible(x_t)), kept, later, eta)
+        return self.spread(now, x_t.shape[-1])
 
     def forward(self, keys: Keys, x_s: Images, s: Times, t: Times) -> Images:
         """Hide those of the sites visible at s that are hidden at t, a draw given what is visible."""

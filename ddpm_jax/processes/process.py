@@ -5,7 +5,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 Images = Float[Array, "batch *site"]
 Times = Float[Array, "..."] | float  # broadcasts to [batch, *site] once trailing axes are added
@@ -85,6 +85,10 @@ class Process(Protocol):
 
     def reverse(self, keys: Keys, x_t: Images, x: Images, t: Times, s: Times, eta: float) -> Images:
         """A draw of q(x_s | x_t, x) for s < t; s = 0 returns x. `eta` scales the fresh randomness."""
+        ...
+
+    def uses(self, keys: Keys, x_t: Images, t: Times, s: Times, eta: float) -> Bool[Array, "batch *site"] | None:
+        """The values of x that `reverse` looks at, called with the same arguments; None: all."""
         ...
 
     def forward(self, keys: Keys, x_s: Images, s: Times, t: Times) -> Images:

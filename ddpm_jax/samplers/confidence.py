@@ -53,7 +53,7 @@ class Confidence(StepSolver):
         keys_draw, keys_noise, keys_ties = random.split(keys, 3)
         posterior = problem.posterior(x_t, t)
         visible = process.visible(x_t)
-        x_hat = jnp.where(visible, x_t, posterior.sample(keys_draw))
+        x_hat = jnp.where(visible, x_t, posterior.sample(keys_draw, where=~visible))
         hidden = ~process.sites_of(visible)
         score = -posterior.loss(x_hat).reshape(*hidden.shape, -1).sum(axis=-1)
         score = score + self.confidence_temperature * s * random.gumbel(keys_noise, hidden.shape)

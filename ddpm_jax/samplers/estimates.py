@@ -6,13 +6,14 @@ draw of q(x_s | x_t, x_hat), so at s = 0 the estimate is the result. Only at the
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ddpm_jax import keys as random
+from ddpm_jax.denoisers.posteriors import Wanted
 from ddpm_jax.processes.process import Images, Keys, Times
 from ddpm_jax.samplers.solver import Calls, Problem, StepSolver
 
@@ -64,8 +65,25 @@ class FirstOrder(ReverseStep):
         self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
     ) -> tuple[Images, PyTree]:
         """A draw. No memory."""
+        return _drawn(problem.posterior(x_t, t), keys, s), memory
+
+    def step(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
+        """A draw of q(x_s | x_t, x_hat), for which x_hat is drawn only where it is looked at.
+
+        The x_hat that is returned is of all sites. Nobody takes it but a film, and what is not taken is not computed.
+        """
+        process, (keys_estimate, keys_reverse) = problem.process, random.split(keys)
         posterior = problem.posterior(x_t, t)
-        return jnp.where(jnp.asarray(s) > 0, posterior.sample(keys), posterior.final(keys)), memory
+        where = process.uses(keys_reverse, x_t, t, s, self.eta)
+        x_hat = _drawn(posterior, keys_estimate, s)
+        used = x_hat if where is None else _drawn(posterior, keys_estimate, s, where=where)
+        return process.reverse(keys_reverse, x_t, used, t, s, self.eta), x_hat, memory
+
+
+def _drawn(posterior: Any, keys: Keys, s: Times, **options: Wanted) -> Images:
+    return jnp.where(jnp.asarray(s) > 0, posterior.sample(keys, **options), posterior.final(keys, **options))
 
 
 @dataclass(frozen=True)
