@@ -12,7 +12,7 @@ from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times, expand
 
 Weight = Float[Array, "*batch"] | float  # one for all, or one an example
-Numbers = Int[Array, "*site"]  # of values in their image, for all examples alike or `[batch, *site]`
+Numbers = Int[Array, "..."]  # of values in their image: `[*site]` for all examples alike, or `[batch, *site]`
 Wanted = Bool[Array, "batch *site"]  # the values of a draw that are looked at
 
 
