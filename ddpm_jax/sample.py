@@ -136,7 +136,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--{name}: {value} is not below 2^{bits}")
 
     from ddpm_jax import files
-    from ddpm_jax.experiment import check
+    from ddpm_jax.experiment import check, classifier
 
     folder = Path(options.workdir)
     config = commands.start_on_run(options)
@@ -156,6 +156,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--output: {output} cannot be written ({reason}); choose another --output")
     if output.is_dir():
         raise UserError(f"--output: {output} is a folder; give a path without ending, such as {output}/mine")
+    if config.objective.name == classifier.OBJECTIVE:
+        raise UserError(f"{folder}: {classifier.DRAWS_NOTHING}")
     told = asked(options)
     for name, option in (("label", "--label"), ("text", "--prompt")):
         if name in told and name not in config.model.conditions:
@@ -183,7 +185,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.negative is not None:
         with told_by(text="--negative"):
             negative = conditions_of(known, run.dataset, options.count, {"text": options.negative})
-    draw = Sampler(run.model, run.experiment.sampling, run.plan, config.sampler.batch)
+    draw = Sampler(run.model, run.experiment.sampling_in(), run.plan, config.sampler.batch)
     bar = screen.bar("samples")
     images, _, evaluations = draw(run.params, options.seed, options.count, condition, bar, negative)
     content = io.BytesIO()

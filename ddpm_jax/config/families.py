@@ -182,6 +182,21 @@ def one_shot(config: ConfigDict) -> None:
     config.objective.name = "regression"
 
 
+def classifier(config: ConfigDict) -> None:
+    """A classifier of noisy images (Dhariwal and Nichol 2021, section 4), on the process that the config has.
+
+    To guide runs of that process. It draws no images and gives them no probability.
+    """
+    config.model.name = "half_unet"
+    config.model.conditions = ()
+    config.objective.name = "classifier"
+    config.sampler.guidance = 1.0
+    config.evaluation.samples = 0
+    config.evaluation.likelihood_images = 0
+    config.evaluation.ode_images = 0
+    config.evaluation.pictures = False
+
+
 GAUSSIAN = (ddpm, ddpm_cosine, improved_ddpm, ncsn, vp, ve, subvp, edm, flow, vdm)
 ORDERED = (autoregressive, pixelcnn, random_order, spread, chunked, masked, one_shot)
 

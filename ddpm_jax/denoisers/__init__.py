@@ -3,8 +3,8 @@
 `gaussian.py` and `ordered.py` (of the processes of these names) say what the output means and what the network is told.
 `posteriors.py` says what every posterior and denoiser answers; it, `categorical.py`, `logistics.py` and `chained.py`
 hold the distributions, `wrappers.py` changes a denoiser (clipping, temperature), `guidance.py` makes one of several, by
-the rules of `guidance_rules.py`. Imports `processes` and `schedules`; losses, samplers and likelihoods take what it
-makes as an argument.
+the rules of `guidance_rules.py`; `labels.py` has what a classifier of noisy images says instead. Imports `processes`
+and `schedules`; losses, samplers and likelihoods take what it makes as an argument.
 
 >>> from ddpm_jax import denoisers
 >>> sorted(denoisers.HEADS)
@@ -25,10 +25,11 @@ from ddpm_jax.denoisers.gaussian import (
 )
 from ddpm_jax.denoisers.guidance import ClassifierGuided, Guided, Told
 from ddpm_jax.denoisers.guidance_rules import Plain, Projected, Rescaled, Rule
+from ddpm_jax.denoisers.labels import LABEL, Classifier, LabelPrediction, Labels
 from ddpm_jax.denoisers.logistics import LogisticMixture
 from ddpm_jax.denoisers.ordered import HEADS, LIKELY, OrderedDenoiser, OrderedPrediction
 from ddpm_jax.denoisers.posteriors import Denoiser, Normal, Posterior, Wrapper, cost
-from ddpm_jax.denoisers.wrappers import Clipped, Pointed, Tempered, Thresholded
+from ddpm_jax.denoisers.wrappers import Clipped, Only, Pointed, Tempered, Thresholded
 
 __all__ = [
     "BLIND_AT_ZERO_ALPHA",
@@ -36,18 +37,23 @@ __all__ = [
     "C_IN",
     "C_NOISE",
     "HEADS",
+    "LABEL",
     "LIKELY",
     "PREDICTIONS",
     "VARIANCES",
     "Categorical",
+    "Classifier",
     "ClassifierGuided",
     "Clipped",
     "Denoiser",
     "GaussianDenoiser",
     "GaussianPrediction",
     "Guided",
+    "LabelPrediction",
+    "Labels",
     "LogisticMixture",
     "Normal",
+    "Only",
     "OrderedDenoiser",
     "OrderedPrediction",
     "Plain",

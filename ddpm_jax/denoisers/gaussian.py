@@ -118,6 +118,14 @@ INFINITE_AT_ZERO_ALPHA = ("log_sigma", "quarter_log_sigma", "log_snr")
 """Ways to tell the time that are infinite where alpha = 0."""
 
 
+def time_refusals(time: str, traits: Traits, schedule: str, discrete: bool) -> Iterator[Refusal]:
+    """What a way to tell the time does not go with; `schedule` is a name, `discrete`: time has steps."""
+    if time in INFINITE_AT_ZERO_ALPHA and traits.zero_terminal:
+        yield Refusal("time", f"{time} is infinite where {schedule} ends, at alpha(1) = 0; use thousand")
+    if time == "index" and not discrete:
+        yield Refusal("time", "there is no index in continuous time; use thousand, log_sigma or log_snr")
+
+
 @dataclass(frozen=True)
 class GaussianPrediction:
     """What a network's raw output means under a Gaussian process, and what the network is told.
@@ -182,8 +190,6 @@ class GaussianPrediction:
             yield Refusal(
                 "prediction", f"it needs the schedule's derivatives, and {schedule} is a table; use v, or vp's schedule"
             )
-        if self.time in INFINITE_AT_ZERO_ALPHA and silent:
-            yield Refusal("time", f"{self.time} is infinite where {schedule} ends, at alpha(1) = 0; use thousand")
         if self.variance == "learned" and not discrete:
             yield Refusal(
                 "variance",
@@ -191,8 +197,7 @@ class GaussianPrediction:
             )
         if self.output == CATEGORICAL and self.variance != "fixed_small":
             yield Refusal("variance", f"a categorical prediction has no {self.variance} variance; use fixed_small")
-        if self.time == "index" and not discrete:
-            yield Refusal("time", "there is no index in continuous time; use thousand, log_sigma or log_snr")
+        yield from time_refusals(self.time, traits, schedule, discrete)
 
 
 @dataclass(frozen=True, eq=False)

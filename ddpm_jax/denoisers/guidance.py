@@ -239,7 +239,8 @@ class ClassifierGuided(Wrapper):
     def _total(self, x_t: Images, t: Times, condition: PyTree) -> Float[Array, ""]:
         return self.log_prob(x_t, t, condition).sum()
 
-    def refusals(self, name: str, traits: Traits) -> Iterator[Refusal]:
+    @staticmethod
+    def refusals(name: str, traits: Traits) -> Iterator[Refusal]:
         """What of it does not go with a process, of an option of this name."""
         if traits.kind != "gaussian":
             yield Refusal(name, "a classifier's gradient is for Gaussian processes; use classifier-free guidance")

@@ -16,6 +16,18 @@ from ddpm_jax.processes.process import Images, Times
 
 
 @dataclass(frozen=True, eq=False)
+class Only(Wrapper):
+    """A denoiser that is told some of the conditions, where others beside it are told more."""
+
+    denoise: Denoiser
+    names: tuple[str, ...]
+
+    def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Any:
+        """The posterior under these alone."""
+        return self.denoise(x_t, t, {name: condition[name] for name in self.names})
+
+
+@dataclass(frozen=True, eq=False)
 class Clipped(Wrapper):
     """The posterior's mean is kept within the range of the data (Ho et al. 2020, their code)."""
 

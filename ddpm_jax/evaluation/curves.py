@@ -30,7 +30,8 @@ def curve(experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, 
     config, count = experiment.config, samples_to_measure(experiment.config, dataset)
     if not config.evaluation.samples:
         return
-    own = config.sampler.order, len(experiment.sampling.grid) - 1, experiment.sampling.guidance
+    sampling = experiment.sampling_in()
+    own = config.sampler.order, len(sampling.grid) - 1, sampling.guidance
     known = {
         "network_evaluations_per_sample": (book.values["sampling"] or {}).get("network_evaluations_per_sample"),
         "quality": (book.values["quality"] or {}).get("samples"),

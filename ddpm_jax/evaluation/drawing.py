@@ -25,7 +25,7 @@ def sampler(
 ) -> Sampler:
     """What draws an experiment's samples, in its own way or another."""
     batch = experiment.config.sampler.batch
-    return Sampler(experiment.model, sampling or experiment.sampling, plan, batch, frames)
+    return Sampler(experiment.model, sampling or experiment.sampling_in(), plan, batch, frames)
 
 
 def draw(
@@ -89,7 +89,7 @@ def draw_pictures(
         return {}
     images, _, _ = draw(experiment, plan, params, dataset, GRID, bar("samples"))
     shown = np.asarray(experiment.description.encode(images))
-    steps = len(experiment.sampling.grid) - 1
+    steps = len(experiment.sampling_in().grid) - 1
     late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
     frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
     _, film, _ = draw(experiment, plan, params, dataset, FILM, bar("film"), frames=frames)

@@ -11,8 +11,10 @@ from jaxtyping import PyTree
 
 from ddpm_jax import plugins
 from ddpm_jax.data import Dataset, Source
+from ddpm_jax.denoisers import LabelPrediction
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import Unavailable, UserError
+from ddpm_jax.evaluation.accuracy import accuracy
 from ddpm_jax.evaluation.adherence import adherence
 from ddpm_jax.evaluation.adherence import headline as adherence_headline
 from ddpm_jax.evaluation.drawing import Bar, draw, sampler
@@ -168,10 +170,14 @@ def evaluate(
     """All figures of a model trained for `step` steps, as `result.json` has them; each goes into the book as it comes.
 
     Samples come from the config's seed. With `evaluation.samples` 0 there are none, and no quality of them; with
-    `evaluation.likelihood_images` 0 there are no likelihoods.
+    `evaluation.likelihood_images` 0 there are no likelihoods. Of a classifier there is its accuracy alone.
     """
     config, book = experiment.config, Book() if book is None else book
     book.put("evaluated", {"step": step, **provenance()})
+    if isinstance(experiment.model.prediction, LabelPrediction):
+        told = rows_of(dataset.split("test"), len(dataset.split("test")))
+        book.compute("accuracy", partial(accuracy, experiment, plan, params, told, bar("accuracy")))
+        return book.values
     if config.evaluation.likelihood_images:
         likelihoods(experiment, plan, params, dataset, bar, book)
     if not config.evaluation.samples:

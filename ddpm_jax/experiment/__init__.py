@@ -1,9 +1,9 @@
 """From a checked config and a data set's description to the parts of one experiment; nothing here samples or measures.
 
 `base.py` says what comes of it; `gaussian.py` and `ordered.py` choose the parts of experiments with processes of these
-kinds, and say what cannot work together; `checks.py` asks all that a config may not be, `options.py` turns its sections
-into arguments. Imports every room of the mathematics, `generative` and `config`; the commands, `evaluation` and
-`pipeline` import it.
+kinds, and say what cannot work together, `classifier.py` likewise of a classifier of noisy images; `checks.py` asks all
+that a config may not be, `options.py` turns its sections into arguments. Imports every room of the mathematics,
+`generative` and `config`; the commands, `evaluation` and `pipeline` import it.
 """
 
 from ml_collections import ConfigDict
@@ -12,13 +12,13 @@ from ddpm_jax import data
 from ddpm_jax.data import Dataset, Description
 from ddpm_jax.errors import UserError, fail
 from ddpm_jax.experiment.base import Experiment, Family
-from ddpm_jax.experiment.checks import FAMILIES, check, check_data, check_prompts, check_sizes, kind_of
+from ddpm_jax.experiment.checks import check, check_data, check_prompts, check_sizes, family_of, kind_of
 from ddpm_jax.experiment.options import own
 
 
 def make(config: ConfigDict, description: Description) -> Experiment:
     """The experiment that a checked config describes, on data of this description."""
-    family = FAMILIES[kind_of(config)]
+    family = family_of(config)
     model = family.model(config, description)
     sampling = family.sampling(config, model, None, None)
     measures, facts = family.measures(config, model), family.facts(config, model)

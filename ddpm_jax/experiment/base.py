@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from ml_collections import ConfigDict
 
 from ddpm_jax.data import Description
+from ddpm_jax.errors import UserError
 from ddpm_jax.generative import Measure, Model, Sampling
 
 
@@ -20,8 +21,8 @@ class Family(Protocol):
         ...
 
     @staticmethod
-    def sampling(config: ConfigDict, model: Model, steps: int | None, order: str | None) -> Sampling:
-        """How images are drawn, in another number of steps or another order if given."""
+    def sampling(config: ConfigDict, model: Model, steps: int | None, order: str | None) -> Sampling | None:
+        """How images are drawn, in another number of steps or another order if given; None: they are not."""
         ...
 
     @staticmethod
@@ -42,7 +43,7 @@ class Experiment:
     Attributes:
         config: the settings of training and of figures; the model does not know it.
         model: what is trained.
-        sampling: how images are drawn.
+        sampling: how images are drawn; None of a classifier, which draws none.
         measures: further likelihoods by name.
         facts: how the likelihood is computed, to be kept beside the figures.
         family: which made the parts; None where they were made by hand.
@@ -50,7 +51,7 @@ class Experiment:
 
     config: ConfigDict
     model: Model
-    sampling: Sampling
+    sampling: Sampling | None
     measures: Mapping[str, Measure] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     family: Family | None = None
@@ -61,7 +62,15 @@ class Experiment:
         return self.model.description
 
     def sampling_in(self, steps: int | None = None, order: str | None = None) -> Sampling:
-        """How images are drawn in another number of steps, or another order."""
-        if self.family is None or (steps is None and order is None):
-            return self.sampling
-        return self.family.sampling(self.config, self.model, steps, order)
+        """How images are drawn, in another number of steps or another order if given.
+
+        Raises:
+            UserError: none are.
+        """
+        own = self.family is None or (steps is None and order is None)
+        found = (
+            self.sampling if own or self.family is None else self.family.sampling(self.config, self.model, steps, order)
+        )
+        if found is None:
+            raise UserError("this run is a classifier, which draws no images")
+        return found

@@ -15,7 +15,7 @@ from ddpm_jax.config.keys import IN_PYTHON, KEYS, OPTIONS
 from ddpm_jax.data import Description
 from ddpm_jax.devices import plan
 from ddpm_jax.errors import UserError, fail, nearest
-from ddpm_jax.experiment import gaussian, ordered
+from ddpm_jax.experiment import classifier, gaussian, ordered
 from ddpm_jax.likelihood import DIVERGENCES
 from ddpm_jax.objectives.losses import OBJECTIVES
 from ddpm_jax.objectives.times import TIMES
@@ -57,12 +57,19 @@ def kind_of(config: ConfigDict) -> str:
     return found.kind
 
 
+def family_of(config: ConfigDict) -> Any:
+    """What chooses the parts of the experiment. Raises ValueError as `kind_of`."""
+    kind = kind_of(config)
+    return classifier if (kind, config.objective.name) == ("gaussian", classifier.OBJECTIVE) else FAMILIES[kind]
+
+
 def choices(kind: str = "") -> dict[str, tuple[str, ...]]:
     """The names that a key can take, from each room's table; those for processes of one kind, if it is given."""
     from ddpm_jax.metrics.features import FEATURES  # imports Flax, which is slow
 
     own: dict[str, dict[str, Any]] = {
         "process.schedule": {"gaussian": SCHEDULES, "ordered": KEEPS},
+        "model.name": {"gaussian": (*models.NETWORKS, *models.POOLED), "ordered": models.NETWORKS},
         "model.prediction": {
             "gaussian": (*denoisers.PREDICTIONS, denoisers.CATEGORICAL),
             "ordered": denoisers.HEADS,
@@ -79,7 +86,6 @@ def choices(kind: str = "") -> dict[str, tuple[str, ...]]:
         "process.name": PROCESSES,
         "process.order": ORDERS,
         "process.sites": ("pixels", "channels"),
-        "model.name": models.NETWORKS,
         "model.variance": denoisers.VARIANCES,
         "model.input": denoisers.C_IN,
         "sampler.name": SOLVERS,
@@ -162,7 +168,7 @@ def _refusals(config: ConfigDict) -> Iterator[Refusal]:
             yield Refusal(
                 name, f"is {_WORDS[key.of]}; leave it {key.silent if key.silent not in ('', ('',)) else 'empty'}"
             )
-    yield from FAMILIES[kind].refusals(config)
+    yield from family_of(config).refusals(config)
 
 
 def check_data(config: ConfigDict, description: Description, sizes: Mapping[str, int] | None = None) -> None:
@@ -181,7 +187,7 @@ def check_data(config: ConfigDict, description: Description, sizes: Mapping[str,
         words = f"{config.model.vocabulary} does not fit {name!r}: {description.levels} levels"
         fail("model.vocabulary", words)
     try:
-        FAMILIES[kind_of(config)].check_data(config, description)
+        family_of(config).check_data(config, description)
     except ValueError as error:
         fail("model.name", str(error))
     told = {one: description.conditions.only([one])[one] for one in config.model.conditions}

@@ -105,14 +105,13 @@ def sampling_grid(config: ConfigDict, process: Any, steps: int | None = None) ->
 
 def refusals(config: ConfigDict) -> Iterator[Refusal]:
     """Schedule with options, prediction, variance, objective, times and sampler, each with its dotted key."""
-    schedule = yield from _schedule(config)
-    if schedule is None:
-        return
-    words = f"{config.process.name} cannot be made with these options: "
-    process = yield from tried("process.name", words, make_process, config)
+    process = yield from process_refusals(config)
     if process is None:
         return
     traits = process.traits()
+    if config.model.name in models.POOLED:
+        reason = f"{config.model.name} answers once for a whole image, for config.objective.name=classifier; use unet"
+        yield Refusal("model.name", reason)
     if models.causal(config.model.name):
         reason = f"{config.model.name} is causal, and noise removes all sites at once; use unet or transformer"
         yield Refusal("model.name", reason)
@@ -123,6 +122,15 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
     yield from options.solver_refusals(config, traits, causal=False)
     yield from tried("sampler.guidance_rescale", "", options.guidance, config)
     yield from _grids(config, process, traits)
+
+
+def process_refusals(config: ConfigDict) -> Generator[Refusal, None, Gaussian | None]:
+    """The process, if it and its schedule can be made."""
+    schedule = yield from _schedule(config)
+    if schedule is None:
+        return None
+    words = f"{config.process.name} cannot be made with these options: "
+    return (yield from tried("process.name", words, make_process, config))
 
 
 def _schedule(config: ConfigDict) -> Generator[Refusal, None, Any]:

@@ -27,6 +27,7 @@ from ddpm_jax.models.sites import Sites
 __all__ = [
     "CAUSAL",
     "NETWORKS",
+    "POOLED",
     "SEQUENTIAL",
     "BoundNetwork",
     "Network",
@@ -49,6 +50,9 @@ NETWORKS = {
     "pixelcnn": "ddpm_jax.models.pixelcnn",
 }
 """The networks a config may name, and where they are, imported when asked for because Flax is slow to import."""
+
+POOLED = {"half_unet": "ddpm_jax.models.half_unet"}
+"""Those that answer once for a whole image, `[batch, out_channels]`: for classifiers."""
 
 CAUSAL = ("causal_transformer", "pixelcnn")
 """Networks whose output at a site depends on the sites before it in the order only."""
@@ -207,7 +211,7 @@ def _answer(network: Network) -> Any:
 
 def _module(name: str) -> Any:
     try:
-        found = plugins.find(NETWORKS, name)
+        found = plugins.find({**NETWORKS, **POOLED}, name)
     except ValueError as error:
         raise UserError(f"config.model.name: {error}") from error
     return resolve_name(found) if isinstance(found, str) else found

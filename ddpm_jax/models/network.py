@@ -42,8 +42,10 @@ class Network:
         time: Float[Array, " batch"],
         condition: Condition | None = None,
         dropout_keys: Key[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch *space out_channels"]:
+    ) -> Float[Array, "batch *answer"]:
         """The output for `x` at `time`, the number this network is told (such as DDPM's 0 to 999), float32.
+
+        `[batch, *space, out_channels]`, or `[batch, out_channels]` of a network in `models.POOLED`.
 
         `condition` has a value for each of the network's conditions, a row an example; None says nothing. ValueError
         where it has others. `dropout_keys`: None evaluates; a key an example trains, and then row i of the output
@@ -98,7 +100,7 @@ class BoundNetwork:
 
     def __call__(
         self, x: Float[Array, "batch *space channels"], time: Float[Array, " batch"], condition: PyTree = None
-    ) -> Float[Array, "batch *space out_channels"]:
+    ) -> Float[Array, "batch *answer"]:
         """See `Network.apply`."""
         return self.network.apply(self.params, x, time, condition, self.dropout_keys)
 

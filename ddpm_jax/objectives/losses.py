@@ -276,6 +276,20 @@ class Hybrid(Objective):
         return Simple(1.0).term(process, posterior, x, z, t, s) + self.hybrid * variance_only
 
 
+@dataclass(frozen=True)
+class CrossEntropy(Objective):
+    """-log p(y | x_t) in nats of the label y that comes with an image: trains a classifier of noisy images.
+
+    Of a posterior over labels (`denoisers.Labels`); an image whose label nobody knows counts as 0.
+    """
+
+    def term(
+        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+    ) -> Float[Array, " batch"]:
+        """The label's."""
+        return -posterior.log_prob
+
+
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "simple": Simple,
     "score": Score,
@@ -290,6 +304,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "likelihood": OneLook,
     "regression": Regression,
     "causal_regression": CausalRegression,
+    "classifier": CrossEntropy,
 }
 """Each objective by its name; its options are its fields."""
 

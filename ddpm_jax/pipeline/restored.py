@@ -65,7 +65,7 @@ class Run:
             UserError: the model is not told that, or not such a value.
         """
         condition = conditions_of(self.model.network.conditions, self.dataset, count, told)
-        how, batch = sampling or self.experiment.sampling, self.experiment.config.sampler.batch
+        how, batch = sampling or self.experiment.sampling_in(), self.experiment.config.sampler.batch
         return np.asarray(Sampler(self.model, how, self.plan, batch)(self.params, seed, count, condition)[0])
 
     def denoise(self, x_t: Float[Array, "batch *site"], t: float | Array, condition: PyTree = None) -> Any:

@@ -18,6 +18,7 @@ def summary(result: Mapping[str, Any], paths: Iterable[Path]) -> str:
         *_likelihood_lines(result.get("likelihood") or {}),
         *_quality_lines(result.get("quality") or {}),
         *_adherence_lines(result.get("adherence") or {}),
+        *_accuracy_lines(result.get("accuracy") or {}),
     ]
     lines.append("look at")
     lines += [f"  {path}" for path in paths]
@@ -83,6 +84,16 @@ def _adherence_lines(adherence: Mapping[str, Any]) -> list[str]:
         lines.append("share of pictures of the class that was asked, by an independent classifier")
         lines += [f"  {titles.get(name, name):<22}{value:8.3f}" for name, value in label.items()]
     return lines
+
+
+def _accuracy_lines(accuracy: Mapping[str, Any]) -> list[str]:
+    if not accuracy:
+        return []
+    lines = [f"share of {accuracy['images']:,} test images whose label is told, by sigma/alpha of the noise on them"]
+    return lines + [
+        f"  {level['noise']:<22.3g}{level['value']:8.3f} +- {level['standard_error']:.3f}"
+        for level in accuracy["levels"]
+    ]
 
 
 def _figure_line(name: str, figure: dict[str, Any]) -> str:

@@ -19,7 +19,18 @@ FINISHED, WAS_FINISHED, BEFORE = "finished", "was_finished", "before"
 DRAWN = ("evaluation.at_end", "evaluation.pictures")
 """Keys that no figure depends on, only whether there is one."""
 
-FIGURES = ("evaluated", "likelihood", "quality", "adherence", "sampling", "curve", "history", "raw", book.REASONS)
+FIGURES = (
+    "evaluated",
+    "likelihood",
+    "quality",
+    "adherence",
+    "accuracy",
+    "sampling",
+    "curve",
+    "history",
+    "raw",
+    book.REASONS,
+)
 """The keys of `result.json` that an evaluation writes."""
 
 

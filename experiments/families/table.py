@@ -27,6 +27,7 @@ from ddpm_jax.reporting.tables import Table, markdown
 from ddpm_jax.runs import pictures
 
 HERE, SHOWN = Path(__file__).parent, 20
+NO_MEMBERS = ("sweep_", "classifier")
 COLUMNS = (
     "member",
     "bits/dim",
@@ -44,12 +45,12 @@ COLUMNS = (
 
 
 def members(folder: Path, only: str) -> dict[str, Path]:
-    """The configs of the folder by name, or those of them that are named. Sweeps (`sweep_*.py`) are no members.
+    """The configs of the folder by name, or those of them that are named; neither sweeps nor classifiers are members.
 
     Raises:
         UserError: there are none, or none of that name.
     """
-    found = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("sweep_")}
+    found = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith(NO_MEMBERS)}
     if not found:
         raise UserError(f"--configs: there are no configs in {folder}")
     names = [name for name in only.split(",") if name] or list(found)

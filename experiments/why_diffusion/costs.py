@@ -48,7 +48,7 @@ def cost(folder: Path) -> dict[str, Any]:
     from ddpm_jax.pipeline.restored import restore
 
     run = restore(runs.read_config(folder), folder)
-    flops = curves.flops_per_sample(run.experiment, run.experiment.sampling)
+    flops = curves.flops_per_sample(run.experiment, run.experiment.sampling_in())
     told: dict[str, Any] = {"run": folder.name, "flops": flops}
     for name, batch in (("seconds_at_batch_1", 1), ("seconds_at_large_batch", BATCH)):
         config = run.experiment.config.copy_and_resolve_references()
