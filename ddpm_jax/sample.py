@@ -2,6 +2,7 @@
 
     python -m ddpm_jax.sample --workdir=runs/digits_ddpm --count=64 --seed=1
     python -m ddpm_jax.sample --workdir=runs/still_lifes_flow --prompt="a green banana" --guidance=3
+    python -m ddpm_jax.sample --workdir=runs/digits_ddpm --classifier=runs/digits_classifier --label=7
 
 Writes a PNG grid and an .npz with the images (uint8 levels, [count, height, width, channels]) and
 what the model was told of each. Image i of a seed is the same whatever the count, the batch and the
@@ -31,6 +32,8 @@ CHANGES = (
     "confidence_temperature",
     "guidance",
     "guidance_interval",
+    "classifier",
+    "classifier_scale",
     "ema",
 )
 """Keys of the sampler that are options of this command, and part of the default output's name."""
@@ -59,6 +62,20 @@ def asked(options: Any) -> dict[str, Any]:
     return told if options.prompt is None else {**told, "text": options.prompt}
 
 
+def weight(text: str) -> float | tuple[str, ...]:
+    """What --guidance says: one weight, or words `name:weight`."""
+    return KEYS["sampler.guidance_each"].parsed(text) if ":" in text else float(text)
+
+
+def change(config: Any, name: str, value: Any) -> None:
+    """Set a key of the sampler by the option of this command."""
+    if name == "guidance":
+        config.sampler.guidance = 1.0 if isinstance(value, tuple) else value
+        config.sampler.guidance_each = value if isinstance(value, tuple) else ()
+    else:
+        config.sampler["name" if name == "sampler" else name] = value
+
+
 def forget_options(config: Any) -> None:
     """Set what the sampler that was asked for does not read to what means nothing."""
     from ml_collections import ConfigDict
@@ -80,7 +97,9 @@ def options_named() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        words = str(error).replace("config.sampler.name", "--sampler").replace("config.sampler.", "--")
+        words = str(error)
+        for key, option in (("name", "sampler"), ("guidance_each", "guidance"), ("", "")):
+            words = words.replace(f"config.sampler.{key}", f"--{option}")
         raise UserError(words) from error
 
 
@@ -122,6 +141,7 @@ def main(arguments: Sequence[str]) -> None:
     for name in CHANGES:
         key = KEYS[f"sampler.{'name' if name == 'sampler' else name}"]
         kind = key.parsed if isinstance(key.default, tuple) else type(key.default)
+        kind = weight if name == "guidance" else kind
         shown = "NAME" if kind is str else name.upper()
         parser.add_argument(f"--{name}", type=kind, metavar=shown, help=f"{key.meaning} (default: the config's)")
     parser.add_argument(
@@ -142,7 +162,7 @@ def main(arguments: Sequence[str]) -> None:
     config = commands.start_on_run(options)
     for name in CHANGES:
         if (value := getattr(options, name)) is not None:
-            config.sampler["name" if name == "sampler" else name] = value
+            change(config, name, value)
     if options.sampler:
         forget_options(config)
     with options_named():
@@ -159,14 +179,17 @@ def main(arguments: Sequence[str]) -> None:
     if config.objective.name == classifier.OBJECTIVE:
         raise UserError(f"{folder}: {classifier.DRAWS_NOTHING}")
     told = asked(options)
+    ways = (*config.model.conditions, *(["label"] if config.sampler.classifier else []))
     for name, option in (("label", "--label"), ("text", "--prompt")):
-        if name in told and name not in config.model.conditions:
+        if name in told and name not in ways:
             known = ", ".join(config.model.conditions) or "nothing"
             raise UserError(f"{option}: this model was trained with {known}, and not with {name}")
-    if options.negative is not None and ("text" not in config.model.conditions or config.sampler.guidance == 1):
+    unguided = config.sampler.guidance == 1 and not config.sampler.guidance_each
+    if options.negative is not None and ("text" not in config.model.conditions or unguided):
         raise UserError("--negative: it needs a model of text and a --guidance other than 1")
 
     import io
+    import json
 
     import numpy as np
 
@@ -178,19 +201,20 @@ def main(arguments: Sequence[str]) -> None:
 
     with options_named():
         run = restore(config, folder, options.best)
-    description, known = run.experiment.description, run.model.network.conditions
+    description, known, how = run.experiment.description, run.experiment.asked, run.experiment.sampling_in()
     with told_by(label="--label", text="--prompt" if options.prompts is None else "--prompts"):
         condition = conditions_of(known, run.dataset, options.count, told)
     negative = None
     if options.negative is not None:
         with told_by(text="--negative"):
             negative = conditions_of(known, run.dataset, options.count, {"text": options.negative})
-    draw = Sampler(run.model, run.experiment.sampling_in(), run.plan, config.sampler.batch)
+    draw = Sampler(run.model, how, run.plan, config.sampler.batch)
     bar = screen.bar("samples")
     images, _, evaluations = draw(run.params, options.seed, options.count, condition, bar, negative)
     content = io.BytesIO()
     arrays: dict[str, Any] = {**{f"{name}s": values for name, values in condition.items()}, "images": images}
-    np.savez_compressed(content, **arrays)
+    helpers = {name: dict(helper.facts) for name, helper in how.helpers.items()}
+    np.savez_compressed(content, **arrays, **{name: json.dumps(facts) for name, facts in helpers.items()})
     if not screen.speaks():
         return
     paths = [output.with_name(output.name + ".npz")]
@@ -202,6 +226,8 @@ def main(arguments: Sequence[str]) -> None:
     except OSError as error:
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
     screen.say(f"{options.count} samples of step {run.step}, {evaluations.mean():.4g} network evaluations each")
+    for name, facts in helpers.items():
+        screen.say(f"{name}: step {facts['step']} of {facts['run']}, checksum {facts['checksum']}")
     screen.say("\n".join(f"  {path}" for path in paths))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ddpm_jax.config import guidance
 from ddpm_jax.config.identity import flatten
 from ddpm_jax.config.keys import KEYS, OPTIONS, is_option
 from ddpm_jax.errors import UserError, nearest, one_line
@@ -74,8 +75,6 @@ def value_refusals(config: ConfigDict) -> Iterator[tuple[str, str]]:
     for steps in config.evaluation.curve:
         if steps < 1:
             yield ("evaluation.curve", f"{steps} is not a number of steps, at least 1")
-    if config.evaluation.curve_guidance and not (config.model.conditions and config.objective.condition_drop):
-        yield ("evaluation.curve_guidance", "guidance needs conditions, and a share of training without them")
     for decay in config.optimizer.ema:
         if not 0 < decay < 1:
             yield ("optimizer.ema", f"a decay of {decay} is not in (0, 1)")
@@ -89,19 +88,10 @@ def value_refusals(config: ConfigDict) -> Iterator[tuple[str, str]]:
         yield ("parallel.shard", '"pmap" keeps the state replicated; use config.parallel.map="jit" for fsdp')
     if config.parallel.map == "pmap" and config.parallel.distributed:
         yield ("parallel.map", '"pmap" is for the devices of one process; use "jit" with several processes')
-    if config.sampler.guidance != 1 and not config.model.conditions:
-        yield ("sampler.guidance", "guidance needs a network that is told something: set config.model.conditions")
-    low, high = (*config.sampler.guidance_interval, 0, 0)[:2]
-    if len(config.sampler.guidance_interval) != 2 or not 0 <= low <= high <= 1:
-        yield ("sampler.guidance_interval", f"{config.sampler.guidance_interval} is not (low, high] within 0 and 1")
+    yield from guidance.refusals(config)
     if len(set(config.model.conditions)) < len(config.model.conditions):
         yield ("model.conditions", f"{config.model.conditions} has one twice")
     if config.model.text_encoder and not config.model.conditions:
         yield ("model.text_encoder", "the network is told no text: add it to config.model.conditions")
-    if config.sampler.guidance != 1 and not config.objective.condition_drop:
-        yield (
-            "sampler.guidance",
-            "guidance needs a network trained without conditions too: config.objective.condition_drop",
-        )
     if len({bool(words) for words in config.data.splits.values()}) > 1:
         yield ("data.splits", "name all three, train, validation and test, or none")

@@ -207,10 +207,15 @@ KEYS: dict[str, Key] = {
     "sampler.nucleus": Key(1.0, "the least probability of the levels to draw from", above=0, most=1, of="ordered"),
     "sampler.confidence_temperature": Key(0.0, "of confidence; 0: the surest sites first", least=0, of="ordered"),
     "sampler.guidance": Key(1.0, "weight of a conditional network; 1: none, 0: unconditional", least=0),
+    "sampler.guidance_each": Key((), "or a weight for each condition, name:weight, told one after another", item=str),
     "sampler.guidance_interval": Key((0.0, 1.0), "the times (low, high] in which there is guidance"),
     "sampler.guidance_rescale": Key(0.0, "phi of Lin et al. 2024; 0: none", least=0, most=1, of="gaussian"),
     "sampler.guidance_parallel": Key(1.0, "eta of projected guidance; 1: none", least=0, most=1, of="gaussian"),
     "sampler.guidance_limit": Key(0.0, "greatest norm of projected guidance; 0: none", least=0, of="gaussian"),
+    "sampler.classifier": Key(
+        "", "the folder of a classifier's run, which leads to the label asked for", of="gaussian"
+    ),
+    "sampler.classifier_scale": Key(1.0, "of the classifier's gradient; 1: Bayes' rule", least=0, of="gaussian"),
     "sampler.churn": Key(0.0, "Karras et al. 2022: S_churn; 0: none", least=0),
     "sampler.churn_min": Key(0.0, "in sigma/alpha", least=0),
     "sampler.churn_max": Key(1e9, "likewise", least=0),

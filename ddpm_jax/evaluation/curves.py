@@ -54,7 +54,7 @@ def curve(experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, 
         measured = known if (order, taken, weight) == own else book.attempt(name, measure)
         if measured is not None:
             cost = {"steps": taken, "order": order, "flops_per_sample": flops_per_sample(experiment, other)}
-            guidance = {"guidance": weight} if experiment.model.network.conditions else {}
+            guidance = {"guidance": weight} if experiment.asked else {}
             points[order, taken, weight] = {**cost, **guidance, **measured}
             book.put("curve", list(points.values()))
 
@@ -67,8 +67,7 @@ def _point(
         "network_evaluations_per_sample": float(np.mean(evaluations)),
         "quality": quality(experiment, images, dataset),
     }
-    conditions = experiment.model.network.conditions
-    if conditions:
+    if conditions := experiment.asked:
         told = conditions_of(conditions, dataset, count)
         point["adherence"] = adherence_of(experiment, dataset, images, told)
     return point
@@ -79,9 +78,9 @@ def flops_per_sample(experiment: Experiment, sampling: Sampling) -> float | None
 
     Heun's last step counts as the others do, though it needs one evaluation only.
     """
-    params = jax.eval_shape(experiment.model.init, jax.random.key(0))
+    params = jax.eval_shape(lambda: sampling.joined(experiment.model.init(jax.random.key(0))))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
-    told = jax.eval_shape(lambda: experiment.model.network.conditions.null(1))
+    told = jax.eval_shape(lambda: sampling.asked(experiment.model).null(1))
     images = lambda *inputs: sampling.draw(experiment.model, *inputs)[0]  # noqa: E731
     count = flops.of_function(images, params, keys, told)
     return count if math.isfinite(count) else None

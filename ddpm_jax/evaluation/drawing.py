@@ -39,7 +39,7 @@ def draw(
     frames: tuple[int, ...] = (),
 ) -> tuple:
     """Samples of the config's seed, asked for what the data's own images are: images, film, network evaluations."""
-    told = conditions_of(experiment.model.network.conditions, dataset, count)
+    told = conditions_of(experiment.asked, dataset, count)
     return sampler(experiment, plan, sampling, frames)(params, experiment.config.seed, count, told, progress)
 
 
@@ -68,7 +68,7 @@ class Progress:
 
     def draw(self, params: PyTree, step: int) -> Path | None:
         """Those of a step; None where there are no prompts, or no pictures of two spatial axes."""
-        prompts, kinds = list(self.experiment.config.evaluation.prompts), self.experiment.model.network.conditions
+        prompts, kinds = list(self.experiment.config.evaluation.prompts), self.experiment.asked
         if not prompts or len(self.experiment.description.space) != 2:
             return None
         asked = conditions_of(kinds, self.dataset, len(prompts), {"text": prompts})
@@ -94,7 +94,7 @@ def draw_pictures(
     frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
     _, film, _ = draw(experiment, plan, params, dataset, FILM, bar("film"), frames=frames)
     noisy, estimates = film
-    kinds = experiment.model.network.conditions
+    kinds = experiment.asked
     told, few = (conditions_of(kinds, dataset, count) for count in (GRID, FILM))
     shown = pictures.beside(shown, pictures_of(kinds, told))
     words = words_of(kinds, few)

@@ -198,6 +198,7 @@ def evaluate(
             "seconds_with_compilation": time.perf_counter() - started,
             "batch": config.sampler.batch,
             "weights": f"ema {config.sampler.ema}" if config.sampler.ema else "raw",
+            **{name: dict(helper.facts) for name, helper in experiment.sampling_in().helpers.items()},
         },
     )
     found = book.attempt("quality", lambda: quality(experiment, images, dataset))
@@ -206,7 +207,7 @@ def evaluate(
     else:
         book.put("quality", {"samples": found, "count": found["count"]})
         book.attempt("quality.references", lambda: references(experiment, found["count"], dataset, book))
-    if experiment.model.network.conditions:
+    if experiment.asked:
         adherences(experiment, plan, params, dataset, images, bar, book)
     return book.values
 
@@ -225,11 +226,11 @@ def adherences(
 
     def unseen() -> dict[str, Any]:
         known: Any = rows_of(dataset.split("unseen"), count)["condition"]
-        asked = experiment.model.network.conditions.of(known)
+        asked = experiment.asked.of(known)
         drawn = sampler(experiment, plan)(params, experiment.config.seed, len(next(iter(asked.values()))), asked)
         return adherence_of(experiment, dataset, drawn[0], asked)
 
-    told = conditions_of(experiment.model.network.conditions, dataset, count)
+    told = conditions_of(experiment.asked, dataset, count)
     book.compute("adherence.samples", lambda: adherence_of(experiment, dataset, images, told))
     book.compute("adherence.real", lambda: real("test"))
     if "unseen" in dataset.sources:

@@ -1,14 +1,15 @@
 """What a checked config describes, on data of a description: a model, and how it is sampled and measured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from ml_collections import ConfigDict
 
+from ddpm_jax.conditions import Conditions
 from ddpm_jax.data import Description
 from ddpm_jax.errors import UserError
-from ddpm_jax.generative import Measure, Model, Sampling
+from ddpm_jax.generative import Helper, Measure, Model, Sampling
 
 
 @runtime_checkable
@@ -61,16 +62,24 @@ class Experiment:
         """Of the data."""
         return self.model.description
 
+    @property
+    def asked(self) -> Conditions:
+        """What samples can be asked to be. Raises UserError: there are none."""
+        return self.sampling_in().asked(self.model)
+
+    def helped(self, helpers: Mapping[str, Helper]) -> "Experiment":
+        """The same, whose sampler asks these other models."""
+        return replace(self, sampling=replace(self.sampling_in(), **helpers)) if helpers else self
+
     def sampling_in(self, steps: int | None = None, order: str | None = None) -> Sampling:
         """How images are drawn, in another number of steps or another order if given.
 
         Raises:
             UserError: none are.
         """
-        own = self.family is None or (steps is None and order is None)
-        found = (
-            self.sampling if own or self.family is None else self.family.sampling(self.config, self.model, steps, order)
-        )
-        if found is None:
+        if self.sampling is None:
             raise UserError("this run is a classifier, which draws no images")
-        return found
+        if self.family is None or (steps is None and order is None):
+            return self.sampling
+        made: Any = self.family.sampling(self.config, self.model, steps, order)
+        return replace(made, **self.sampling.helpers)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import models, plugins, schedules
 from ddpm_jax.data import Description
-from ddpm_jax.denoisers import CATEGORICAL, GaussianPrediction
+from ddpm_jax.denoisers import CATEGORICAL, ClassifierGuided, GaussianPrediction
 from ddpm_jax.experiment import options
 from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, make_schedule, make_solver, of, own, tried
 from ddpm_jax.generative import Bound, Measure, Model, ProbabilityFlow, Sampling, bound_grid, default_estimator
@@ -122,6 +122,12 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
     yield from options.solver_refusals(config, traits, causal=False)
     yield from tried("sampler.guidance_rescale", "", options.guidance, config)
     yield from _grids(config, process, traits)
+    if config.sampler.classifier:
+        yield from of("sampler", ClassifierGuided.refusals("classifier", traits))
+    elif config.sampler.classifier_scale != 1:
+        yield Refusal(
+            "sampler.classifier_scale", "there is no classifier; set config.sampler.classifier, or leave it 1"
+        )
 
 
 def process_refusals(config: ConfigDict) -> Generator[Refusal, None, Gaussian | None]:

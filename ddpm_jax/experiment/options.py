@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax import models, plugins, samplers, schedules
+from ddpm_jax.config.guidance import weights
 from ddpm_jax.config.keys import OPTIONS
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers.guidance_rules import Plain, Projected, Rescaled
@@ -100,7 +101,13 @@ def guidance(config: ConfigDict) -> dict[str, Any]:
         rule = Rescaled(section.guidance_rescale)
     elif section.guidance_parallel != 1 or section.guidance_limit:
         rule = Projected(section.guidance_parallel, section.guidance_limit or float("inf"))
-    return {"guidance": section.guidance, "interval": tuple(section.guidance_interval), "rule": rule}
+    return {
+        "guidance": section.guidance,
+        "each": weights(section.guidance_each),
+        "interval": tuple(section.guidance_interval),
+        "rule": rule,
+        "classifier_scale": section.classifier_scale,
+    }
 
 
 def tried(key: str, words: str, make: Callable[..., Any], *arguments: Any) -> Generator[Refusal, None, Any]:

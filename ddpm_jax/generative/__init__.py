@@ -15,11 +15,12 @@ from ddpm_jax.generative.estimators import (
     default_estimator,
 )
 from ddpm_jax.generative.model import Model, Prediction
-from ddpm_jax.generative.sampling import Sampler, Sampling
+from ddpm_jax.generative.sampling import Helper, Sampler, Sampling
 
 __all__ = [
     "Bound",
     "Estimator",
+    "Helper",
     "Measure",
     "Model",
     "OnePass",

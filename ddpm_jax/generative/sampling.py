@@ -1,6 +1,6 @@
 """How images are drawn from a model: a solver, its grid, and the wrappers of the denoiser."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -11,12 +11,41 @@ import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
 from ddpm_jax import keys as random
-from ddpm_jax.conditions import Condition
-from ddpm_jax.denoisers import Clipped, Denoiser, Guided, Pointed, Tempered, Thresholded, Told
+from ddpm_jax.conditions import Condition, Conditions
+from ddpm_jax.denoisers import (
+    LABEL,
+    ClassifierGuided,
+    Clipped,
+    Denoiser,
+    Guided,
+    Only,
+    Pointed,
+    Tempered,
+    Thresholded,
+    Told,
+)
 from ddpm_jax.denoisers.guidance_rules import Plain, Rule
 from ddpm_jax.generative.model import Model
 from ddpm_jax.processes import Process
 from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver
+
+HELPERS = "helpers"
+"""Where in a sampler's parameters those of other models are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Helper:
+    """Another model, which a sampler asks besides the one that it draws from.
+
+    Attributes:
+        model: of the same process and data.
+        params: its parameters, an argument of the compiled program as the model's own are.
+        facts: which run it is, to be kept beside figures.
+    """
+
+    model: Model
+    params: PyTree
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +61,8 @@ class Sampling:
         grid: `[N + 1]` times from 1 to 0.
         process: whose steps back are taken, such as another order; None: the model's own.
         guidance: the weight of classifier-free guidance; 1 is none.
+        each: in its place the weight of each condition by name; each is told beside those before it (Brooks et al.
+            2023, eq. 3).
         interval: the times (low, high] in which there is guidance; outside there is one evaluation, not two.
         rule: what becomes of the two posteriors.
         clip: keep the estimate of the clean image in [-1, 1].
@@ -40,12 +71,15 @@ class Sampling:
         top_k: the most likely levels to draw from; 0 is all.
         nucleus: the least probability of the most likely levels to draw from.
         point: step with the posterior's mean and not with draws of it.
+        classifier: of noisy images, whose gradient leads to the label that is asked for.
+        classifier_scale: of that gradient; 0 is none.
     """
 
     solver: Solver
     grid: np.ndarray
     process: Process | None = None
     guidance: float = 1.0
+    each: tuple[tuple[str, float], ...] = ()
     interval: tuple[float, float] = (0.0, 1.0)
     rule: Rule = field(default_factory=Plain)
     clip: bool = False
@@ -54,6 +88,26 @@ class Sampling:
     top_k: int = 0
     nucleus: float = 1.0
     point: bool = False
+    classifier: Helper | None = None
+    classifier_scale: float = 1.0
+
+    @property
+    def helpers(self) -> dict[str, Helper]:
+        """The other models, by name."""
+        named = {"classifier": self.classifier}
+        return {name: helper for name, helper in named.items() if helper is not None}
+
+    def joined(self, params: PyTree) -> PyTree:
+        """The model's parameters and the other models', as `draw` takes them."""
+        others = {name: helper.params for name, helper in self.helpers.items()}
+        return {**params, HELPERS: others} if others else params
+
+    def asked(self, model: Model) -> Conditions:
+        """What samples can be asked to be: what the model is told, and what a classifier can tell."""
+        own = model.network.conditions
+        if self.classifier is None or LABEL in own:
+            return own
+        return Conditions((*own.kinds, *self.classifier.model.network.conditions.kinds))
 
     @classmethod
     def default(cls, model: Model, steps: int = 100) -> "Sampling":
@@ -68,15 +122,32 @@ class Sampling:
         return cls(solver, process.grid(0 if process.order.groups else steps))
 
     def wrapped(
-        self, denoise: Denoiser, model: Model, negative: Condition | None = None, film: bool = False
+        self,
+        denoise: Denoiser,
+        model: Model,
+        negative: Condition | None = None,
+        film: bool = False,
+        params: PyTree = None,
     ) -> Denoiser:
         """The denoiser as the solver is to use it, guided away from `negative`, by default from nothing said.
 
-        `film`: its estimates will be looked at.
+        Args:
+            denoise: of the model.
+            model: what is sampled.
+            negative: in place of nothing said.
+            film: the denoiser's estimates will be looked at.
+            params: `joined`, where other models are asked.
         """
-        if self.guidance != 1:
-            null = Told(denoise, {**model.network.conditions.null(1), **(negative or {})})
-            denoise = Guided((null, denoise), (self.guidance,), self.rule, self.interval)
+        if self.classifier is not None:
+            denoise = Only(denoise, tuple(model.network.conditions))
+        weights = tuple(weight for _, weight in self.each) or (self.guidance,)
+        if weights != (1,):
+            chain = *self._weaker(denoise, model, negative), denoise
+            denoise = Guided(chain, weights, self.rule, self.interval)
+        if self.classifier is not None:
+            classify: Any = self.classifier.model.denoiser(params[HELPERS]["classifier"])
+            process: Any = model.bound_process(params)
+            denoise = ClassifierGuided(denoise, classify.log_prob, self.classifier_scale, process)
         if self.threshold:
             denoise = Thresholded(denoise, self.threshold)
         elif self.clip:
@@ -87,6 +158,13 @@ class Sampling:
         if self.point or (film and model.process.kind == "gaussian"):
             denoise = Pointed(denoise)
         return denoise
+
+    def _weaker(self, denoise: Denoiser, model: Model, negative: Condition | None) -> list[Denoiser]:
+        """What guidance leads away from: the denoiser told nothing, then one condition more each time, but the last."""
+        null = {**model.network.conditions.null(1), **(negative or {})}
+        names = [name for name, _ in self.each]
+        untold = [names[told:] for told in range(len(names))] or [list(null)]
+        return [Told(denoise, {name: null[name] for name in some}) for some in untold]
 
     def draw(
         self,
@@ -99,11 +177,11 @@ class Sampling:
     ) -> tuple[Array, Film, Int[Array, " batch"]]:
         """Images as stored (uint8 levels, `[batch, *site]`), frames (x_t, x_hat) asked for, network evaluations.
 
-        `condition` is what the network is told of each, `negative` what guidance leads away from.
+        `params` are `joined`, `condition` is what is asked of each, `negative` what guidance leads away from.
         """
-        own, condition = model.bound_process(params), model.condition(condition)
+        own, condition = model.bound_process(params), self.asked(model).of(condition)
         process, plain = self.process or own, model.denoiser(params)
-        denoise = self.wrapped(plain, model, negative, bool(frames))
+        denoise = self.wrapped(plain, model, negative, bool(frames), params)
         solver = self.solver.for_film() if frames else self.solver
         keys_prior, keys_steps = random.split(keys)
         start = process.prior(keys_prior, (len(keys), *model.description.shape))
@@ -167,7 +245,7 @@ class Sampler:
 
         The film's two arrays are `[count, frames, *site]`; `evaluations` counts the network's for each image.
         """
-        told = jax.tree.map(np.asarray, self.model.network.conditions.null(count)) if condition is None else condition
+        told = jax.tree.map(np.asarray, self.sampling.asked(self.model).null(count)) if condition is None else condition
         rows = {"row": np.arange(count, dtype=np.int32), "condition": told}
         rows |= {} if negative is None else {"negative": negative}
-        return self._each((params, random.purpose_key(seed, random.SAMPLES)), rows, progress)
+        return self._each((self.sampling.joined(params), random.purpose_key(seed, random.SAMPLES)), rows, progress)

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,8 @@ class Run:
         Raises:
             UserError: the model is not told that, or not such a value.
         """
-        condition = conditions_of(self.model.network.conditions, self.dataset, count, told)
         how, batch = sampling or self.experiment.sampling_in(), self.experiment.config.sampler.batch
+        condition = conditions_of(how.asked(self.model), self.dataset, count, told)
         return np.asarray(Sampler(self.model, how, self.plan, batch)(self.params, seed, count, condition)[0])
 
     def denoise(self, x_t: Float[Array, "batch *site"], t: float | Array, condition: PyTree = None) -> Any:
@@ -145,17 +145,40 @@ def given(config: Any, model: Model, sampling: Sampling | None = None) -> Experi
 def restore(
     config: Any, folder: Path, best: bool = False, experiment: Experiment | None = None, dataset: Any = None
 ) -> Run:
-    """Read the run in `folder` back, whose config is `config`.
+    """Read the run in `folder` back, whose config is `config`, and the other runs that its sampler asks.
+
+    Args: as `read`.
+
+    Raises:
+        UserError: no checkpoint, or none that reads back; or another run is not there, or does not fit this one.
+    """
+    from ddpm_jax.pipeline.helpers import found
+
+    run = read(config, folder, best, experiment, dataset)
+    helpers = found(config, folder, run.plan, run.dataset)
+    return replace(run, experiment=run.experiment.helped(helpers))
+
+
+def read(
+    config: Any,
+    folder: Path,
+    best: bool = False,
+    experiment: Experiment | None = None,
+    dataset: Any = None,
+    step: int | None = None,
+) -> Run:
+    """Read the run in `folder` back alone.
 
     Args:
         config: from `runs.read_config`, perhaps with other sampler settings.
         folder: the run's.
         best: take the checkpoint with the lowest validation loss and not the latest.
         experiment: of a model made in Python; the config makes it otherwise.
-        dataset: likewise.
+        dataset: likewise; or one that is read already.
+        step: a checkpoint that is kept, in place of the latest.
 
     Raises:
-        UserError: no checkpoint, or none that reads back.
+        UserError: no checkpoint, or none that reads back, or not that one.
     """
     from ddpm_jax.pipeline.job import abstract_state
     from ddpm_jax.training.checkpoints import Checkpoints
@@ -169,7 +192,10 @@ def restore(
         check_data(config, dataset.description)
         experiment = make(config, dataset.description)
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:
-        step = checkpoints.best if best else None
+        if step is not None and step not in checkpoints.steps:
+            kept = ", ".join(map(str, checkpoints.steps))
+            raise UserError(f"{folder}: step {step} is not kept there; choose from {kept}")
+        step = checkpoints.best if best else step
         unread = [kept for kept in checkpoints.steps if best and checkpoints.facts(kept) is None]
         if best and step is None:
             raise UserError(f"{folder}: no checkpoint here whose validation loss reads; leave out --best")

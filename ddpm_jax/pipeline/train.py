@@ -56,6 +56,7 @@ def train(
     from ddpm_jax.experiment import check_data, check_prompts, check_sizes, load_data, make
     from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import screen
+    from ddpm_jax.pipeline.helpers import found
     from ddpm_jax.pipeline.job import make_job
     from ddpm_jax.reporting.summary import summary
     from ddpm_jax.runs import locks
@@ -74,6 +75,7 @@ def train(
     if experiment is None:
         check_data(config, dataset.description, dataset.sizes)
         experiment = make(config, dataset.description)
+        experiment = experiment.helped(found(config, folder, plan, dataset))
     else:
         check_prompts(config, dataset.description)
         check_sizes(config, dataset.description, dataset.sizes)

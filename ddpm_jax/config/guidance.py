@@ -1,0 +1,73 @@
+"""What a config may say of guidance: one weight, or a weight of its own for each condition."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+def weights(words: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """The conditions of words `name:weight` and their weights, in their order.
+
+    >>> weights(("label:1.5", "text:3"))
+    (('label', 1.5), ('text', 3.0))
+
+    Raises:
+        ValueError: a word is none of this form, a weight is below 0, or a name is there twice; in one line.
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        name, _, number = word.partition(":")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not name or not 0 <= weight < math.inf:
+            raise ValueError(f"{word!r} is not name:weight, such as label:1.5")
+        if name in found:
+            raise ValueError(f"{name} has two weights")
+        found[name] = weight
+    return tuple(found.items())
+
+
+def refusals(config: Any) -> Iterator[tuple[str, str]]:
+    """What of guidance cannot be, or contradicts the training: `(key, reason)`."""
+    section, told, drop = config.sampler, config.model.conditions, config.objective.condition_drop
+    low, high = (*section.guidance_interval, 0, 0)[:2]
+    if len(section.guidance_interval) != 2 or not 0 <= low <= high <= 1:
+        yield "sampler.guidance_interval", f"{section.guidance_interval} is not (low, high] within 0 and 1"
+    if config.evaluation.curve_guidance and not (told and drop):
+        yield "evaluation.curve_guidance", "guidance needs conditions, and a share of training without them"
+    if section.guidance != 1 and not told:
+        yield "sampler.guidance", "guidance needs a network that is told something: set config.model.conditions"
+    elif section.guidance != 1 and not drop:
+        reason = "guidance needs a network trained without conditions too: config.objective.condition_drop"
+        yield "sampler.guidance", reason
+    if section.guidance_each:
+        yield from _each(config)
+
+
+def _each(config: Any) -> Iterator[tuple[str, str]]:
+    """What cannot be where each condition has a weight of its own."""
+    key, told = "sampler.guidance_each", tuple(config.model.conditions)
+    try:
+        names = tuple(name for name, _ in weights(config.sampler.guidance_each))
+    except ValueError as error:
+        yield key, str(error)
+        return
+    known = ", ".join(told) or "nothing"
+    if len(told) < 2:
+        yield key, f"weights of their own are for several conditions, and the network is told {known}; use guidance"
+        return
+    for name in names:
+        if name not in told:
+            yield key, f"the network is not told {name!r}, but {known}"
+    for name in told:
+        if name not in names:
+            yield key, f"{name} has no weight; 1 is none"
+    if not config.objective.condition_drop_each:
+        reason = "it needs a network trained without each of its conditions too: config.objective.condition_drop_each"
+        yield key, reason
+    if config.sampler.guidance != 1:
+        yield "sampler.guidance", "there are weights for each condition, in guidance_each; leave it 1"
+    if config.evaluation.curve_guidance:
+        yield "evaluation.curve_guidance", "there are weights for each condition, in sampler.guidance_each; leave it ()"
