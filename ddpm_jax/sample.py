@@ -32,6 +32,7 @@ CHANGES = (
     "confidence_temperature",
     "guidance",
     "guidance_interval",
+    "weak",
     "classifier",
     "classifier_scale",
     "ema",
@@ -185,6 +186,8 @@ def main(arguments: Sequence[str]) -> None:
             known = ", ".join(config.model.conditions) or "nothing"
             raise UserError(f"{option}: this model was trained with {known}, and not with {name}")
     unguided = config.sampler.guidance == 1 and not config.sampler.guidance_each
+    if options.negative is not None and config.sampler.weak:
+        raise UserError("--negative: guidance leads away from --weak already; give one of them")
     if options.negative is not None and ("text" not in config.model.conditions or unguided):
         raise UserError("--negative: it needs a model of text and a --guidance other than 1")
 

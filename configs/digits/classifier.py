@@ -1,4 +1,4 @@
-"""A classifier of noisy digits, to guide `ddpm.py` by (Dhariwal and Nichol 2021): two CPU cores, about two minutes.
+"""A classifier of noisy digits, to guide `ddpm.py` by (Dhariwal and Nichol 2021).
 
 Of another member's process: `--config=configs/digits/classifier.py:vp`. So small a data set is learned by heart, hence
 the dropout and the weight decay.

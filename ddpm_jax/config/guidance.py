@@ -35,14 +35,19 @@ def refusals(config: Any) -> Iterator[tuple[str, str]]:
     low, high = (*section.guidance_interval, 0, 0)[:2]
     if len(section.guidance_interval) != 2 or not 0 <= low <= high <= 1:
         yield "sampler.guidance_interval", f"{section.guidance_interval} is not (low, high] within 0 and 1"
-    if config.evaluation.curve_guidance and not (told and drop):
+    if config.evaluation.curve_guidance and not ((told and drop) or section.weak):
         yield "evaluation.curve_guidance", "guidance needs conditions, and a share of training without them"
-    if section.guidance != 1 and not told:
+    if section.weak:
+        if section.guidance_each:
+            yield "sampler.guidance_each", "a weak run is guided away from with one weight; leave it ()"
+        elif section.guidance == 1:
+            yield "sampler.weak", "nothing is guided: set a weight, config.sampler.guidance"
+    elif section.guidance != 1 and not told:
         yield "sampler.guidance", "guidance needs a network that is told something: set config.model.conditions"
     elif section.guidance != 1 and not drop:
         reason = "guidance needs a network trained without conditions too: config.objective.condition_drop"
         yield "sampler.guidance", reason
-    if section.guidance_each:
+    if section.guidance_each and not section.weak:
         yield from _each(config)
 
 

@@ -212,6 +212,7 @@ KEYS: dict[str, Key] = {
     "sampler.guidance_rescale": Key(0.0, "phi of Lin et al. 2024; 0: none", least=0, most=1, of="gaussian"),
     "sampler.guidance_parallel": Key(1.0, "eta of projected guidance; 1: none", least=0, most=1, of="gaussian"),
     "sampler.guidance_limit": Key(0.0, "greatest norm of projected guidance; 0: none", least=0, of="gaussian"),
+    "sampler.weak": Key("", "guide away from another run, its folder, FOLDER:STEP, or :STEP of this run"),
     "sampler.classifier": Key(
         "", "the folder of a classifier's run, which leads to the label asked for", of="gaussian"
     ),

@@ -83,8 +83,9 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
         if value := flatten(config)[f"evaluation.{key}"]:
             reason = f"a classifier draws no images and gives them no probability; set it to {type(value)()}"
             yield Refusal(f"evaluation.{key}", reason)
-    if config.sampler.classifier:
-        yield Refusal("sampler.classifier", "a classifier draws no images; leave it empty")
+    for key in ("weak", "classifier"):
+        if config.sampler[key]:
+            yield Refusal(f"sampler.{key}", "a classifier draws no images; leave it empty")
     if config.objective.decoder:
         yield Refusal("objective.decoder", "a classifier has no decoder; leave it 0")
     process = yield from gaussian.process_refusals(config)

@@ -64,6 +64,8 @@ class Sampling:
         each: in its place the weight of each condition by name; each is told beside those before it (Brooks et al.
             2023, eq. 3).
         interval: the times (low, high] in which there is guidance; outside there is one evaluation, not two.
+        weak: what guidance leads away from, in place of the model told nothing; it is told the same (autoguidance,
+            Karras et al. 2024).
         rule: what becomes of the two posteriors.
         clip: keep the estimate of the clean image in [-1, 1].
         threshold: dynamic thresholding at this quantile in place of clipping; 0 is none.
@@ -80,6 +82,7 @@ class Sampling:
     process: Process | None = None
     guidance: float = 1.0
     each: tuple[tuple[str, float], ...] = ()
+    weak: Helper | None = None
     interval: tuple[float, float] = (0.0, 1.0)
     rule: Rule = field(default_factory=Plain)
     clip: bool = False
@@ -94,7 +97,7 @@ class Sampling:
     @property
     def helpers(self) -> dict[str, Helper]:
         """The other models, by name."""
-        named = {"classifier": self.classifier}
+        named = {"weak": self.weak, "classifier": self.classifier}
         return {name: helper for name, helper in named.items() if helper is not None}
 
     def joined(self, params: PyTree) -> PyTree:
@@ -138,11 +141,10 @@ class Sampling:
             film: the denoiser's estimates will be looked at.
             params: `joined`, where other models are asked.
         """
-        if self.classifier is not None:
-            denoise = Only(denoise, tuple(model.network.conditions))
+        denoise = self._told(denoise, model)
         weights = tuple(weight for _, weight in self.each) or (self.guidance,)
         if weights != (1,):
-            chain = *self._weaker(denoise, model, negative), denoise
+            chain = *self._weaker(denoise, model, negative, params), denoise
             denoise = Guided(chain, weights, self.rule, self.interval)
         if self.classifier is not None:
             classify: Any = self.classifier.model.denoiser(params[HELPERS]["classifier"])
@@ -159,8 +161,18 @@ class Sampling:
             denoise = Pointed(denoise)
         return denoise
 
-    def _weaker(self, denoise: Denoiser, model: Model, negative: Condition | None) -> list[Denoiser]:
-        """What guidance leads away from: the denoiser told nothing, then one condition more each time, but the last."""
+    def _told(self, denoise: Denoiser, model: Model) -> Denoiser:
+        """One that is told the model's own conditions, where a classifier is told more."""
+        return denoise if self.classifier is None else Only(denoise, tuple(model.network.conditions))
+
+    def _weaker(self, denoise: Denoiser, model: Model, negative: Condition | None, params: PyTree) -> list[Denoiser]:
+        """What guidance leads away from: a weak model, or the denoiser told nothing, then one condition more each time.
+
+        The weak one takes the model's process, also where each has trained a schedule of its own.
+        """
+        if self.weak is not None:
+            weak = self.weak.model.denoiser(params[HELPERS]["weak"], process=model.bound_process(params))
+            return [self._told(weak, model)]
         null = {**model.network.conditions.null(1), **(negative or {})}
         names = [name for name, _ in self.each]
         untold = [names[told:] for told in range(len(names))] or [list(null)]

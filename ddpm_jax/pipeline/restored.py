@@ -155,7 +155,7 @@ def restore(
     from ddpm_jax.pipeline.helpers import found
 
     run = read(config, folder, best, experiment, dataset)
-    helpers = found(config, folder, run.plan, run.dataset)
+    helpers = found(config, folder, run.dataset)
     return replace(run, experiment=run.experiment.helped(helpers))
 
 

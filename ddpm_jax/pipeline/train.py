@@ -75,7 +75,7 @@ def train(
     if experiment is None:
         check_data(config, dataset.description, dataset.sizes)
         experiment = make(config, dataset.description)
-        experiment = experiment.helped(found(config, folder, plan, dataset))
+        experiment = experiment.helped(found(config, folder, dataset, training=True))
     else:
         check_prompts(config, dataset.description)
         check_sizes(config, dataset.description, dataset.sizes)
