@@ -92,9 +92,19 @@ def training_mark(config: ConfigDict) -> int:
     return _mark(_apart(_fixed(flatten(config)), _fixed(flatten(base()))))
 
 
-def earlier_mark(config: ConfigDict) -> int:
-    """The same as earlier versions have it, for which a run with its encoder in another place was another run."""
-    return _mark(_apart(flatten(config), flatten(base())))
+def earlier_marks(config: ConfigDict) -> tuple[int, ...]:
+    """The numbers that earlier versions had for it; the latest first.
+
+    For them a run with its encoder in another place was another run, and before that keys had other names.
+    """
+    own = _apart(flatten(config), flatten(base()))
+    marks = [_mark(own)]
+    for then, (now, values) in reversed(RENAMED.items()):
+        for theirs, ours in values.items():
+            if own.get(now) == ours:
+                own = {**{key: value for key, value in own.items() if key != now}, then: theirs}
+                marks.append(_mark(dict(sorted(own.items()))))
+    return tuple(marks)
 
 
 def _fixed(flat: Mapping[str, Any]) -> dict[str, Any]:

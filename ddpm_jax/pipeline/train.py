@@ -49,7 +49,7 @@ def train(
         Preempted: `notice` tells that the machine is wanted back; a checkpoint is saved.
     """
     from ddpm_jax import data, runs
-    from ddpm_jax.config.identity import earlier_mark, training_mark, validation_mark
+    from ddpm_jax.config.identity import earlier_marks, training_mark, validation_mark
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.evaluation import drawing
@@ -96,7 +96,7 @@ def train(
         reads = runs.config_reads(folder)  # then that file was compared
         fixed = ("config",) if reads or runs.trained(folder) else tuple(marks)
         saved = [known for step in checkpoints.steps if (known := checkpoints.facts(step))]
-        ours = {"config": {0, marks["config"], earlier_mark(config)}, "validation": {0, marks["validation"]}}
+        ours = {"config": {0, marks["config"], *earlier_marks(config)}, "validation": {0, marks["validation"]}}
         told = [(getattr(known, name), ours[name]) for known in saved for name in fixed]
         if any(theirs not in known for theirs, known in told):
             raise UserError(f"{folder}: its checkpoints were saved with another config; choose another --workdir")

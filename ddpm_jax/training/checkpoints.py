@@ -21,7 +21,7 @@ from jaxtyping import PyTree
 from ddpm_jax.devices.plan import Plan, agree, agree_on, all_agree, checksum, wait_for_all
 from ddpm_jax.errors import UserError, refused_by_the_system
 from ddpm_jax.files import checkpoint_steps, set_aside
-from ddpm_jax.training import earlier
+from ddpm_jax.training import earlier, names
 from ddpm_jax.training.facts import DamagedCheckpointError, Facts, abstract_facts, packed, unpacked
 from ddpm_jax.training.state import TrainState
 
@@ -239,7 +239,8 @@ class Checkpoints:
     def _read(self, abstract: TrainState, step: int) -> Restored:
         packed_facts = _together(lambda: self._packed_facts(step))
         facts = _together(lambda: unpacked(packed_facts))
-        state = _together(lambda: self._load_state(replace(abstract, frozen={}), step))
+        light, read = replace(abstract, frozen={}), partial(self._load_state, step=step)
+        state = _together(lambda: names.load(read, light))  # by the names that its checksum is of
         frozen, old = {}, self._is_earlier(step)
         if int(self._sum(replace(state, skipped=None) if old else state)) != int(packed_facts["sum"]):
             raise DamagedCheckpointError("its arrays are not those that were saved (checksum)")
@@ -251,11 +252,14 @@ class Checkpoints:
                 line = f"the arrays in {self._frozen} are not those that were saved (checksum)"
                 raise DamagedCheckpointError(line)
         self._facts[step] = facts
-        if old and not self._told_earlier:
+        named = names.today(state, light)
+        changes = ["their count of skipped steps is taken as 0"] if old else []
+        changes += ["their parameters are given the names of this one"] if named is not state else []
+        if changes and not self._told_earlier:
             self._told_earlier = True
-            line = "an earlier version of ddpm_jax saved checkpoints here; their count of skipped steps is taken as 0"
+            line = f"an earlier version of ddpm_jax saved checkpoints here; {' and '.join(changes)}"
             warnings.warn(f"{self._folder}: {line}", stacklevel=3)
-        return Restored(replace(state, frozen=frozen), facts)
+        return Restored(replace(named, frozen=frozen), facts)
 
     def _load_state(self, abstract: TrainState, step: int) -> TrainState:
         if not self._is_earlier(step):
@@ -362,6 +366,6 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     lines = str(error).splitlines() or [type(error).__name__]
-    if "tree structures do not match" in lines[0]:  # orbax's words
+    if names.are_others(error):
         return "it holds other parameters than this model has, such as those of an earlier version"
     return lines[0][:200]

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import (
     RENAMED,
     differences,
     digest,
-    earlier_mark,
+    earlier_marks,
     flatten,
     from_dict,
     move_encoder,
@@ -33,7 +34,7 @@ def test_json_round_trip():
 def test_an_encoder_may_move_but_neither_come_nor_go():
     here, there, none = (changed(model__conditions=("text",), model__text_encoder=place) for place in ("a", "b/c", ""))
     assert differences(here, there) == [] and training_mark(here) == training_mark(there)
-    assert training_mark(here) != training_mark(none) == earlier_mark(none)
+    assert training_mark(here) != training_mark(none) == earlier_marks(none)[0]
     assert differences(here, none) == ["model.text_encoder is 'a', there ''"]
     move_encoder(here, "b/c")
     assert flatten(here) == flatten(there)
@@ -50,6 +51,16 @@ def test_a_config_of_an_earlier_version_is_that_of_today(then, now):
         del values["model"][key]
     again = from_dict(values)
     assert flatten(again) == flatten(changed(seed=3, model__conditions=now))
+
+
+def test_the_mark_that_a_config_had_in_an_earlier_version_is_known():
+    """The number is of commit 27d1bfa, for the base with this seed and model and `model.conditional`."""
+    config = base()
+    config.update_from_flattened_dict({"seed": 3, "model.name": "dit", "model.conditions": ("label",)})
+    assert earlier_marks(config)[1:] == (223813854598135,)
+    for others in ((), ("text",), ("label", "text")):
+        config.model.conditions = others
+        assert len(earlier_marks(config)) == 1
 
 
 def test_every_renamed_key_leads_to_one_of_today_and_to_values_that_it_may_have():

@@ -3,12 +3,15 @@
 import json
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from ddpm_jax import data, evaluate, runs
+from ddpm_jax.config.identity import earlier_marks
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import make
@@ -16,11 +19,24 @@ from ddpm_jax.pipeline.job import abstract_state
 from ddpm_jax.reporting import ledger
 from ddpm_jax.sample import main as sample
 from ddpm_jax.train import train
+from ddpm_jax.training import names
 from ddpm_jax.training.checkpoints import Checkpoints
 
 EARLIER = "an earlier version of ddpm_jax saved checkpoints here"
 
 LATER_KEYS = ("accumulate", "skip_bad", "save_minutes")
+
+
+def of_then(config):
+    """A kept config as versions had it in which the label was the one condition."""
+    model = {key: value for key, value in config["model"].items() if not key.startswith(("conditions", "text_"))}
+    return {**config, "model": {**model, "conditional": True}}
+
+
+def rewritten(path, change):
+    values = json.loads(path.read_text())
+    del values["checksum"]
+    path.write_text(json.dumps(change(values)))
 
 
 @pytest.fixture
@@ -33,14 +49,17 @@ def earlier(trained, tmp_path, tiny_config, save_as_earlier, monkeypatch):
     experiment = make(tiny_config, data.load("digits").description)
     with Checkpoints(trained / runs.CHECKPOINTS, Plan(), read_only=True) as checkpoints:
         known = checkpoints.restore(abstract_state(experiment))
-    save_as_earlier(old / runs.CHECKPOINTS, known.state, known.facts.elapsed, known.facts.validation_loss)
-    for name in (runs.CONFIG, runs.RESULT):
-        values = json.loads((trained / name).read_text())
-        del values["checksum"]
-        for key in LATER_KEYS:
-            del values.get("config", values)["training"][key]
-        (old / name).write_text(json.dumps(values))
-    shutil.copy(trained / runs.METRICS, old)
+    facts = known.facts
+    save_as_earlier(old / runs.CHECKPOINTS, names.before(known.state), facts.elapsed, facts.validation_loss)
+
+    def earlier_config(config):
+        training = {key: value for key, value in config["training"].items() if key not in LATER_KEYS}
+        return of_then({**config, "training": training})
+
+    for name in (runs.CONFIG, runs.RESULT, runs.METRICS):
+        shutil.copy(trained / name, old)
+    rewritten(old / runs.CONFIG, earlier_config)
+    rewritten(old / runs.RESULT, lambda result: {**result, "config": earlier_config(result["config"])})
     return old
 
 
@@ -82,3 +101,27 @@ def test_the_run_goes_on_only_where_its_config_is_known(earlier, tiny_config):
     ):
         train(tiny_config, earlier)
     assert (earlier / runs.CONFIG).read_text() == "{"
+
+
+def test_a_conditional_run_of_then_goes_on_as_it_would_have(tmp_path, tiny_config):
+    """From the middle, bit for bit; its checkpoint knows its config by the keys of then."""
+    tiny_config.training.save_every = 1
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(tiny_config, whole)
+    abstract = abstract_state(make(tiny_config, data.load("digits").description))
+    with Checkpoints(whole / runs.CHECKPOINTS, Plan(), read_only=True) as checkpoints:
+        half, end = (checkpoints.restore(abstract, step) for step in (1, 2))
+    parts.mkdir()
+    for name in (runs.CONFIG, "data.json", runs.METRICS):
+        shutil.copy(whole / name, parts)
+    rewritten(parts / runs.CONFIG, of_then)
+    with Checkpoints(parts / runs.CHECKPOINTS, Plan()) as checkpoints:
+        (mark,) = earlier_marks(tiny_config)
+        checkpoints.save(names.before(half.state), replace(half.facts, config=mark))
+    train(tiny_config, parts)
+    with Checkpoints(parts / runs.CHECKPOINTS, Plan(), read_only=True) as checkpoints:
+        assert checkpoints.steps == [1, 2]
+        ours = checkpoints.restore(abstract).state
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(end.state), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert (parts / runs.METRICS).read_text().count("\n") == (whole / runs.METRICS).read_text().count("\n")

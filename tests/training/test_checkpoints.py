@@ -436,7 +436,7 @@ def test_a_state_of_another_shape(folder):
 
 
 def test_a_state_of_parameters_by_other_names(folder):
-    """As conditional networks of earlier versions have them."""
+    """Which no version gave them."""
     save(folder, [1, 2])
     renamed = replace(abstract(), params={"labels": abstract().params["w"], "half": abstract().params["half"]})
     with (
