@@ -167,8 +167,9 @@ def claims(groups: Sequence[Group]) -> list[Claim]:
             study.each(Less(At(ADHERENCE, WEIGHT), At(ADHERENCE, PLAIN))),
             strict=True,
         ),
-        Claim("One object is there in at least 97 % of pictures", study.each(Share("one object")), 0.97),
-        Claim("Two objects are there in at least 90 % of pictures", study.each(Share("two objects")), 0.9),
+        Claim("Asked for one thing, at least 97 % of pictures show all of it", study.each(Share("all of one")), 0.97),
+        Claim("Asked for two things, at least 90 % show all of it", study.each(Share("all of two")), 0.9),
+        Claim("Asked for three things, at least 75 % show all of it", study.each(Share("all of three")), 0.75),
         Claim(
             "Unseen combinations are shown right at most ten points less often",
             *(study.each(Less(Share("all", "unseen"), everything)), -0.1),

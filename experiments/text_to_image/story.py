@@ -26,8 +26,9 @@ whole and not word by word."""
 COLUMNS = """The columns of the tables of what was asked are those of GenEval (Ghosh et al. 2023), each of the pictures
 whose caption asks it: *one object* and *two objects*, whether things of these kinds are there; *counting*, as many as
 asked; *colours*, of things alone; *position*, a relation or a place; *colour binding*, that each of two, or a thing and
-its plate, has its own colour; *size*; and *all* that is asked and nothing else. No model's share means more than that
-of the data's own pictures, in italics, for there the oracle is all that errs."""
+its plate, has its own colour; *size*; and *all* that is asked and nothing else, then the same apart by how many things
+are asked. No model's share means more than that of the data's own pictures, in italics, for there the oracle is all
+that errs."""
 
 VERDICTS = """A sentence is *supported* where the whole 95 % t-interval over seeds is on its side, *contradicted* where
 all of it is on the other, and else *not decided*; one seed decides nothing. Differences are of the same seed. Figures

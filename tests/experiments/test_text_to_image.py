@@ -9,6 +9,7 @@ import pytest
 
 from ddpm_jax import data
 from ddpm_jax.config.identity import flatten
+from ddpm_jax.data import still_lifes
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import checks
 from ddpm_jax.reporting import ledger
@@ -17,7 +18,7 @@ from ddpm_jax.sweeps import expansion
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "text_to_image"
 NAMES = ("study", "claims", "story", "run")
-COLUMNS = ("one object", "two objects", "counting", "colours", "position", "colour binding", "size", "all")
+COLUMNS = still_lifes.COLUMNS
 
 ALIKE = ("data.name", "data.splits", "model.conditions", "model.text_channels", "model.text_depth", "training")
 ALIKE = (*ALIKE, "objective.condition_drop", "sampler.guidance", "evaluation.samples", "evaluation.curve_guidance")

@@ -15,7 +15,8 @@ from ddpm_jax.data.still_lifes.layout import SIDE, Thing, layouts
 from ddpm_jax.data.still_lifes.reading import Found, Reading, read
 from ddpm_jax.data.still_lifes.splits import scenes as stream
 
-COLUMNS = ("one object", "two objects", "counting", "colours", "position", "colour binding", "size", "all")
+ALL_OF = ("all of one", "all of two", "all of three", "all of four")
+COLUMNS = ("one object", "two objects", "counting", "colours", "position", "colour binding", "size", "all", *ALL_OF)
 ATTRIBUTES = ("number", "kind", "colour", "size", "centre", "plate", "place", "relation", "all")
 NEAR = 1.0  # sixteenths of the side: how far from a thing's true centre it may be read
 
@@ -31,6 +32,7 @@ def agrees(reading: Reading, scene: Scene) -> dict[str, bool | None]:
     colour binding: for two groups, or one on a plate, all that has a colour has its own.
     size: all things of a group have its size.
     all: everything that is asked, and nothing else: no other thing, and no plate that is not asked for.
+    all of one, all of two ...: the same, of scenes that ask for so many things.
     """
     groups = scene.groups
     members = [_members(reading, group, scene) for group in groups]
@@ -50,8 +52,11 @@ def agrees(reading: Reading, scene: Scene) -> dict[str, bool | None]:
     }
     if scene.plate or (not one and said):
         columns["colour binding"] = coloured and reading.plate == scene.plate
-    exact = len(reading.things) == sum(group.count for group in groups) and reading.plate == scene.plate
-    return {**columns, "all": exact and all(value is not False for value in columns.values())}
+    asked = sum(group.count for group in groups)
+    exact = len(reading.things) == asked and reading.plate == scene.plate
+    right = exact and all(value is not False for value in columns.values())
+    of_so_many = {name: right if number == asked else None for number, name in enumerate(ALL_OF, start=1)}
+    return {**columns, "all": right, **of_so_many}
 
 
 def agreement(readings: Sequence[Reading], scenes: Sequence[Scene]) -> dict[str, float]:
