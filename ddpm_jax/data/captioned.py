@@ -86,13 +86,14 @@ class StillLifes:
     """The oracle of still lifes."""
 
     def agreement(self, images: UInt8[np.ndarray, "n size size 3"], captions: Sequence[str]) -> dict[str, float]:
-        """See `still_lifes.agreement`; captions as `still_lifes.parse` reads them."""
+        """See `still_lifes.agreement`, captions as `still_lifes.parse` reads them; and the mean `area` of things."""
         from ddpm_jax.data import still_lifes
 
         found: list[Any] = []
         for start in range(0, len(images), 1000):
             found += still_lifes.read(images[start : start + 1000])
-        return still_lifes.agreement(found, [still_lifes.parse(caption) for caption in captions])
+        shares = still_lifes.agreement(found, [still_lifes.parse(caption) for caption in captions])
+        return {**shares, "area": float(np.mean([reading.area for reading in found]))}
 
 
 @functools.cache

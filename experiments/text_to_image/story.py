@@ -27,8 +27,8 @@ COLUMNS = """The columns of the tables of what was asked are those of GenEval (G
 whose caption asks it: *one object* and *two objects*, whether things of these kinds are there; *counting*, as many as
 asked; *colours*, of things alone; *position*, a relation or a place; *colour binding*, that each of two, or a thing and
 its plate, has its own colour; *size*; and *all* that is asked and nothing else, then the same apart by how many things
-are asked. No model's share means more than that of the data's own pictures, in italics, for there the oracle is all
-that errs."""
+are asked; *area*, the share of a picture that things cover. No model's share means more than that of the data's own
+pictures, in italics, for there the oracle is all that errs."""
 
 VERDICTS = """A sentence is *supported* where the whole 95 % t-interval over seeds is on its side, *contradicted* where
 all of it is on the other, and else *not decided*; one seed decides nothing. Differences are of the same seed. Figures
@@ -38,8 +38,7 @@ may be wrong."""
 LIMITS = """What these figures cannot say: pictures are drawn by the project, small, and of a small grammar. Noise has a
 U-Net and hidden pixels a transformer, so that kind and network are not told apart. Learning rates were not tried for
 each. The captions are the same for all seeds: an interval says how other trainings would differ, not other captions.
-Distances are on features of a network that is not trained, for there are no classes. The area of what is drawn, which
-guidance may change, is not measured."""
+Distances are on features of a network that is not trained, for there are no classes."""
 
 
 def write(runs: Path, output: Path, members: Set[str]) -> list[str]:

@@ -45,10 +45,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one picture shows: its things, from left to right, and the colour of its plate or None."""
+    """What one picture shows: its things, from left to right, and the colour of its plate or None.
+
+    area is the share of the picture that things cover.
+    """
 
     things: tuple[Found, ...]
     plate: str | None = None
+    area: float = 0.0
 
 
 def read(images: UInt8[np.ndarray, "n size size 3"]) -> list[Reading]:
@@ -70,6 +74,7 @@ def _read(images: Float32[np.ndarray, "n s s 3"]) -> list[Reading]:
     whole, parts = _regions(strength, faint, np.maximum(CLEAR, 5 * noise))
     plates = nearest_colour(ground.plate)
     found: list[list[Found]] = [[] for _ in images]
+    areas = (whole > 0).mean((1, 2)).tolist()
     regions = _explain(difference, ground.colours, whole, noise)
     pieces = _explain(difference, ground.colours, parts, noise)
     inside = parts > 0
@@ -78,8 +83,8 @@ def _read(images: Float32[np.ndarray, "n s s 3"]) -> list[Reading]:
         split = [piece for part, piece in enumerate(pieces) if of_region[part] == number]
         found[region.place] += [one.thing for one in _whole_or_split(region, split)]
     return [
-        Reading(tuple(sorted(things, key=lambda thing: thing.x)), plates[place] if plated else None)
-        for place, (things, plated) in enumerate(zip(found, ground.plated, strict=True))
+        Reading(tuple(sorted(things, key=lambda thing: thing.x)), plates[place] if plated else None, area)
+        for place, (things, plated, area) in enumerate(zip(found, ground.plated, areas, strict=True))
     ]
 
 

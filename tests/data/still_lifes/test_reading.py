@@ -64,3 +64,15 @@ def test_a_shape_of_no_kind_is_found_but_not_known(size):
 
 def test_no_pictures_have_no_readings():
     assert read(np.zeros((0, 16, 16, 3), np.uint8)) == []
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_areas_add_up_and_do_not_depend_on_how_fine_a_picture_is(size):
+    def area(words):
+        return np.mean([one.area for one in read(draw_scene(parse(words), 5, range(100), size))])
+
+    apple, pear = area("a small red apple"), area("a large green pear")
+    assert 0 < apple < pear < 0.5
+    assert area("three small red apples") == pytest.approx(3 * apple, rel=0.1)
+    assert area("a small red apple left of a large green pear") == pytest.approx(apple + pear, rel=0.1)
+    assert area("a small red apple on a white plate") == pytest.approx(apple, rel=0.3)  # a plate is no thing
