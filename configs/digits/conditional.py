@@ -1,13 +1,23 @@
 """Any member of this folder told the class: `--config=configs/digits/conditional.py:masked`; by default DDPM.
 
 Guidance 2 draws the samples; at the end they are measured at other weights too: accuracy of an independent classifier,
-and the distances.
+and the distances. All of MEMBERS, and a report that has them in one table:
+
+    python -m ddpm_jax.sweep --config=configs/digits/conditional.py --workdir=runs/digits_told
+    python -m ddpm_jax.report runs/digits_told
 """
 
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
+
+MEMBERS = (
+    *("ddpm", "ddpm_cosine", "improved_ddpm", "vp", "subvp", "ve", "edm", "flow", "vdm"),
+    *("masked", "random_order", "spread", "chunked", "autoregressive", "pixelcnn"),
+)
 
 
 def get_config(member: str = "ddpm") -> ConfigDict:
@@ -19,3 +29,10 @@ def get_config(member: str = "ddpm") -> ConfigDict:
     config.sampler.guidance = 2.0
     config.evaluation.curve_guidance = (0.0, 1.0, 3.0, 5.0)
     return config
+
+
+def sweep() -> Iterator[dict[str, Any]]:
+    """Each member, without the likelihoods, which guidance does not change."""
+    for member in MEMBERS:
+        likelihoods = {"evaluation.likelihood_images": 0, "evaluation.ode_images": 0, "evaluation.exact_images": 0}
+        yield {"argument": member, "name": member, **likelihoods}

@@ -211,6 +211,10 @@ def _guidance(section: Section) -> Iterator[Block]:
         panels.append(Panel(GUIDANCE, words, lines.guidance(groups, metric), known, (False, metric == "frechet")))
     caption = "Weight 1 is the conditional model without guidance, 0 the unconditional one."
     yield from section.plot("guidance", panels, "What guidance brings and what it costs", caption)
+    for metric, words, form in ((lines.ADHERENCE, "What was asked", ".3f"), ("frechet", "Frechet distance", ".2f")):
+        if table := tables.guidance(groups, metric, form):
+            yield Paragraph(f"{words} by the weight of guidance:")
+            yield Figures(table)
     panels = [
         Panel(words, ADHERENCE, lines.guidance(groups, lines.ADHERENCE, metric), _real(section), log)
         for metric, words in GUIDED.items()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ddpm_jax.reporting import adherence
+from ddpm_jax.reporting import adherence, lines
 from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.reporting.groups import Estimate, Group
 from ddpm_jax.reporting.markup import as_markdown, quoted
@@ -153,6 +153,17 @@ def adherences(groups: Sequence[Group], place: str) -> Table | None:
     if own:
         lines.append([f"*{REAL}*", *(f"{own[name]:.3f}" if name in own else NONE for name in attributes)])
     return Table(["", *map(quoted, attributes)], lines)
+
+
+def guidance(groups: Sequence[Group], name: str, format: str) -> Table | None:
+    """A quality, or what was asked, of every group at each weight of guidance; None where no group has two weights."""
+    found = lines.guidance(groups, name)
+    weights = sorted({at.x for points in found.values() for at in points})
+    rows = []
+    for label, points in found.items():
+        means = {at.x: at.y for at in points}
+        rows.append([quoted(label), *(cell(means.get(weight), format) for weight in weights)])
+    return Table(["", *(f"{weight:g}" for weight in weights)], rows) if rows else None
 
 
 def real(groups: Sequence[Group], place: str = "samples") -> dict[str, float]:

@@ -73,6 +73,12 @@ def test_a_weight_of_guidance_is_no_number_of_steps(two_seeds):
     assert all(point.y.spread > 0 for point in drawn)
 
 
+def test_every_weight_of_guidance_has_a_column(two_seeds):
+    shown = tables.guidance(two_seeds, "frechet", ".1f")
+    assert shown is not None and list(shown.head) == ["", "0", "3", "7"]
+    assert [one.partition(" ")[0] for one in shown.rows[0]] == ["a", "2.5", "5.5", "8.5"]
+
+
 def test_against_diversity_points_are_in_the_order_of_weights(two_seeds):
     drawn = lines.guidance(two_seeds, lines.ADHERENCE, "recall")["a"]
     assert [point.x for point in drawn] == pytest.approx([1.0, 0.7, 0.3])
