@@ -35,10 +35,11 @@ all of it is on the other, and else *not decided*; one seed decides nothing. Dif
 without a weight are those of weight 3, on captions like those of training. With many sentences at 95 %, one in twenty
 may be wrong."""
 
-LIMITS = """What these figures cannot say: pictures are drawn by the project, small, and of a small grammar. Noise has a
-U-Net and hidden pixels a transformer, so that kind and network are not told apart. Learning rates were not tried for
-each. The captions are the same for all seeds: an interval says how other trainings would differ, not other captions.
-Distances are on features of a network that is not trained, for there are no classes."""
+LIMITS = """What these figures cannot say: pictures are drawn by the project, small, and of a small grammar. The
+autoregressor has a causal transformer and all others a U-Net, so that there kind and network are not told apart.
+Learning rates were not tried for each. The captions are the same for all seeds: an interval says how other trainings
+would differ, not other captions. Distances are on features of a network that is not trained, for there are no
+classes."""
 
 
 def write(runs: Path, output: Path, members: Set[str]) -> list[str]:

@@ -4,9 +4,9 @@
     python -m ddpm_jax.sweep --config=experiments/text_to_image/study.py
     python -m ddpm_jax.sweep --config=experiments/text_to_image/study.py:flow,pooled/0,1
 
-The argument is a member; of a sweep it is some members and some seeds, or either: `flow,pooled`, `/0,1`. Members of
-noise have a U-Net, members of hidden pixels a transformer, as in configs/still_lifes. All else that is not the kind's
-own is the same for all: data, text, training FLOPs, guidance, and what is measured.
+The argument is a member; of a sweep it is some members and some seeds, or either: `flow,pooled`, `/0,1`. All have one
+U-Net, but for the autoregressor, which needs a causal network. All else that is not the kind's own is the same for all
+too: data, text, training FLOPs, guidance, and what is measured.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,12 +41,6 @@ def _of_noise(config: ConfigDict) -> None:
     config.sampler.steps = STEPS[-1]
 
 
-def _transformer(config: ConfigDict) -> None:
-    config.model.prediction = "logistics"  # which couples the colours of a pixel
-    config.model.channels, config.model.depth, config.model.heads = 96, 5, 4
-    config.data.batch = 32
-
-
 def _flow(config: ConfigDict) -> None:
     families.flow(config)
     _of_noise(config)
@@ -59,14 +53,15 @@ def _ddpm(config: ConfigDict) -> None:
 
 def _masked(config: ConfigDict) -> None:
     families.masked(config)
-    _transformer(config)
-    config.model.name = "transformer"
+    config.model.prediction = "logistics"  # which couples the colours of a pixel
     config.sampler.steps = STEPS[-1]
 
 
 def _autoregressive(config: ConfigDict) -> None:
     families.autoregressive(config)
-    _transformer(config)
+    config.model.prediction = "logistics"
+    config.model.channels, config.model.depth, config.model.heads = 96, 5, 4
+    config.data.batch = 16
 
 
 def _pooled(config: ConfigDict) -> None:
