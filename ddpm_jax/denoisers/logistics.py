@@ -92,16 +92,10 @@ class LogisticMixture(Chained):
         return -jnp.stack(self._chain(x, self.shape[-1])[1], axis=-1)
 
     def given(self, x: Images, channel: int) -> Categorical:
-        """One channel, `[batch, *space]`, given the channels before it in x: exact. Components are added in turn."""
-        arrays = (self._chain(x, channel)[0], self.centre(x, channel), self.log_scales[..., channel, :])
-        parts = jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), arrays)
-
-        def add(total: Array, part: tuple[Array, Array, Array]) -> tuple[Array, None]:
-            weight, mean, log_scale = (a[..., None] for a in part)
-            return jnp.logaddexp(total, weight + log_mass(self.values, mean, log_scale, self.values)), None
-
-        start = jnp.full((*self.shape[:-1], len(self.values)), -jnp.inf, self.logits.dtype)
-        return Categorical(jax.lax.scan(add, start, parts)[0], self.values)
+        """One channel, `[batch, *space]`, given the channels before it in x: exact."""
+        weights = self._chain(x, channel)[0]
+        logits = log_masses(weights, self.centre(x, channel), self.log_scales[..., channel, :], self.values)
+        return Categorical(logits, self.values)
 
     @property
     def mean(self) -> Images:
@@ -150,8 +144,9 @@ class LogisticMixture(Chained):
 
     def at(self, pixels: Pixels) -> "LogisticMixture":
         """Some pixels of each example."""
-        space = self.logits.ndim - 2
-        return self._changed(lambda array: picked(array.reshape(len(array), -1, *array.shape[1 + space :]), pixels))
+        batch, *space, _ = self.shape
+        first = (batch, math.prod(space))
+        return self._changed(lambda array: picked(array.reshape(*first, *array.shape[1 + len(space) :]), pixels))
 
     def _changed(self, change: Callable[[Array], Array]) -> "LogisticMixture":
         arrays = (self.logits, self.means, self.log_scales, self.couplings)
@@ -171,8 +166,47 @@ def log_mass(
     inverse = jnp.exp(-log_scale)
     below = jax.nn.log_sigmoid((x + spacing / 2 - mean) * inverse)
     above = jax.nn.log_sigmoid((mean - x + spacing / 2) * inverse)
-    d = spacing * inverse
-    usual = jnp.log(-jnp.expm1(-jnp.maximum(d, SMALL)))
-    inside = jnp.where(d > SMALL, usual, jnp.log(spacing) - log_scale - d / 2)
     first, last = x < values[0] + spacing / 2, x > values[-1] - spacing / 2
-    return jnp.where(last, 0, below) + jnp.where(first, 0, above) + jnp.where(first | last, 0, inside)
+    width = _log_width(log_scale, spacing)
+    return jnp.where(last, 0, below) + jnp.where(first, 0, above) + jnp.where(first | last, 0, width)
+
+
+def _log_width(log_scale: Array, spacing: Array) -> Array:
+    """log(1 - exp(-d)) of a bin's width d in scales."""
+    d = spacing * jnp.exp(-log_scale)
+    return jnp.where(d > SMALL, jnp.log(-jnp.expm1(-jnp.maximum(d, SMALL))), jnp.log(spacing) - log_scale - d / 2)
+
+
+def log_masses(
+    weights: Float[Array, "*site K"],
+    means: Float[Array, "*site K"],
+    log_scales: Float[Array, "*site K"],
+    values: Float[Array, " levels"],
+) -> Float[Array, "*site levels"]:
+    """log of a mixture's mass in the bin of every level: what `log_mass` says, by fewer logarithms.
+
+    sigmoid(u) = exp(min(u, 0))/(1 + exp(-|u|)), so a component's mass is exp(h)/r, where h = log weight + min(b, 0) +
+    min(-a, 0) + log(1 - exp(-d)) is piecewise linear and r = (1 + exp(-|a|))(1 + exp(-|b|)) lies in [1, 4]. The sum
+    over components is kept as exp(top) total, top the greatest h so far, and its logarithm taken once. Components are
+    added in turn.
+    """
+    spacing, place = values[1] - values[0], jnp.arange(len(values))
+    first, last = place == 0, place == len(values) - 1
+
+    def one(part: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        weight, mean, log_scale = part
+        mean, inverse, inside = (a[..., None] for a in (mean, jnp.exp(-log_scale), _log_width(log_scale, spacing)))
+        below = jnp.where(last, jnp.inf, (values + spacing / 2 - mean) * inverse)
+        above = jnp.where(first, jnp.inf, (mean - values + spacing / 2) * inverse)
+        h = weight[..., None] + jnp.minimum(below, 0) + jnp.minimum(above, 0) + jnp.where(first | last, 0, inside)
+        return h, 1 / ((1 + jnp.exp(-jnp.abs(below))) * (1 + jnp.exp(-jnp.abs(above))))
+
+    def add(carry: tuple[Array, Array], part: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+        (top, total), (h, share) = carry, one(part)
+        less = jnp.exp(-jnp.abs(h - top))
+        return (jnp.maximum(top, h), jnp.where(h > top, total * less + share, total + share * less)), None
+
+    parts = jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), (weights, means, log_scales))
+    start, rest = (jax.tree.map(lambda a, which=which: a[which], parts) for which in (0, slice(1, None)))
+    (top, total), _ = jax.lax.scan(add, one(start), rest)
+    return top + jnp.log(total)

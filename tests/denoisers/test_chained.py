@@ -100,6 +100,43 @@ def test_guided_mixtures_have_the_law_of_guided_conditionals(channels):
     np.testing.assert_allclose(joint_of(guided.tempered(0.5), channels), both, atol=1e-5)
 
 
+def raw_of(batch, space):
+    """Of two mixtures, each pixel's its own."""
+    return jnp.asarray(np.random.default_rng(6).normal(size=(2, batch, *space, numbers_a_pixel(2, 2))), jnp.float32)
+
+
+def guided_of(raw, levels):
+    """With a weight an example."""
+    one, none = (LogisticMixture.of(part, 2, jnp.linspace(-1, 1, levels)) for part in raw)
+    return one.guide(none, jnp.linspace(1, 3, raw.shape[1]))
+
+
+@pytest.mark.parametrize("space", [(5, 4), (3,)])
+def test_draws_are_the_same_wherever_they_are_wanted(space):
+    """Of 20 pixels, or of fewer than are drawn at once: none of an image, all, some, and single values of a pixel."""
+    where = np.random.default_rng(7).random((5, *space, 2)) < 0.2
+    where[0], where[1] = False, True
+    keys, pixels = jax.random.split(jax.random.key(2), 5), jnp.array([[2, 0], [1, 2], [0, 1], [2, 1], [0, 2]])
+
+    @jax.jit
+    def draws(raw):
+        posterior = guided_of(raw, LEVELS).tempered(0.7, 3)
+        part = posterior.at(pixels).sample(keys, 2 * pixels[..., None] + jnp.arange(2))
+        return posterior.sample(keys), posterior.sample(keys, where=jnp.asarray(where)), part
+
+    whole, some, part = draws(raw_of(5, space))
+    np.testing.assert_array_equal(np.where(where, some, 0), np.where(where, whole, 0))
+    np.testing.assert_array_equal(part, np.take_along_axis(whole.reshape(5, -1, 2), pixels[..., None], axis=1))
+
+
+def test_a_draw_never_holds_the_levels_of_an_image():
+    """The memory of a compiled draw, whatever of the image is wanted."""
+    raw, keys, where = raw_of(4, (16, 16)), jax.random.split(jax.random.key(2), 4), jnp.ones((4, 16, 16, 2), bool)
+    drawn = jax.jit(lambda raw, where: guided_of(raw, 256).sample(keys, where=where))
+    levels = 4 * 16 * 16 * 256 * raw.itemsize
+    assert drawn.lower(raw, where).compile().memory_analysis().temp_size_in_bytes < levels / 2
+
+
 def test_means_of_changed_mixtures():
     """Exact for the first channel, and given the level nearest to it for the second."""
     tempered = mixture_of(2, 0).tempered(0.5)

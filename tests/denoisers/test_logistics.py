@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Categorical, LogisticMixture
-from ddpm_jax.denoisers.logistics import log_mass, numbers_a_pixel
+from ddpm_jax.denoisers.logistics import log_mass, log_masses, numbers_a_pixel
 
 loss = jax.jit(lambda posterior, x: posterior.loss(x))
 draw = jax.jit(lambda posterior, keys, numbers=None: posterior.sample(keys, numbers))
@@ -112,19 +112,37 @@ def test_where_each_number_of_the_output_goes():
     np.testing.assert_allclose(mixture.log_scales[0, 0, :, 0], [-1.0, -1.1, -1.2])
 
 
-def test_256_levels_in_the_middle_in_far_tails_and_at_any_scale():
-    """scipy's logarithms of both tails, reflected so that they never subtract from 1."""
-    values = np.linspace(-1, 1, 256)
-    x, mean, log_scale = (a.ravel() for a in np.meshgrid(values[[0, 1, 100, 254, 255]], [-3, 0.1, 2], [-7, -2, 1, 9]))
+LEVELS = np.linspace(-1, 1, 256)
+
+
+def exact_log_mass(x, mean, log_scale):
+    """scipy's logarithms of both tails, reflected so that they never subtract from 1; of 256 levels."""
     half, law = 1 / 255, stats.logistic(mean, np.exp(log_scale))
     upper = np.where(x > 1 - half, np.inf, x + half)
     lower = np.where(x < -1 + half, -np.inf, x - half)
     right = (lower + upper) / 2 > mean
     near = np.where(right, law.logsf(lower), law.logcdf(upper))
     far = np.where(right, law.logsf(upper), law.logcdf(lower))
-    expected = near + np.log(-np.expm1(far - near))
-    arrays = [jnp.asarray(a, jnp.float32) for a in (x, mean, log_scale, values)]
+    return near + np.log(-np.expm1(far - near))
+
+
+def test_256_levels_in_the_middle_in_far_tails_and_at_any_scale():
+    x, mean, log_scale = (a.ravel() for a in np.meshgrid(LEVELS[[0, 1, 100, 254, 255]], [-3, 0.1, 2], [-7, -2, 1, 9]))
+    arrays = [jnp.asarray(a, jnp.float32) for a in (x, mean, log_scale, LEVELS)]
+    expected = exact_log_mass(x, mean, log_scale)
     np.testing.assert_allclose(jax.jit(log_mass)(*arrays), expected, rtol=2e-5, atol=2e-4)
+
+
+@pytest.mark.parametrize("components", [1, 4])
+def test_a_mixtures_levels_add_up_its_components_however_far_and_wide(components):
+    """Weights that differ by e^60, so that the heaviest component at a level may be any."""
+    rng, shape = np.random.default_rng(4), (40, components)
+    weights = rng.uniform(-60, 0, shape).astype(np.float32)
+    means, log_scales = rng.uniform(-3, 3, shape).astype(np.float32), rng.uniform(-7, 9, shape).astype(np.float32)
+    exact = [a[..., None].astype(np.float64) for a in (means, log_scales)]
+    expected = special.logsumexp(weights[..., None] + exact_log_mass(LEVELS, *exact), axis=1)
+    logits = jax.jit(log_masses)(weights, means, log_scales, jnp.asarray(LEVELS, jnp.float32))
+    np.testing.assert_allclose(logits, expected, rtol=2e-5, atol=2e-4)
 
 
 def test_losses_and_gradients_are_finite_however_extreme_the_output():

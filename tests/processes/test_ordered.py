@@ -92,6 +92,27 @@ def test_a_time_for_all_or_for_each_is_the_same(name):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.5])
+@pytest.mark.parametrize("apart", [False, True])
+@each_order
+def test_a_step_back_takes_the_values_that_it_uses_and_no_others(name, apart, eta):
+    """Each of them arrives, and what stands elsewhere changes nothing."""
+    process, x = made(name, (3, 3), 2, apart), images((6, 3, 3, 2))
+
+    @jax.jit
+    def run(key):
+        x_t = process.corrupt(x, process.noise(jax.random.key(0), x.shape), 0.7)
+        uses = process.uses(key, x_t, 0.7, 0.3, eta)
+        other = jnp.where(uses, x, 0.123)
+        return x_t, uses, *(process.reverse(key, x_t, one, 0.7, 0.3, eta) for one in (x, other))
+
+    x_t, uses, x_s, same = (np.asarray(part) for part in run(jax.random.key(3)))
+    np.testing.assert_array_equal(x_s, same)
+    np.testing.assert_array_equal(x_s[uses], np.asarray(x)[uses])
+    np.testing.assert_array_equal(x_t[uses], MASK)
+    assert 0 < uses.sum() < (x_t == MASK).sum()
+
+
 def test_a_time_for_each_site():
     process, x = made("raster", (2, 3)), images((2, 2, 3, 1))
     t = jnp.tile(jnp.array([0.2, 1.0])[:, None, None], (2, 1, 1, 1))  # the first row is nearly clean, the second hidden
