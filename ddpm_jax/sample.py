@@ -217,7 +217,8 @@ def main(arguments: Sequence[str]) -> None:
     content = io.BytesIO()
     arrays: dict[str, Any] = {**{f"{name}s": values for name, values in condition.items()}, "images": images}
     helpers = {name: dict(helper.facts) for name, helper in how.helpers.items()}
-    np.savez_compressed(content, **arrays, **{name: json.dumps(facts) for name, facts in helpers.items()})
+    arrays |= {name: np.asarray(json.dumps(facts)) for name, facts in helpers.items()}
+    np.savez_compressed(content, **arrays)
     if not screen.speaks():
         return
     paths = [output.with_name(output.name + ".npz")]

@@ -11,7 +11,6 @@ from jaxtyping import PyTree
 
 from ddpm_jax import plugins
 from ddpm_jax.data import Dataset, Source
-from ddpm_jax.denoisers import LabelPrediction
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import Unavailable, UserError
 from ddpm_jax.evaluation.accuracy import accuracy
@@ -174,7 +173,7 @@ def evaluate(
     """
     config, book = experiment.config, Book() if book is None else book
     book.put("evaluated", {"step": step, **provenance()})
-    if isinstance(experiment.model.prediction, LabelPrediction):
+    if experiment.sampling is None:
         told = rows_of(dataset.split("test"), len(dataset.split("test")))
         book.compute("accuracy", partial(accuracy, experiment, plan, params, told, bar("accuracy")))
         return book.values
