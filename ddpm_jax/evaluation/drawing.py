@@ -68,9 +68,10 @@ class Progress:
 
     def draw(self, params: PyTree, step: int) -> Path | None:
         """Those of a step; None where there are no prompts, or no pictures of two spatial axes."""
-        prompts, kinds = list(self.experiment.config.evaluation.prompts), self.experiment.asked
+        prompts = list(self.experiment.config.evaluation.prompts)
         if not prompts or len(self.experiment.description.space) != 2:
             return None
+        kinds = self.experiment.asked
         asked = conditions_of(kinds, self.dataset, len(prompts), {"text": prompts})
         images, _, _ = self._sampler(params, self.experiment.config.seed, len(prompts), asked)
         shown = np.asarray(self.experiment.description.encode(images))

@@ -68,9 +68,14 @@ class Run:
         condition = conditions_of(how.asked(self.model), self.dataset, count, told)
         return np.asarray(Sampler(self.model, how, self.plan, batch)(self.params, seed, count, condition)[0])
 
-    def denoise(self, x_t: Float[Array, "batch *site"], t: float | Array, condition: PyTree = None) -> Any:
+    def denoise(
+        self,
+        x_t: Float[Array, "batch *site"] | Float[np.ndarray, "batch *site"],
+        t: float | Array,
+        condition: PyTree = None,
+    ) -> Any:
         """The posterior at x_t: what the network says of the clean image."""
-        return self.model.denoiser(self.params)(x_t, jnp.asarray(t, x_t.dtype), condition)
+        return self.model.denoiser(self.params)(jnp.asarray(x_t), jnp.asarray(t, x_t.dtype), condition)
 
     def likelihood(self, images: UInt8[np.ndarray, "n *site"], **told: Any) -> Float[np.ndarray, " n"]:
         """Bits per dimension of each image, given what is `told` of them: of the kind `run.model.estimator.kind`.

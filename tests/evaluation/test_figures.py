@@ -129,7 +129,9 @@ def test_a_figure_that_fails_takes_no_other_with_it(evaluated, tmp_path, monkeyp
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(figures, broken, fail)
+    monkeypatch.setattr(
+        "ddpm_jax.evaluation.drawing.sampler" if broken == "sampler" else f"{figures.__name__}.{broken}", fail
+    )
     if broken == "quality":
         monkeypatch.setattr("ddpm_jax.evaluation.curves.quality", fail)
     with pytest.raises(Incomplete, match=r"could not be computed.*out of memory.*the others are kept"):

@@ -116,7 +116,7 @@ def test_a_conditional_run_of_then_goes_on_as_it_would_have(tmp_path, tiny_confi
         shutil.copy(whole / name, parts)
     rewritten(parts / runs.CONFIG, of_then)
     with Checkpoints(parts / runs.CHECKPOINTS, Plan()) as checkpoints:
-        (mark,) = earlier_marks(tiny_config)
+        mark = earlier_marks(tiny_config)[-1]
         checkpoints.save(names.before(half.state), replace(half.facts, config=mark))
     train(tiny_config, parts)
     with Checkpoints(parts / runs.CHECKPOINTS, Plan(), read_only=True) as checkpoints:
