@@ -15,7 +15,7 @@ import pytest
 import ddpm_jax as dj
 from ddpm_jax.config.keys import KEYS, OPTIONS
 from ddpm_jax.denoisers import HEADS, PREDICTIONS
-from ddpm_jax.models import NETWORKS
+from ddpm_jax.models import NETWORKS, POOLED
 from ddpm_jax.objectives.losses import OBJECTIVES
 from ddpm_jax.objectives.times import TIMES
 from ddpm_jax.processes import ORDERS
@@ -85,10 +85,27 @@ def test_keys_and_commands_that_are_named_are_there(page):
         assert (ROOT / "ddpm_jax" / f"{command}.py").exists()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_python_that_is_shown_compiles(page):
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S):
+        compile(block, str(page), "exec")
+
+
+def test_the_readme_does_what_it_says():
+    """Its Python runs, but for the part that needs a run's folder; CI runs its test command."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    made = {}
+    exec(block.partition("run = ")[0], made)
+    assert made["x"].shape == (64, 2)
+    (command,) = re.findall(r"(python -m pytest [^\n]*)\n", text)
+    assert f"\n{command}\n" in (ROOT / ".ci/run").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     "table",
-    [SCHEDULES, NETWORKS, PREDICTIONS, HEADS, OBJECTIVES, TIMES, ORDERS, SOLVERS],
-    ids=["schedules", "networks", "predictions", "heads", "objectives", "times", "orders", "solvers"],
+    [SCHEDULES, NETWORKS, POOLED, PREDICTIONS, HEADS, OBJECTIVES, TIMES, ORDERS, SOLVERS],
+    ids=["schedules", "networks", "pooled", "predictions", "heads", "objectives", "times", "orders", "solvers"],
 )
 def test_every_name_of_a_part_stands_in_the_reference(table):
     words = "".join((ROOT / "docs/reference" / f"{family}.md").read_text("utf-8") for family in ("gaussian", "ordered"))
