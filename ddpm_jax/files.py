@@ -23,6 +23,9 @@ class DamagedError(ValueError):
     """A file is not as it was written."""
 
 
+Record = dict[str, Any]
+"""An object as JSON has it: a result, a config, what was read of a run."""
+
 DAMAGED = (ValueError, IsADirectoryError, NotADirectoryError)
 """What `read_record` raises of a file that is there and damaged. Other OSErrors may be of the moment only."""
 
@@ -93,7 +96,7 @@ def write_record(path: Path, values: Mapping[str, Any]) -> None:
     write_json(path, {**content, CHECKSUM: _checksum(content)})
 
 
-def read_record(path: Path, older: bool = True) -> dict[str, Any]:
+def read_record(path: Path, older: bool = True) -> Record:
     """The object in a file that `write_record` wrote; if `older`, also one that has no checksum, as older files.
 
     Raises:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax.errors import Preempted, UserError
+from ddpm_jax.files import Record
 
 ADDRESS, COUNT, INDEX, SECONDS = (
     "JAX_COORDINATOR_ADDRESS",
@@ -43,7 +44,7 @@ def environment(address: str, count: int, index: int) -> dict[str, str]:
     return {ADDRESS: address, COUNT: str(count), INDEX: str(index)}
 
 
-def read_environment(variables: Mapping[str, str]) -> dict[str, Any]:
+def read_environment(variables: Mapping[str, str]) -> Record:
     """The arguments of `jax.distributed.initialize` that the variables ask for; none where they do not.
 
     Raises:
@@ -77,7 +78,7 @@ def _whole(variables: Mapping[str, str], name: str) -> int:
     return int(variables[name])
 
 
-def facts(config: Any, options: argparse.Namespace) -> dict[str, Any]:
+def facts(config: Any, options: argparse.Namespace) -> Record:
     """What the processes of one run must agree on: the config's values and the command's options, by name."""
     from ddpm_jax.config.identity import flatten, within
 
@@ -189,7 +190,7 @@ def code() -> dict[str, str]:
     return facts
 
 
-def _gather(facts: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+def _gather(facts: Mapping[str, Any]) -> dict[int, Record]:
     """Every process's facts, by process."""
     import numpy as np
     from jax.experimental.multihost_utils import process_allgather

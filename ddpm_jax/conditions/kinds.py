@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float32, Int32, Shaped
 
 from ddpm_jax.errors import UserError
@@ -27,7 +28,7 @@ class Kind(ABC):
     """
 
     kind: ClassVar[str]
-    dtype: ClassVar[Any]
+    dtype: ClassVar[DTypeLike]
     said: ClassVar[bool] = False
 
     @property
@@ -81,7 +82,7 @@ class Label(Kind):
 
     classes: int
     kind: ClassVar[str] = "label"
-    dtype: ClassVar[Any] = np.int32
+    dtype: ClassVar[DTypeLike] = np.int32
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,7 +122,7 @@ class Vector(Kind):
 
     size: int
     kind: ClassVar[str] = "vector"
-    dtype: ClassVar[Any] = np.float32
+    dtype: ClassVar[DTypeLike] = np.float32
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -150,7 +151,7 @@ class Picture(Kind):
 
     size: tuple[int, ...]
     kind: ClassVar[str] = "image"
-    dtype: ClassVar[Any] = np.float32
+    dtype: ClassVar[DTypeLike] = np.float32
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Int32
 
 from ddpm_jax.conditions.kinds import Kind
@@ -45,7 +46,7 @@ class Text(Kind):
     vocabulary: tuple[str, ...]
     length: int
     kind: ClassVar[str] = "text"
-    dtype: ClassVar[Any] = np.int32
+    dtype: ClassVar[DTypeLike] = np.int32
     said: ClassVar[bool] = True
 
     @classmethod

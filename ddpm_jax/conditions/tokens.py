@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float32, Int32
 
 from ddpm_jax.conditions.kinds import Kind
@@ -48,7 +49,7 @@ class Tokens(Kind):
     encoder: str
     reader: Reader = field(compare=False, repr=False)
     kind: ClassVar[str] = "tokens"
-    dtype: ClassVar[Any] = np.float32
+    dtype: ClassVar[DTypeLike] = np.float32
     said: ClassVar[bool] = True
 
     @property

@@ -12,6 +12,7 @@ from ddpm_jax.denoisers import LABEL
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import Unavailable
 from ddpm_jax.experiment import Experiment
+from ddpm_jax.files import Record
 from ddpm_jax.generative import Model
 from ddpm_jax.generative.model import Rows
 
@@ -19,7 +20,7 @@ LEVELS = 5
 """Noise levels, even in time: from the least that the network has seen to t = 1."""
 
 
-def accuracy(experiment: Experiment, plan: Plan, params: PyTree, rows: Rows, progress: Any) -> dict[str, Any]:
+def accuracy(experiment: Experiment, plan: Plan, params: PyTree, rows: Rows, progress: Any) -> Record:
     """The share of images whose label is told, at each level of noise.
 
     Args:

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from ddpm_jax.conditions import Condition, Conditions
 from ddpm_jax.data import Dataset
 from ddpm_jax.evaluation.told import words_of
+from ddpm_jax.files import Record
 
 
 def adherence(
@@ -17,7 +18,7 @@ def adherence(
     conditions: Conditions,
     dataset: Dataset,
     predict: Callable[[Any], Any] | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """Shares of images that show what was asked, in [0, 1]: `text`, a share for each attribute, and `label`.
 
     Args:
@@ -27,7 +28,7 @@ def adherence(
         dataset: whose oracle reads captions' pictures; without one there is no `text`.
         predict: class scores of images, of a classifier that no model has seen; None: there is no `label`.
     """
-    found: dict[str, Any] = {}
+    found: Record = {}
     words = words_of(conditions.only(condition), condition)
     if dataset.oracle is not None and words is not None and any(words):
         found["text"] = dataset.oracle.agreement(np.asarray(images), words)

@@ -17,6 +17,7 @@ from ddpm_jax.evaluation.drawing import Bar, draw
 from ddpm_jax.evaluation.figures import adherence_of, likelihood_of, quality, samples_to_measure
 from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import Experiment
+from ddpm_jax.files import Record
 from ddpm_jax.generative import Sampling
 from ddpm_jax.runs.book import Book
 
@@ -39,7 +40,7 @@ def curve(experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, 
     if adheres := (book.values.get("adherence") or {}).get("samples"):
         known["adherence"] = adheres
     orders = [order or config.sampler.order for order in config.evaluation.curve_orders]
-    points: dict[tuple[str, int, float], dict[str, Any]] = {}
+    points: dict[tuple[str, int, float], Record] = {}
     asked = [own, *((order, steps, own[2]) for order in orders for steps in config.evaluation.curve)]
     asked += [(*own[:2], weight) for weight in config.evaluation.curve_guidance]
     for order, steps, weight in asked:
@@ -61,7 +62,7 @@ def curve(experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, 
 
 def _point(
     experiment: Experiment, other: Sampling, plan: Plan, params: PyTree, count: int, dataset: Dataset, progress: Any
-) -> dict[str, Any]:
+) -> Record:
     images, _, evaluations = draw(experiment, plan, params, dataset, count, progress, other)
     point = {
         "network_evaluations_per_sample": float(np.mean(evaluations)),
@@ -88,13 +89,13 @@ def flops_per_sample(experiment: Experiment, sampling: Sampling) -> float | None
 
 def measured(
     experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, bar: Bar, book: Book, key: str
-) -> dict[str, Any]:
+) -> Record:
     """The likelihood of the test split and the quality of samples, with these parameters; null what the config leaves
     out, or what fails, whose reason the book has under the key.
     """
     config, count = experiment.config, samples_to_measure(experiment.config, dataset)
 
-    def drawn() -> dict[str, Any]:
+    def drawn() -> Record:
         images, _, _ = draw(experiment, plan, params, dataset, count, bar("samples"))
         return quality(experiment, images, dataset)
 

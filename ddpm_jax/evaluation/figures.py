@@ -19,6 +19,7 @@ from ddpm_jax.evaluation.adherence import headline as adherence_headline
 from ddpm_jax.evaluation.drawing import Bar, draw, sampler
 from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import Experiment
+from ddpm_jax.files import Record
 from ddpm_jax.generative import Measure
 from ddpm_jax.likelihood import Likelihood, bits_per_dimension, floor_lines
 from ddpm_jax.metrics.law import law_distance, law_references
@@ -26,7 +27,7 @@ from ddpm_jax.runs import provenance
 from ddpm_jax.runs.book import Book
 
 
-def rows_of(source: Source, count: int) -> dict[str, Any]:
+def rows_of(source: Source, count: int) -> Record:
     """The first `count` images of a split, or all, as the rows that per-example functions take."""
     if count >= len(source):
         source.arrays()  # a decoded copy is kept, which later processes read without TFDS
@@ -36,7 +37,7 @@ def rows_of(source: Source, count: int) -> dict[str, Any]:
 
 def likelihoods(
     experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, bar: Bar, book: Book | None = None
-) -> dict[str, Any]:
+) -> Record:
     """Bits per dimension on the training and the test split, of the model's kind, with its parts; exact floor lines.
 
     A model that gives images no probability has floor lines only. Each goes into the book as it comes.
@@ -52,7 +53,7 @@ def likelihoods(
     for name, measure in experiment.measures.items():
         book.compute(f"likelihood.{name}", partial(_measured, experiment, plan, params, dataset, measure, bar))
 
-    def floors() -> dict[str, Any]:
+    def floors() -> Record:
         train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
         levels, test = len(dataset.description.values), test[: evaluation.likelihood_images]
         found = floor_lines(train, test, levels, progress=jax.process_index() == 0)
@@ -67,7 +68,7 @@ def likelihoods(
 
 def likelihood_of(
     experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, split: str, bar: Bar
-) -> dict[str, Any] | None:
+) -> Record | None:
     """Bits per dimension of a split with their parts; None for a model that gives images no probability."""
     estimator, dimensions = experiment.model.estimator, experiment.description.dimensions
     if estimator is None:
@@ -85,14 +86,14 @@ def likelihood_of(
     return {**_kept(bits_per_dimension(terms.total, dimensions, kind)), "parts": parts}
 
 
-def _kept(figure: Likelihood) -> dict[str, Any]:
+def _kept(figure: Likelihood) -> Record:
     """A figure as data, in nats an image too: the unit in which binarised images are compared."""
     return {**dataclasses.asdict(figure), "nats": figure.nats, "nats_standard_error": figure.nats_standard_error}
 
 
 def _measured(
     experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, measure: Measure, bar: Bar
-) -> dict[str, Any]:
+) -> Record:
     """A further likelihood of test images."""
     each = plan.each(partial(measure.estimator.nats, experiment.model), experiment.config.sampler.batch)
     rows = rows_of(dataset.split("test"), measure.images)
@@ -102,7 +103,7 @@ def _measured(
     return {**_kept(figure), **measure.facts, "network_evaluations": float(np.mean(evaluations))}
 
 
-def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> dict[str, Any]:
+def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> Record:
     """How near samples are to the test images, or to a known law.
 
     Raises:
@@ -165,7 +166,7 @@ def references(experiment: Experiment, count: int, dataset: Dataset, book: Book)
 
 def evaluate(
     experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, step: int, bar: Bar, book: Book | None = None
-) -> dict[str, Any]:
+) -> Record:
     """All figures of a model trained for `step` steps, as `result.json` has them; each goes into the book as it comes.
 
     Samples come from the config's seed. With `evaluation.samples` 0 there are none, and no quality of them; with
@@ -219,11 +220,11 @@ def adherences(
     """
     count = len(images)
 
-    def real(split: str) -> dict[str, Any]:
+    def real(split: str) -> Record:
         rows = rows_of(dataset.split(split), count)
         return adherence_of(experiment, dataset, rows["image"], rows["condition"])
 
-    def unseen() -> dict[str, Any]:
+    def unseen() -> Record:
         known: Any = rows_of(dataset.split("unseen"), count)["condition"]
         asked = experiment.asked.of(known)
         drawn = sampler(experiment, plan)(params, experiment.config.seed, len(next(iter(asked.values()))), asked)
@@ -237,7 +238,7 @@ def adherences(
         book.compute("adherence.unseen_real", lambda: real("unseen"))
 
 
-def adherence_of(experiment: Experiment, dataset: Dataset, images: Any, condition: Any) -> dict[str, Any]:
+def adherence_of(experiment: Experiment, dataset: Dataset, images: Any, condition: Any) -> Record:
     """Whether images show what was asked of them."""
     predict = None
     if experiment.description.labels:
@@ -252,7 +253,7 @@ def samples_to_measure(config: Any, dataset: Dataset) -> int:
     return min(config.evaluation.samples, len(dataset.split("test")) if dataset.law is None else 2**31)
 
 
-def headline(result: dict[str, Any]) -> dict[str, float]:
+def headline(result: Record) -> dict[str, float]:
     """The few figures that go to the trackers."""
     figures = {
         f"{'train' if name == 'train' else 'test'}/bits_per_dimension_{figure['kind']}": figure["value"]

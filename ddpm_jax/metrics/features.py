@@ -8,7 +8,6 @@ recipe, or a random network where there are no labels. Only Inception features w
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from jaxtyping import Array, Float, Integer, Key, PyTree, UInt8
 
 from ddpm_jax import cache
 from ddpm_jax.errors import UserError
-from ddpm_jax.files import sha256
+from ddpm_jax.files import Record, sha256
 from ddpm_jax.models import classifier
 
 FEATURES = ("classifier",)
@@ -186,7 +185,7 @@ def _shifted(key: Key[Array, ""], x: Float[Array, "n *site"], most: int) -> Floa
     return jax.vmap(lambda image, start: jax.lax.dynamic_slice(image, (*start, 0), x.shape[1:]))(padded, starts)
 
 
-def _flat(params: PyTree) -> dict[str, Any]:
+def _flat(params: PyTree) -> Record:
     """A nested dict's leaves, named by their path."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

@@ -1,10 +1,11 @@
 """How far the law of samples is from a law that is known: sums over a table of all images there are."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, UInt8
+
+from ddpm_jax.files import Record
 
 DRAWS = 5  # sets of true draws that the reference line is a mean over
 
@@ -22,7 +23,7 @@ class LawDistance:
     count: int
     kl_deviation: float | None = None  # standard deviation between sets of true draws, of the reference line
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Record:
         return dataclasses.asdict(self)
 
 

@@ -8,13 +8,13 @@ never zero.
 import dataclasses
 import json
 import math
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ddpm_jax import cache
 from ddpm_jax.errors import Unavailable
+from ddpm_jax.files import Record
 from ddpm_jax.metrics.copies import find_copies
 from ddpm_jax.metrics.features import Features
 from ddpm_jax.metrics.frechet import frechet_distance
@@ -41,7 +41,7 @@ class Quality:
     features_hash: str
     frechet_deviation: float | None = None  # standard deviation between draws of `count` images, where several
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Record:
         return dataclasses.asdict(self)
 
 
@@ -59,7 +59,7 @@ class ReferenceLines:
     draws: int  # the Frechet distance is the mean over so many draws, the rest comes from the first
     reasons: dict[str, str] = dataclasses.field(default_factory=dict)  # by the name of a line that is missing
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Record:
         return dataclasses.asdict(self)
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from ddpm_jax.models.convolution import Padding, convolve
@@ -50,7 +51,7 @@ class Dense(nn.Module):
 
     features: int
     use_bias: bool = True
-    dtype: Any = None
+    dtype: DTypeLike | None = None
     kernel_init: Any = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -70,7 +71,7 @@ class Convolution(nn.Module):
     window: tuple[int, ...]
     stride: int = 1
     padding: Padding | str = "SAME"
-    dtype: Any = None
+    dtype: DTypeLike | None = None
     kernel_init: Any = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -88,7 +89,7 @@ class GroupNorm(nn.Module):
     """
 
     groups: int
-    dtype: Any = None
+    dtype: DTypeLike | None = None
     epsilon: float = 1e-6
 
     @nn.compact
@@ -118,7 +119,7 @@ class LayerNorm(nn.Module):
     """
 
     affine: bool = True
-    dtype: Any = None
+    dtype: DTypeLike | None = None
     epsilon: float = 1e-6
 
     @nn.compact

@@ -1,10 +1,9 @@
 """The block of the transformers over sites."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ddpm_jax.models.affine import LayerNorm
@@ -18,7 +17,7 @@ class Block(nn.Module):
     channels: int
     heads: int
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
     fused: bool = False
 
     def setup(self):

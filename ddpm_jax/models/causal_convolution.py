@@ -6,11 +6,12 @@ a row at a time, the right stream a site at a time. A part comes with its `Place
 last two rows of its input; without them a layer computes a whole image.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ddpm_jax.models.affine import Convolution, Dense
@@ -53,7 +54,7 @@ class ShiftedConvolution(nn.Module):
     features: int
     right: bool
     stride: int = 1
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     scale: float = 1.0
 
     def setup(self):
@@ -97,7 +98,7 @@ class ShiftedConvolution(nn.Module):
 
 
 def empty_memory(
-    right: bool, count: int, columns: int, channels: int, dtype: Any
+    right: bool, count: int, columns: int, channels: int, dtype: DTypeLike
 ) -> Float[Array, "batch 2 seen_columns channels"]:
     """The memory of a `ShiftedConvolution` of so many channels before the first row."""
     return jnp.zeros((count, 2, columns + right, channels), dtype)
@@ -112,7 +113,7 @@ class Doubled(nn.Module):
 
     features: int
     right: bool
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -134,7 +135,7 @@ class GatedBlock(nn.Module):
     features: int
     right: bool
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ddpm_jax.conditions import NONE, Condition, Conditions
@@ -252,7 +253,7 @@ class CrossAttention(nn.Module):
 
     channels: int
     heads: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def setup(self):
         self.norm = LayerNorm(dtype=self.dtype)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from ddpm_jax.conditions import Condition
@@ -53,13 +54,13 @@ def position_embedding(grid: tuple[int, ...], features: int) -> Float[Array, "po
     return jnp.pad(jnp.concatenate(parts, axis=-1), ((0, 0), (0, features - each * len(grid))))
 
 
-def _modulation(embedding: Array, count: int, positions: int, dtype: Any) -> list[Array]:
+def _modulation(embedding: Array, count: int, positions: int, dtype: DTypeLike) -> list[Array]:
     """`count` vectors from the embedding, for all positions; all 0 in a fresh network."""
     layer = Dense(count * embedding.shape[-1], dtype=dtype, kernel_init=nn.initializers.zeros, name="modulation")
     return [repeat(part, positions) for part in jnp.split(layer(nn.swish(embedding)), count, axis=-1)]
 
 
-def _normalised(h: Array, shift: Array, scale: Array, dtype: Any) -> Array:
+def _normalised(h: Array, shift: Array, scale: Array, dtype: DTypeLike) -> Array:
     """Layer normalisation (epsilon 1e-6, moments in float32), whose scale and shift come from the embedding."""
     norm = LayerNorm(affine=False, dtype=dtype)
     return norm(h) * (1 + scale) + shift
@@ -74,7 +75,7 @@ class Block(nn.Module):
 
     heads: int
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
     fused: bool = False
 
     @nn.compact

@@ -3,10 +3,10 @@
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from ddpm_jax import keys as keys_
@@ -20,19 +20,24 @@ def initialiser(scale: float = 1.0) -> nn.initializers.Initializer:
     return nn.initializers.variance_scaling(scale or 1e-10, "fan_avg", "uniform")
 
 
-def dense(features: int, dtype: Any = jnp.float32, scale: float = 1.0, name: str | None = None) -> Dense:
+def dense(features: int, dtype: DTypeLike = jnp.float32, scale: float = 1.0, name: str | None = None) -> Dense:
     """A dense layer over the last axis with DDPM's initialiser; on images it is a 1x1 convolution."""
     return Dense(features, dtype=dtype, kernel_init=initialiser(scale), name=name)
 
 
 def convolution(
-    features: int, axes: int, dtype: Any = jnp.float32, stride: int = 1, scale: float = 1.0, name: str | None = None
+    features: int,
+    axes: int,
+    dtype: DTypeLike = jnp.float32,
+    stride: int = 1,
+    scale: float = 1.0,
+    name: str | None = None,
 ) -> Convolution:
     """A convolution of width 3 over `axes` spatial axes. At stride 2 an even size is padded at its end only."""
     return Convolution(features, (3,) * axes, stride, dtype=dtype, kernel_init=initialiser(scale), name=name)
 
 
-def group_norm(groups: int, dtype: Any = jnp.float32, name: str | None = None) -> GroupNorm:
+def group_norm(groups: int, dtype: DTypeLike = jnp.float32, name: str | None = None) -> GroupNorm:
     """Group normalisation with epsilon 1e-6; its moments are float32 whatever `dtype` is."""
     return GroupNorm(groups, dtype, name=name)
 
@@ -110,7 +115,7 @@ class Attention(nn.Module):
     """x + projection(attention(norm(x))): every site of an image attends to all, in heads of channels / heads."""
 
     groups: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     heads: int = 1
     fused: bool = False
 

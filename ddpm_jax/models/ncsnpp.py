@@ -15,6 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.conditions import Condition
@@ -33,7 +34,7 @@ def groups(channels: int) -> int:
     return max(d for d in range(1, max(1, min(32, channels // 4)) + 1) if channels % d == 0)
 
 
-def norm(x: Array, dtype: Any, name: str) -> Array:
+def norm(x: Array, dtype: DTypeLike, name: str) -> Array:
     """Group normalisation of x within a module, with the published number of groups; epsilon is 1e-6."""
     return group_norm(groups(x.shape[-1]), dtype, name=name)(x)
 
@@ -49,7 +50,7 @@ class Block(nn.Module):
     features: int
     taps: tuple[int, ...]
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
     attends: bool = False
     resample: str = ""
     fused: bool = False
@@ -91,7 +92,7 @@ class InputAgain(nn.Module):
     """
 
     taps: tuple[int, ...]
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ddpm_jax.conditions import Condition
@@ -56,7 +57,7 @@ class Resolution(nn.Module):
     widths: tuple[int, ...]
     blocks: int
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
     remat: bool
     remat_keep: str
 
@@ -141,7 +142,7 @@ class Resolution(nn.Module):
 
 
 def _empty(
-    right: bool, widths: tuple[int, ...], blocks: int, count: int, columns: int, dtype: Any
+    right: bool, widths: tuple[int, ...], blocks: int, count: int, columns: int, dtype: DTypeLike
 ) -> tuple[PyTree, PyTree]:
     """The memory of a `Resolution` before the first row, and zeros in place of what it shows of a row."""
     width, *lower = widths

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from ddpm_jax.conditions import Condition
@@ -34,7 +35,7 @@ class ResidualBlock(nn.Module):
     features: int
     groups: int
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
     scale_shift: bool = False
 
     @nn.compact

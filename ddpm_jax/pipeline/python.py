@@ -17,12 +17,12 @@ from ddpm_jax.config.loading import put
 from ddpm_jax.data import Dataset, from_arrays, load
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment.checks import check, check_choices
-from ddpm_jax.files import sha256
+from ddpm_jax.files import Record, sha256
 from ddpm_jax.generative import Model, Sampling
 from ddpm_jax.pipeline import train as pipeline
 from ddpm_jax.pipeline.restored import Run, given, restore
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: Record = {
     "training.steps": 1000,
     "optimizer.warmup": 100,
     "optimizer.schedule": "cosine",

@@ -10,6 +10,7 @@ from ddpm_jax.commands import joining
 from ddpm_jax.commands.preemption import Notice
 from ddpm_jax.devices import profiling
 from ddpm_jax.errors import Preempted, UserError
+from ddpm_jax.files import Record
 
 if TYPE_CHECKING:  # heavy to import
     from ml_collections import ConfigDict
@@ -35,7 +36,7 @@ def train(
     notice: Notice | None = None,
     experiment: "Experiment | None" = None,
     dataset: "Dataset | None" = None,
-) -> dict[str, Any]:
+) -> Record:
     """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
 
     With `profile`, so many steps are recorded into `folder/profile`; the run's numbers do not depend on it. An

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ddpm_jax.files import Record
 from ddpm_jax.reporting.markup import NAME
 from ddpm_jax.runs.shown import clean
 
@@ -120,7 +121,7 @@ def shown(value: Any) -> str:
     return clean(type(value).__name__ if isinstance(value, dict | list) else repr(value)[:100], 40)
 
 
-def _object(kinds: Mapping[str, Any], value: Any, place: str, faults: list[str]) -> dict[str, Any]:
+def _object(kinds: Mapping[str, Any], value: Any, place: str, faults: list[str]) -> Record:
     _of(value, dict, "an object")
     dot = f"{place}." if place else ""
     known = [key for key in kinds if key in value]
@@ -191,7 +192,7 @@ ROW = Needing({"step": whole, "loss": number, "validation_loss": number}, ("step
 """And of a row of `metrics.jsonl`."""
 
 
-def settings(config: Any) -> dict[str, Any]:
+def settings(config: Any) -> Record:
     """The dotted keys and values of a config as a run wrote it.
 
     Raises:

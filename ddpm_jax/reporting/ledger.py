@@ -15,6 +15,7 @@ from ddpm_jax import files
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import AFTER_TRAINING, SAME_RESULT, flatten, of_today, within
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import Record
 from ddpm_jax.reporting import adherence, checks, images
 from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.runs import CONFIG, METRICS, RESULT
@@ -221,7 +222,7 @@ def _figures(
     return found | {name: Figure(float(value)) for name, value in costs.items() if value is not None}
 
 
-def kept(result: Mapping[str, Any]) -> dict[str, Any]:
+def kept(result: Mapping[str, Any]) -> Record:
     """What a table of members keeps of an evaluated result, as data; a figure that is null stays so.
 
     Raises:
@@ -231,7 +232,7 @@ def kept(result: Mapping[str, Any]) -> dict[str, Any]:
     sampling = result["sampling"] or {}
     names = ("value", "standard_error", "kind", "images", "dequantisation", "draws")
 
-    def figure(name: str) -> dict[str, Any] | None:
+    def figure(name: str) -> Record | None:
         return {key: likelihood[name][key] for key in names} if likelihood.get(name) else None
 
     return {
@@ -252,7 +253,7 @@ def kept(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _defaults() -> dict[str, Any]:
+def _defaults() -> Record:
     return files.from_json(files.to_json(flatten(base())))  # tuples become lists, as in a result
 
 
@@ -261,7 +262,7 @@ def _may_differ(key: str) -> bool:
     return within(key, (*SAME_RESULT, *AFTER_TRAINING))
 
 
-def _record(folder: Path, name: str) -> dict[str, Any]:
+def _record(folder: Path, name: str) -> Record:
     """The object in a file of a run, which may carry a checksum."""
     path = folder / name
     try:
@@ -278,7 +279,7 @@ def _record(folder: Path, name: str) -> dict[str, Any]:
         raise Unread(f"{name} is damaged ({clean(error, 100)})") from error
 
 
-def _settings(config: Any, name: str) -> dict[str, Any]:
+def _settings(config: Any, name: str) -> Record:
     try:
         found = dict(of_today(key, value) for key, value in checks.settings(config).items())
         return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
@@ -286,7 +287,7 @@ def _settings(config: Any, name: str) -> dict[str, Any]:
         raise Unread(f"{name} is damaged ({error})") from error
 
 
-def _log(folder: Path, steps: int, faults: list[str]) -> list[dict[str, Any]]:
+def _log(folder: Path, steps: int, faults: list[str]) -> list[Record]:
     """The rows of a log, those of one step put together; the last counts, for a resumed run writes some anew."""
     path = folder / METRICS
     try:
@@ -300,7 +301,7 @@ def _log(folder: Path, steps: int, faults: list[str]) -> list[dict[str, Any]]:
     except OSError as error:
         faults.append(f"{METRICS} cannot be read ({error.strerror})")
         return []
-    rows: dict[int, dict[str, Any]] = {}
+    rows: dict[int, Record] = {}
     odd, unread = [], 0
     for number, line in enumerate(lines, 1):
         try:

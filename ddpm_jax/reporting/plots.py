@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax.files import write_bytes
+from ddpm_jax.files import Record, write_bytes
 from ddpm_jax.reporting.groups import Point
 from ddpm_jax.reporting.png import fitting
 from ddpm_jax.runs import fonts
@@ -86,7 +86,7 @@ def _drawn(panels: Sequence[Panel], known: Mapping[str, Style]) -> io.BytesIO:
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for place in axes[len(panels) :]:
         place.set_axis_off()
-    handles: dict[str, Any] = {}
+    handles: Record = {}
     for place, panel in zip(axes, panels, strict=False):
         handles |= _panel(place, panel, known)
     legend = figure.legend(
@@ -104,7 +104,7 @@ def _drawn(panels: Sequence[Panel], known: Mapping[str, Style]) -> io.BytesIO:
     return content
 
 
-def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> dict[str, Any]:
+def _panel(place: Any, panel: Panel, known: Mapping[str, Style]) -> Record:
     """Draw it; gives back the handles of its lines, by label."""
     handles = {}
     for label, style in known.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax.errors import UserError
-from ddpm_jax.files import read_json
+from ddpm_jax.files import Record, read_json
 from ddpm_jax.reporting.checks import Odd, number, take
 from ddpm_jax.reporting.groups import Group, stem
 from ddpm_jax.reporting.markup import NAME, quoted
@@ -32,7 +32,7 @@ TEXT = ("model", "paper", "source", "metric", "kind", "split", "data", "binarisa
 """Fields that are text. The first four must be there."""
 
 
-def read(patterns: Sequence[str]) -> list[dict[str, Any]]:
+def read(patterns: Sequence[str]) -> list[Record]:
     """The rows of all files, each with its `data`.
 
     Raises:
@@ -62,7 +62,7 @@ def read(patterns: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _checked(row: Any, place: str) -> dict[str, Any]:
+def _checked(row: Any, place: str) -> Record:
     """A row whose fields that are read here are of their kinds; what else it has is kept as it is."""
     if not isinstance(row, dict):
         raise UserError(f"{place} is not a published figure: an object, with model, paper, source, metric, value")

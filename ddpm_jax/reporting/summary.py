@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ddpm_jax.files import Record
+
 KINDS = {
     "bound": "variational bound",
     "exact": "exact, by the chain rule",
@@ -96,6 +98,6 @@ def _accuracy_lines(accuracy: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _figure_line(name: str, figure: dict[str, Any]) -> str:
+def _figure_line(name: str, figure: Record) -> str:
     nats = f", {figure['nats']:.2f} +- {figure['nats_standard_error']:.2f} nats" if "nats" in figure else ""
     return f"  {name:<26}{figure['value']:8.3f} +- {figure['standard_error']:.3f}   ({figure['images']} images{nats})"

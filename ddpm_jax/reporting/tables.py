@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ddpm_jax.files import Record
 from ddpm_jax.reporting import adherence, lines
 from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.reporting.groups import Estimate, Group
@@ -117,12 +118,12 @@ def figures(groups: Sequence[Group], references: Mapping[str, Mapping[str, Any]]
     return Table([head[i] for i in shown], [[line[i] for i in shown] for line in lines])
 
 
-def references(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+def references(groups: Sequence[Group]) -> dict[str, Record]:
     """What simple models and the training images score, by name: figures of quality, and `bits_per_dimension`.
 
     They are those of the first run that has them.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Record] = {}
     for one in groups:
         for run in one.runs:
             for name, floor in run.result.get("likelihood", {}).get("floors", {}).items():

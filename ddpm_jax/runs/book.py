@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ddpm_jax.errors import Incomplete, Unavailable, UserError, keep_traceback, refused_by_the_system
+from ddpm_jax.files import Record
 
 REASONS = "not_computed"
 """The key of the reasons, by the dotted keys of the figures that are null."""
@@ -36,8 +37,8 @@ class Book:
         faults: the keys of those that failed for a reason that may go away: memory, a fault of the program.
     """
 
-    keep: Callable[[dict[str, Any]], Any] = _ignore
-    values: dict[str, Any] = field(default_factory=dict)
+    keep: Callable[[Record], Any] = _ignore
+    values: Record = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 

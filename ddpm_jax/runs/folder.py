@@ -19,7 +19,7 @@ from ddpm_jax.config import checks
 from ddpm_jax.config.identity import differences, digest, from_dict, training_mark
 from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.errors import Busy, UserError
-from ddpm_jax.files import DAMAGED, checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
+from ddpm_jax.files import DAMAGED, Record, checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
 from ddpm_jax.runs.locks import LOCK, hold
 from ddpm_jax.runs.results import FINISHED, RESULT, finished, trained, write_result
 from ddpm_jax.training.lines import parse, read_lines
@@ -126,7 +126,7 @@ def latest_checkpoint(folder: Path) -> int | None:
     return max(checkpoint_steps(folder / CHECKPOINTS), default=None)
 
 
-def last_row(folder: Path, *keys: str) -> dict[str, Any]:
+def last_row(folder: Path, *keys: str) -> Record:
     """The last row of the run's `metrics.jsonl` that has the keys; empty if none has. Reads only the file's end."""
     try:
         with (folder / METRICS).open("rb") as file:
@@ -182,7 +182,7 @@ def config_reads(folder: Path) -> bool:
     return _stored(folder / CONFIG) is not None
 
 
-def _stored(path: Path) -> dict[str, Any] | None:
+def _stored(path: Path) -> Record | None:
     try:
         return read_record(path)
     except (FileNotFoundError, *DAMAGED):

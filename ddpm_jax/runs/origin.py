@@ -7,8 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ddpm_jax.files import Record
 
-def provenance() -> dict[str, Any]:
+
+def provenance() -> Record:
     """What else a figure depends on: versions, devices, processes, the git commit of the code."""
     import jax
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax.config.identity import AFTER_TRAINING, flatten, within
 from ddpm_jax.config.keys import KEYS
-from ddpm_jax.files import DAMAGED, plain, read_record, set_aside, write_record
+from ddpm_jax.files import DAMAGED, Record, plain, read_record, set_aside, write_record
 from ddpm_jax.runs import book
 
 RESULT = "result.json"
@@ -34,7 +34,7 @@ FIGURES = (
 """The keys of `result.json` that an evaluation writes."""
 
 
-def read_result(folder: Path) -> dict[str, Any]:
+def read_result(folder: Path) -> Record:
     """The run's result; empty where there is none that reads. Raises OSError where that cannot be told now."""
     try:
         return read_record(folder / RESULT)
@@ -61,7 +61,7 @@ def write_result(folder: Path, values: Mapping[str, Any]) -> Path:
     path = folder / RESULT
     if jax.process_index() != 0:
         return path
-    result: dict[str, Any] = {}
+    result: Record = {}
     if path.exists():
         try:
             result = read_record(path)
@@ -79,7 +79,7 @@ def begin_figures(folder: Path, step: int, config: ConfigDict, facts: Mapping[st
     result, settings = read_result(folder), plain(config.to_dict())
     there = {key: result[key] for key in FIGURES if result.get(key)}
     was = result.get(FINISHED) is True or result.get(WAS_FINISHED) is True
-    new: dict[str, Any] = {**(facts or {}), "config": settings, WAS_FINISHED: was, book.REASONS: {}}
+    new: Record = {**(facts or {}), "config": settings, WAS_FINISHED: was, book.REASONS: {}}
     if "steps" in {**result, **new}:  # else its result was lost, and whether it is finished is not known
         new[FINISHED] = False
     if isinstance(evaluated := there.get("evaluated"), dict):
@@ -106,13 +106,13 @@ def end_figures(folder: Path, step: int, config: ConfigDict) -> None:
     write_result(folder, {**kept, **finished, BEFORE: others, WAS_FINISHED: None})
 
 
-def _before(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _before(result: Mapping[str, Any]) -> list[Record]:
     """Earlier figures of a run, oldest first."""
     kept = result.get(BEFORE)
     return [entry for entry in kept if isinstance(entry, dict)] if isinstance(kept, list) else []
 
 
-def _joined(earlier: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[str, Any]]:
+def _joined(earlier: list[Record], entry: Record) -> list[Record]:
     """The earlier figures and these; one entry with the last if that is of the same step and settings.
 
     It has of each figure that which says more: an attempt that was cut off takes nothing from a whole one.

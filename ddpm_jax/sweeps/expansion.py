@@ -25,6 +25,7 @@ from ddpm_jax.config.identity import digest
 from ddpm_jax.config.keys import KEYS, is_option
 from ddpm_jax.config.loading import checked, load_config, read_file, users_code
 from ddpm_jax.errors import UserError, fail
+from ddpm_jax.files import Record
 from ddpm_jax.sweeps import checks
 
 ARGUMENT, NAME, GROUP = "argument", "name", "logging.group"
@@ -193,7 +194,7 @@ def _name(config_file: str, config: ConfigDict, changes: Mapping[str, Any]) -> s
     A name that the member itself gives stands for all it changes but the seed, as it does in a report.
     """
     argument = config_file.partition(":")[2]
-    others: dict[str, Any] = {key: value for key, value in changes.items() if key not in (ARGUMENT, NAME)}
+    others: Record = {key: value for key, value in changes.items() if key not in (ARGUMENT, NAME)}
     if NAME in changes:
         others = {"seed": config.seed}
     leaves = [key.rpartition(".")[2] for key in others]

@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 
 from ddpm_jax.devices.plan import Plan, agree, agree_on, all_agree, checksum, wait_for_all
 from ddpm_jax.errors import UserError, refused_by_the_system
-from ddpm_jax.files import checkpoint_steps, set_aside
+from ddpm_jax.files import Record, checkpoint_steps, set_aside
 from ddpm_jax.training import earlier, names
 from ddpm_jax.training.facts import DamagedCheckpointError, Facts, abstract_facts, packed, unpacked
 from ddpm_jax.training.state import TrainState
@@ -137,7 +137,7 @@ class Checkpoints:
     def _read_facts(self, step: int) -> Facts:
         return unpacked(self._packed_facts(step))
 
-    def _packed_facts(self, step: int) -> dict[str, Any]:
+    def _packed_facts(self, step: int) -> Record:
         if self._is_earlier(step):
             return earlier.packed_facts(self._folder / str(step))
         return self._load(step, FACTS, abstract_facts())

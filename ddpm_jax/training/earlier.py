@@ -6,11 +6,10 @@ the seconds of training and the checksums.
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ddpm_jax.files import read_record
+from ddpm_jax.files import Record, read_record
 from ddpm_jax.training.facts import DamagedCheckpointError, Facts, packed
 from ddpm_jax.training.state import TrainState
 
@@ -42,6 +41,6 @@ def packed_facts(folder: Path) -> dict[str, np.ndarray]:
     return packed(facts, int(total), int(frozen_total))
 
 
-def held(state: TrainState) -> dict[str, Any]:
+def held(state: TrainState) -> Record:
     """What such a step holds of a state."""
     return {field.name: getattr(state, field.name) for field in fields(TrainState) if field.name != "skipped"}

@@ -14,6 +14,7 @@ from jaxtyping import Key, PyTree
 
 from ddpm_jax.data import Source, draw, host_batches, prefetch
 from ddpm_jax.devices.plan import Plan
+from ddpm_jax.files import Record
 
 
 @runtime_checkable
@@ -26,7 +27,7 @@ class Feed(Protocol):
         """From the step that a run starts at to a context of `(step, count) -> data` of a dispatch."""
         ...
 
-    def draw(self, data: PyTree, keys: Key[jax.Array, " rows"], i: Any) -> dict[str, Any]:
+    def draw(self, data: PyTree, keys: Key[jax.Array, " rows"], i: Any) -> Record:
         """The rows of the i-th step of a dispatch: `{"image", "condition", "row"}`."""
         ...
 
@@ -55,7 +56,7 @@ class Resident:
         """Whatever the step, all of it."""
         yield lambda step, count: self.arrays
 
-    def draw(self, data: PyTree, keys: Any, i: Any) -> dict[str, Any]:
+    def draw(self, data: PyTree, keys: Any, i: Any) -> Record:
         """Rows drawn with replacement."""
         return draw(data[0], data[1], keys, flip=self.flip)
 
@@ -91,7 +92,7 @@ class FromHost:
 
             yield steps
 
-    def draw(self, data: PyTree, keys: Any, i: Any) -> dict[str, Any]:
+    def draw(self, data: PyTree, keys: Any, i: Any) -> Record:
         """The i-th step's."""
         return jax.tree.map(lambda a: a[i], data)
 

@@ -5,13 +5,12 @@ import os
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
 
-from ddpm_jax.files import from_json, to_json, write_bytes
+from ddpm_jax.files import Record, from_json, to_json, write_bytes
 from ddpm_jax.training.facts import Facts
 
 
-def parse(line: str | bytes) -> dict[str, Any] | None:
+def parse(line: str | bytes) -> Record | None:
     """The row of a line, with its step; None for a line that is none, such as half of one."""
     try:
         row = from_json(line)
@@ -21,7 +20,7 @@ def parse(line: str | bytes) -> dict[str, Any] | None:
     return row if good else None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[Record]:
     """The rows of the file; lines that do not read are left out. Empty where it is missing or cannot be read."""
     try:
         lines = path.read_bytes().splitlines()
@@ -30,7 +29,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [row for line in lines if (row := parse(line)) is not None]
 
 
-def _comes_again(row: dict[str, Any], step: int) -> bool:
+def _comes_again(row: Record, step: int) -> bool:
     """Whether a run that goes on from `step` will write the row: a later one's, or figures after its last step."""
     of_training = "learning_rate" in row or "validation_loss" in row
     return row["step"] > step or (row["step"] == step and not of_training)
@@ -67,7 +66,7 @@ class Lines:
         if facts is not None and facts.milestone and not told:
             self.write(step, {"validation_loss": facts.validation_loss})
 
-    def write(self, step: int, row: dict[str, Any]) -> None:
+    def write(self, step: int, row: Record) -> None:
         """Add a row. Raises OSError."""
         line = (to_json({"step": step, **row}) + "\n").encode()
         if self._file.write(line) != len(line):  # a disk that is full, or a limit: no half a row

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from ddpm_jax.files import Record
 from ddpm_jax.training.facts import Facts
 from ddpm_jax.training.lines import Lines
 
@@ -27,7 +28,7 @@ class Log:
     def __init__(
         self,
         folder: Path,
-        config: dict[str, Any],
+        config: Record,
         wandb: str = "off",
         project: str = "ddpm_jax",
         group: str = "",
@@ -74,9 +75,7 @@ class Log:
         """Of `metrics.jsonl`, as `Lines.mark`; where it is not written here, one that fits no file."""
         return (0, -1) if self._lines is None else self._lines.mark
 
-    def _open_wandb(
-        self, folder: Path, config: dict[str, Any], mode: str, project: str, group: str, identity: str
-    ) -> None:
+    def _open_wandb(self, folder: Path, config: Record, mode: str, project: str, group: str, identity: str) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
         for what in ("CACHE", "DATA", *(["CONFIG"] if mode == "offline" else [])):  # else in the user's home
             os.environ.setdefault(f"WANDB_{what}_DIR", str(folder.absolute() / "wandb" / what.lower()))

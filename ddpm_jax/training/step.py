@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.devices.plan import mean_over
+from ddpm_jax.files import Record
 from ddpm_jax.objectives.times import TimeDistribution
 from ddpm_jax.training.feed import Feed
 from ddpm_jax.training.optimizer import LearningRate
@@ -34,7 +35,7 @@ class Trainable(Protocol):
         frozen: PyTree,
         keys: Key[Array, " rows"],
         dropout_keys: Key[Array, " rows"] | None,
-        rows: dict[str, Any],
+        rows: Record,
         t: Float[Array, " rows"],
         s: Float[Array, " rows"],
         weight: Float[Array, " rows"],
