@@ -68,7 +68,7 @@ def weight(text: str) -> float | tuple[str, ...]:
     return KEYS["sampler.guidance_each"].parsed(text) if ":" in text else float(text)
 
 
-def change(config: Any, name: str, value: Any) -> None:
+def change(config: ConfigDict, name: str, value: Any) -> None:
     """Set a key of the sampler by the option of this command."""
     if name == "guidance":
         config.sampler.guidance = 1.0 if isinstance(value, tuple) else value
@@ -77,7 +77,7 @@ def change(config: Any, name: str, value: Any) -> None:
         config.sampler["name" if name == "sampler" else name] = value
 
 
-def forget_options(config: Any) -> None:
+def forget_options(config: ConfigDict) -> None:
     """Set what the sampler that was asked for does not read to what means nothing."""
     from ml_collections import ConfigDict
 

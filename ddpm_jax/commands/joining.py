@@ -93,7 +93,7 @@ def facts(config: Any, options: argparse.Namespace) -> Record:
     }
 
 
-def join(facts: Mapping[str, Any], preemptible: bool = False) -> None:
+def join(facts: Record, preemptible: bool = False) -> None:
     """Make this process one of several, once all of them have come and agree on the facts, the code and the devices.
 
     Args:
@@ -142,7 +142,7 @@ def join(facts: Mapping[str, Any], preemptible: bool = False) -> None:
     check_agreement(facts)
 
 
-def check_agreement(facts: Mapping[str, Any]) -> None:
+def check_agreement(facts: Record) -> None:
     """Compare the processes' devices, which each knows of all, and then their code, versions and facts.
 
     Raises:
@@ -158,7 +158,7 @@ def check_agreement(facts: Mapping[str, Any]) -> None:
     check_alike({**code(), **facts})
 
 
-def check_alike(facts: Mapping[str, Any]) -> None:
+def check_alike(facts: Record) -> None:
     """Compare facts, values that JSON can hold, between the processes.
 
     Raises:
@@ -190,7 +190,7 @@ def code() -> dict[str, str]:
     return facts
 
 
-def _gather(facts: Mapping[str, Any]) -> dict[int, Record]:
+def _gather(facts: Record) -> dict[int, Record]:
     """Every process's facts, by process."""
     import numpy as np
     from jax.experimental.multihost_utils import process_allgather
@@ -204,7 +204,7 @@ def _gather(facts: Mapping[str, Any]) -> dict[int, Record]:
     return {row.pop("process"): row for row in known}
 
 
-def differences(facts: Mapping[int, Mapping[str, Any]]) -> list[str]:
+def differences(facts: Mapping[int, Record]) -> list[str]:
     """For each fact that is not the same in all processes: its values, and whose each is."""
     found = []
     for name in dict.fromkeys(name for own in facts.values() for name in own):
@@ -222,7 +222,7 @@ def _who(processes: list[int]) -> str:
     return f"process{'es' * (len(processes) > 1)} {', '.join(map(str, processes[:SHOWN]))}{more}"
 
 
-def _refuse(facts: Mapping[int, Mapping[str, Any]]) -> None:
+def _refuse(facts: Mapping[int, Record]) -> None:
     if found := differences(facts):
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise UserError(f"the processes differ in {'; '.join(found[:SHOWN])}{more}; start all of them alike")

@@ -3,15 +3,14 @@
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from ddpm_jax.commands import joining
+from ddpm_jax.files import Record
 
 
-def start_jax(distributed: bool = False, facts: Mapping[str, Any] | None = None, preemptible: bool = False) -> None:
+def start_jax(distributed: bool = False, facts: Record | None = None, preemptible: bool = False) -> None:
     """Set JAX up for a command: compiled programs are kept in the cache folder; several processes if asked for.
 
     Args:

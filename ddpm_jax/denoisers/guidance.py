@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ddpm_jax.denoisers.guidance_rules import Plain, Rule, extrapolate
-from ddpm_jax.denoisers.posteriors import Normal, Weight, Wrapper, cost
+from ddpm_jax.denoisers.posteriors import Denoiser, Normal, Weight, Wrapper, cost
 from ddpm_jax.processes import Gaussian, Refusal, Traits
 from ddpm_jax.processes.process import Images, Times
 
@@ -224,7 +224,7 @@ class ClassifierGuided(Wrapper):
         process: with alpha > 0 at every t.
     """
 
-    denoise: Any
+    denoise: Denoiser
     log_prob: Callable[[Images, Times, PyTree], Float[Array, " batch"]]
     scale: float
     process: Gaussian

@@ -81,7 +81,7 @@ class Denoiser(Protocol):
         ...
 
 
-def cost(denoise: Any, t: Times | None = None) -> Any:
+def cost(denoise: Denoiser, t: Times | None = None) -> Any:
     """The network evaluations that a call takes for each image: one, unless the denoiser says otherwise.
 
     >>> cost(lambda x_t, t, condition=None: Normal(x_t), 0.5)
@@ -98,7 +98,7 @@ def cost(denoise: Any, t: Times | None = None) -> Any:
 class Wrapper:
     """A denoiser made of another, `denoise`, which it calls once."""
 
-    denoise: Any
+    denoise: Denoiser
 
     def cost(self, t: Times | None = None) -> Any:
         """That of the denoiser inside."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from ddpm_jax.denoisers.categorical import check_tempering
-from ddpm_jax.denoisers.posteriors import Denoiser, Normal, Wrapper
+from ddpm_jax.denoisers.posteriors import Normal, Wrapper
 from ddpm_jax.processes.process import Images, Times
 
 
@@ -19,7 +19,7 @@ from ddpm_jax.processes.process import Images, Times
 class Only(Wrapper):
     """A denoiser that is told some of the conditions, where others beside it are told more."""
 
-    denoise: Denoiser
+    denoise: Any
     names: tuple[str, ...]
 
     def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Any:
@@ -31,7 +31,7 @@ class Only(Wrapper):
 class Clipped(Wrapper):
     """The posterior's mean is kept within the range of the data (Ho et al. 2020, their code)."""
 
-    denoise: Denoiser
+    denoise: Any
     low: float = -1.0
     high: float = 1.0
 
@@ -48,7 +48,7 @@ class Thresholded(Wrapper):
     m is the quantile of the image's absolute values, at least 1.
     """
 
-    denoise: Denoiser
+    denoise: Any
     quantile: float
 
     def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Normal:
@@ -64,7 +64,7 @@ class Thresholded(Wrapper):
 class Pointed(Wrapper):
     """Only the posterior's mean: what DDIM and ODE solvers step with, whose noise is the step's alone."""
 
-    denoise: Denoiser
+    denoise: Any
 
     def __call__(self, x_t: Images, t: Times, condition: PyTree = None) -> Normal:
         """The mean, as a point."""

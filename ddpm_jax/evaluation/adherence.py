@@ -1,6 +1,6 @@
 """Whether samples show what was asked: a caption by the data set's oracle, a label by an independent classifier."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def adherence(
     return found
 
 
-def headline(found: Mapping[str, Any]) -> dict[str, float]:
+def headline(found: Record) -> dict[str, float]:
     """The figures that go to the trackers."""
     text = found.get("text") or {}
     return {**({"all": text["all"]} if "all" in text else {}), **{k: v for k, v in found.items() if k == "label"}}

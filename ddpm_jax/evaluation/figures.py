@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ddpm_jax import plugins
+from ddpm_jax.conditions import Condition
 from ddpm_jax.data import Dataset, Source
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import Unavailable, UserError
@@ -213,7 +214,7 @@ def evaluate(
 
 
 def adherences(
-    experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, images: Any, bar: Bar, book: Book
+    experiment: Experiment, plan: Plan, params: PyTree, dataset: Dataset, images: np.ndarray, bar: Bar, book: Book
 ) -> None:
     """Into the book: whether samples show what was asked, beside what the data's own images score; and those of the
     split `unseen`, whose combinations are in no image of training.
@@ -238,7 +239,7 @@ def adherences(
         book.compute("adherence.unseen_real", lambda: real("unseen"))
 
 
-def adherence_of(experiment: Experiment, dataset: Dataset, images: Any, condition: Any) -> Record:
+def adherence_of(experiment: Experiment, dataset: Dataset, images: np.ndarray, condition: Condition) -> Record:
     """Whether images show what was asked of them."""
     predict = None
     if experiment.description.labels:

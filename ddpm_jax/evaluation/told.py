@@ -1,6 +1,5 @@
 """What samples are asked for: what a person says, or what the data say of their own images."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,11 @@ from jaxtyping import Float
 from ddpm_jax.conditions import Condition, Conditions, Kind, Label, Picture
 from ddpm_jax.data import Dataset
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import Record
 
 
 def conditions_of(
-    conditions: Conditions, dataset: Dataset, count: int, told: Mapping[str, Any] | None = None
+    conditions: Conditions, dataset: Dataset, count: int, told: Record | None = None
 ) -> dict[str, np.ndarray]:
     """The conditions of `count` samples, `{name: [count, ...]}`.
 

@@ -38,10 +38,12 @@ class Objective(ABC):
     points: ClassVar[bool | None] = None
 
     @abstractmethod
-    def term(self, process: Any, posterior: Any, x: Images, z: Images, t: Array, s: Array) -> Float[Array, " batch"]:
+    def term(
+        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+    ) -> Float[Array, " batch"]:
         """The loss of the interval (s, t]; s = t in continuous time."""
 
-    def once(self, process: Any, x: Images) -> Float[Array, " batch"]:
+    def once(self, process: Process, x: Images) -> Float[Array, " batch"]:
         """What is added whatever the time; it matters only where the process has parameters."""
         return jnp.zeros(x.shape[0], x.dtype)
 
@@ -197,7 +199,7 @@ class Bits(Objective):
         """The interval's share of the bound."""
         return _interval(process, posterior, x, z, t, s, self.steps, math.log(2))
 
-    def once(self, process: Any, x: Images) -> Float[Array, " batch"]:
+    def once(self, process: Process, x: Images) -> Float[Array, " batch"]:
         """The prior's term."""
         return process.prior_loss(x) / (x[0].size * math.log(2))
 

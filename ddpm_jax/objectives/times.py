@@ -66,15 +66,15 @@ class TimeDistribution(ABC):
         the mean or integral is one under that distribution.
         """
 
-    def start(self) -> Any:
+    def start(self) -> PyTree:
         """The history before the first draw, a pytree; `{}` for a law that learns nothing."""
         return {}
 
-    def tally(self, t: Batch, losses: Batch) -> Any:
+    def tally(self, t: Batch, losses: Batch) -> PyTree:
         """What the history is to know of a part of a batch, a pytree. Those of two parts may be added or averaged."""
         return {}
 
-    def update(self, history: PyTree, sums: PyTree) -> Any:
+    def update(self, history: PyTree, sums: PyTree) -> PyTree:
         """The history with what `tally` says; the same for any multiple of the sums."""
         return history
 

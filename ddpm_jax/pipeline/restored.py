@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
+from ml_collections import ConfigDict
 
 from ddpm_jax import data, runs
 from ddpm_jax.config.identity import move_encoder
 from ddpm_jax.config.keys import IN_PYTHON
+from ddpm_jax.data import Dataset
 from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
 from ddpm_jax.evaluation.told import conditions_of
@@ -102,7 +104,7 @@ def load_run(
     folder: str | Path,
     best: bool = False,
     model: Model | None = None,
-    dataset: Any = None,
+    dataset: Dataset | None = None,
     sampling: Sampling | None = None,
     text_encoder: str | Path = "",
 ) -> Run:
@@ -148,7 +150,11 @@ def given(config: Any, model: Model, sampling: Sampling | None = None) -> Experi
 
 
 def restore(
-    config: Any, folder: Path, best: bool = False, experiment: Experiment | None = None, dataset: Any = None
+    config: ConfigDict,
+    folder: Path,
+    best: bool = False,
+    experiment: Experiment | None = None,
+    dataset: Dataset | None = None,
 ) -> Run:
     """Read the run in `folder` back, whose config is `config`, and the other runs that its sampler asks.
 
@@ -169,7 +175,7 @@ def read(
     folder: Path,
     best: bool = False,
     experiment: Experiment | None = None,
-    dataset: Any = None,
+    dataset: Dataset | None = None,
     step: int | None = None,
 ) -> Run:
     """Read the run in `folder` back alone.

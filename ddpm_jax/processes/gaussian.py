@@ -48,7 +48,7 @@ class Gaussian:
             raise ValueError("the schedule is trained, and its parameters are not bound: use process.bind(params)")
         return self.schedule
 
-    def init(self, key: Key[Array, ""]) -> Any:
+    def init(self, key: Key[Array, ""]) -> PyTree:
         """Fresh parameters of the schedule; `{}` where it has none."""
         return self.schedule.init(key) if isinstance(self.schedule, schedules.Trained) else {}
 
@@ -196,6 +196,6 @@ class Gaussian:
         """alpha(1)^2 |x|^2 / (2 sigma(1)^2): the prior has the variance of q(x_1 | x), so only the means differ."""
         return sum_sites(0.5 * self.snr(jnp.ones((), x.dtype), x) * jnp.square(x))
 
-    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: PyTree) -> Any:
+    def film(self, denoise: Any, film: PyTree, t: Times, s: Times, condition: PyTree) -> PyTree:
         """As they are."""
         return film

@@ -57,7 +57,7 @@ class Ordered:
         grid = SPACINGS[spacing or "uniform"](np.arange(count, -1, -1) / count)
         return np.round(grid * groups) / groups if groups else grid
 
-    def init(self, key: Key[Array, ""]) -> Any:
+    def init(self, key: Key[Array, ""]) -> PyTree:
         """No parameters."""
         return {}
 
@@ -159,7 +159,7 @@ class Ordered:
         """0: at t = 1 nothing is left."""
         return jnp.zeros(x.shape[0], x.dtype)
 
-    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: PyTree) -> Any:
+    def film(self, denoise: Any, film: PyTree, t: Times, s: Times, condition: PyTree) -> PyTree:
         """Hidden sites are grey; below them is the mean of what the network expects there, before any draw.
 
         In a fixed order only the next sites are learned, so the others stay grey. Without guidance and temperature.

@@ -63,7 +63,7 @@ class Process(Protocol):
         """
         ...
 
-    def init(self, key: Key[Array, ""]) -> Any:
+    def init(self, key: Key[Array, ""]) -> PyTree:
         """Fresh parameters, a pytree; `{}` for most."""
         ...
 
@@ -103,7 +103,7 @@ class Process(Protocol):
         """KL(q(x_1 | x) || prior) in nats."""
         ...
 
-    def film(self, denoise: Any, film: Any, t: Times, s: Times, condition: PyTree) -> Any:
+    def film(self, denoise: Any, film: PyTree, t: Times, s: Times, condition: PyTree) -> PyTree:
         """Frames (x_t, x_hat), `[frames, batch, *site]` each, as a person is to see them, values in [-1, 1].
 
         `denoise` is the model's own, and `t` and `s`, `[frames]`, are the ends of each frame's step.

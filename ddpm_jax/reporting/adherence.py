@@ -1,7 +1,6 @@
 """Whether pictures show what was asked, as figures: a share for each attribute of a caption, and of the class."""
 
-from collections.abc import Mapping
-from typing import Any
+from ddpm_jax.files import Record
 
 ALL, CLASS = "all", "class"
 """What a table calls the share that shows all that a caption asks, and that of the class that was asked."""
@@ -13,12 +12,12 @@ HEADLINE = "adherence"
 """The figure that stands for all others."""
 
 
-def shares(found: Mapping[str, Any]) -> dict[str, float]:
+def shares(found: Record) -> dict[str, float]:
     """The shares of one set of pictures by attribute, as `result.json` has them."""
     return {**found.get("text", {}), **({CLASS: found["label"]} if "label" in found else {})}
 
 
-def headline(found: Mapping[str, Any]) -> float | None:
+def headline(found: Record) -> float | None:
     """The share that shows all of the caption, or else the class; None where neither was measured."""
     known = shares(found)
     return known.get(ALL, known.get(CLASS))
@@ -29,7 +28,7 @@ def name_of(place: str, attribute: str) -> str:
     return f"{HEADLINE}_{place}_{attribute.replace(' ', '_')}"
 
 
-def figures(found: Mapping[str, Any]) -> dict[str, float]:
+def figures(found: Record) -> dict[str, float]:
     """All shares of a run's samples by the ledger's names, and `HEADLINE`."""
     named = {
         name_of(place, attribute): share

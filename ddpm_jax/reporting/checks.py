@@ -5,7 +5,7 @@ of an object of any keys, or `Needing`. A value of another kind is left out and 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class Named:
 class Needing:
     """An object of kinds by their keys, which is left out if it has not all the `keys`."""
 
-    kinds: Mapping[str, Any]
+    kinds: Record
     keys: Sequence[str]
 
 
@@ -121,7 +121,7 @@ def shown(value: Any) -> str:
     return clean(type(value).__name__ if isinstance(value, dict | list) else repr(value)[:100], 40)
 
 
-def _object(kinds: Mapping[str, Any], value: Any, place: str, faults: list[str]) -> Record:
+def _object(kinds: Record, value: Any, place: str, faults: list[str]) -> Record:
     _of(value, dict, "an object")
     dot = f"{place}." if place else ""
     known = [key for key in kinds if key in value]

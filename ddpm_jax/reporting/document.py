@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from ddpm_jax.files import Record
 from ddpm_jax.reporting import adherence, lines, plots, strips, tables
 from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
 from ddpm_jax.reporting.checks import LAW
@@ -47,7 +48,7 @@ class Section:
 def compose(
     groups: Sequence[Group],
     notes: Sequence[str],
-    published: Sequence[Mapping[str, Any]],
+    published: Sequence[Record],
     title: str,
     folder: Path,
     bar: Callable[[Any], Any] = iter,
@@ -288,7 +289,7 @@ def _training(section: Section) -> Iterator[Block]:
     yield from section.plot("training", panels, "Training", caption)
 
 
-def _published(data: str, rows: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Iterator[Block]:
+def _published(data: str, rows: Sequence[Record], groups: Sequence[Group]) -> Iterator[Block]:
     table = beside(rows, groups)
     found = sum(line[table.head.index("ours")] != tables.NONE for line in table.rows)
     yield Heading(2, f"Published figures: {quoted(data)}")

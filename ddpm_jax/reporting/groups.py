@@ -6,11 +6,12 @@ import os
 import re
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ddpm_jax.config.identity import SAME_RESULT, within
+from ddpm_jax.files import Record
 from ddpm_jax.reporting.ledger import Figure, Run
 from ddpm_jax.reporting.markup import NAME
 from ddpm_jax.runs.shown import clean
@@ -172,7 +173,7 @@ def several(what: str, values: Iterable[str]) -> str | None:
     return f"{what}: {'; '.join(f'{value} ({count})' for value, count in counts.most_common())}"
 
 
-def _model(run: Run) -> Mapping[str, Any]:
+def _model(run: Run) -> Record:
     return {key: value for key, value in run.config.items() if not within(key, SAME_MODEL)}
 
 

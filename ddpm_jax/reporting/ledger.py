@@ -54,13 +54,13 @@ class Run:
     """
 
     folder: Path
-    config: Mapping[str, Any]
-    result: Mapping[str, Any]
+    config: Record
+    result: Record
     figures: Mapping[str, Figure]
     kind: str | None
-    curve: Sequence[Mapping[str, Any]] = ()
-    history: Sequence[Mapping[str, Any]] = ()
-    log: Sequence[Mapping[str, Any]] = ()
+    curve: Sequence[Record] = ()
+    history: Sequence[Record] = ()
+    log: Sequence[Record] = ()
     faults: Sequence[str] = ()
 
     @property
@@ -199,9 +199,7 @@ def read(folder: Path) -> Run:
     )
 
 
-def _figures(
-    result: Mapping[str, Any], likelihood: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]
-) -> dict[str, Figure]:
+def _figures(result: Record, likelihood: Record, curve: Sequence[Record]) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for name, ours in LIKELIHOODS.items():
         if figure := likelihood.get(name):
@@ -222,7 +220,7 @@ def _figures(
     return found | {name: Figure(float(value)) for name, value in costs.items() if value is not None}
 
 
-def kept(result: Mapping[str, Any]) -> Record:
+def kept(result: Record) -> Record:
     """What a table of members keeps of an evaluated result, as data; a figure that is null stays so.
 
     Raises:

@@ -2,11 +2,12 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from ddpm_jax.files import Record
 from ddpm_jax.reporting import adherence
 from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.reporting.groups import KINDS, Group, Point, line
@@ -84,13 +85,13 @@ def guidance(groups: Sequence[Group], name: str, against: str = GUIDANCE) -> Lin
     return {label: points for label, points in found.items() if len(points) > 1}
 
 
-def guided(run: Run) -> list[Mapping[str, Any]]:
+def guided(run: Run) -> list[Record]:
     """The points of a run's curve that differ in the weight of guidance alone: the steps and order are its own."""
     steps = run.curve[0]["steps"] if run.curve else None  # the first is the config's own
     return [at for at in run.curve if GUIDANCE in at and at["steps"] == steps and _other(run, at) is None]
 
 
-def figure_at(at: Mapping[str, Any], name: str) -> float | None:
+def figure_at(at: Record, name: str) -> float | None:
     """A quality, or ADHERENCE, at a point of a curve; None where it was not measured."""
     if name == ADHERENCE:
         return adherence.headline(at.get("adherence", {}))
@@ -108,13 +109,13 @@ def in_order(label: str, order: str) -> str:
     return f"{label}, {order or 'own'} order"
 
 
-def _other(run: Run, at: Mapping[str, Any]) -> str | None:
+def _other(run: Run, at: Record) -> str | None:
     """The order of a point of a curve; None where it is the run's own."""
     order = at.get("order", run.order)
     return None if order == run.order else order
 
 
-def _own_guidance(run: Run, at: Mapping[str, Any]) -> bool:
+def _own_guidance(run: Run, at: Record) -> bool:
     """Whether a point of a curve has the weight of the run's own sampler."""
     own = run.config.get("sampler.guidance", 1)
     return at.get(GUIDANCE, own) == own
@@ -135,7 +136,7 @@ def history_of_likelihood(groups: Sequence[Group], kind: str) -> Lines:
 
     def rows(run: Run) -> Rows:
         for at in run.history:
-            figure: Mapping[str, Any] = at.get("likelihood") or {}
+            figure: Record = at.get("likelihood") or {}
             if figure.get("kind") == kind:
                 yield at.get("step"), at.get("training_flops"), figure.get("value")
 

@@ -5,7 +5,7 @@ A file is a list of objects, as in `experiments/published/`: `model`, `paper`, `
 """
 
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +87,12 @@ def _told(value: Any) -> Any:
     return value if isinstance(value, int | float) and number(value) is not None else _text(value)
 
 
-def data_of(row: Mapping[str, Any]) -> str:
+def data_of(row: Record) -> str:
     """The data set of a published figure; the ways to binarise an image are data sets of their own."""
     return row["data"] + (f", {row['binarisation']} binarisation" if row.get("binarisation") else "")
 
 
-def beside(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Table:
+def beside(rows: Sequence[Record], groups: Sequence[Group]) -> Table:
     """The published figures in their files' order, and ours of the same model, data, metric, kind and split.
 
     Ours is the group of the published model's name, or whose run's folder `DATA_MODEL` has it.
@@ -113,7 +113,7 @@ def beside(rows: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Table:
     return Table(head, lines, frozenset({0, 1, 4, 5, 6}))
 
 
-def ours(row: Mapping[str, Any], groups: Sequence[Group]) -> Any:
+def ours(row: Record, groups: Sequence[Group]) -> Any:
     """Our estimate of the same figure, or None."""
     name = OURS.get((row["metric"], row["kind"]))
     if name is None or row.get("split") != "test" or row.get("conditional"):

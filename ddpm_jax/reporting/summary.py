@@ -1,8 +1,7 @@
 """The closing words of a command: the figures of one run, in lines."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ddpm_jax.files import Record
 
@@ -14,7 +13,7 @@ KINDS = {
 """What a kind of likelihood is, in words."""
 
 
-def summary(result: Mapping[str, Any], paths: Iterable[Path]) -> str:
+def summary(result: Record, paths: Iterable[Path]) -> str:
     """The closing words: the figures that there are, each with its kind, and the files to look at."""
     lines = [
         *_likelihood_lines(result.get("likelihood") or {}),
@@ -27,7 +26,7 @@ def summary(result: Mapping[str, Any], paths: Iterable[Path]) -> str:
     return "\n".join(lines)
 
 
-def _likelihood_lines(likelihood: Mapping[str, Any]) -> list[str]:
+def _likelihood_lines(likelihood: Record) -> list[str]:
     lines, splits = [], [split for split in ("test", "train") if likelihood.get(split)]
     if splits:
         lines.append(f"bits per dimension ({KINDS[likelihood[splits[0]]['kind']]}; +- standard error)")
@@ -46,7 +45,7 @@ def _likelihood_lines(likelihood: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _quality_lines(quality: Mapping[str, Any]) -> list[str]:
+def _quality_lines(quality: Record) -> list[str]:
     if not quality.get("samples"):
         return []
     references = quality.get("references") or {}
@@ -73,7 +72,7 @@ def _quality_lines(quality: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _adherence_lines(adherence: Mapping[str, Any]) -> list[str]:
+def _adherence_lines(adherence: Record) -> list[str]:
     rows = {name.replace("_", " "): row for name, row in adherence.items() if row}
     lines, titles = [], {"unseen": "unseen combinations", "unseen real": "unseen, real"}
     if text := {name: row["text"] for name, row in rows.items() if row.get("text")}:
@@ -88,7 +87,7 @@ def _adherence_lines(adherence: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _accuracy_lines(accuracy: Mapping[str, Any]) -> list[str]:
+def _accuracy_lines(accuracy: Record) -> list[str]:
     if not accuracy:
         return []
     lines = [f"share of {accuracy['images']:,} test images whose label is told, by sigma/alpha of the noise on them"]

@@ -76,7 +76,7 @@ def cell(estimate: Estimate | None, format: str, interval: bool = True) -> str:
     return f"{value} ± {estimate.half_width:{format}}" + ("" if estimate.count > 1 else " s.e.")
 
 
-def figures(groups: Sequence[Group], references: Mapping[str, Mapping[str, Any]]) -> Table:
+def figures(groups: Sequence[Group], references: Mapping[str, Record]) -> Table:
     """The figures of the groups of one data set in their order, and below what others score on the same test images.
 
     Columns that nobody has are left out; so are devices where all runs had the same, and nats where a value costs more

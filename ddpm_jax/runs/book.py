@@ -3,7 +3,7 @@
 No figure is lost for a fault beside it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ def _fault(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}" + (f" (see {file})" if file else "")
 
 
-def _ignore(figures: Mapping[str, Any]) -> None:
+def _ignore(figures: Record) -> None:
     del figures
 
 

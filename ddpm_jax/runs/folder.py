@@ -8,10 +8,9 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -95,9 +94,7 @@ def _check_checkpoints(folder: Path) -> None:
 
 
 @contextmanager
-def claim(
-    folder: Path, config: ConfigDict, once: bool = False, data: Mapping[str, Any] | None = None
-) -> Iterator[None]:
+def claim(folder: Path, config: ConfigDict, once: bool = False, data: Record | None = None) -> Iterator[None]:
     """Make the run's folder and keep it for this run. When the run ends without an error, its result says `finished`.
 
     Process 0 does it for all. `data` are the facts of the data set, which must be what they were when the run began.
@@ -189,7 +186,7 @@ def _stored(path: Path) -> Record | None:
         return None
 
 
-def check_data(folder: Path, data: Mapping[str, Any], keep: bool = False) -> None:
+def check_data(folder: Path, data: Record, keep: bool = False) -> None:
     """Compare the facts of a data set with those of the run's; with `keep`, they are the run's where it has none.
 
     Raises:
@@ -241,7 +238,7 @@ def read_unchecked(folder: Path) -> ConfigDict:
     return _as_config(folder, values)
 
 
-def _as_config(folder: Path, values: Mapping[str, Any]) -> ConfigDict:
+def _as_config(folder: Path, values: Record) -> ConfigDict:
     with _naming(folder / CONFIG):
         return from_dict(values)
 

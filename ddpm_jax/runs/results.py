@@ -54,7 +54,7 @@ def finished(folder: Path, config: ConfigDict | None = None) -> bool:
     return result.get(FINISHED) is True and same
 
 
-def write_result(folder: Path, values: Mapping[str, Any]) -> Path:
+def write_result(folder: Path, values: Record) -> Path:
     """Put values into the run's `result.json`, beside those that are there. Process 0 does it for all."""
     import jax
 
@@ -71,7 +71,7 @@ def write_result(folder: Path, values: Mapping[str, Any]) -> Path:
     return path
 
 
-def begin_figures(folder: Path, step: int, config: ConfigDict, facts: Mapping[str, Any] | None = None) -> book.Book:
+def begin_figures(folder: Path, step: int, config: ConfigDict, facts: Record | None = None) -> book.Book:
     """A book whose figures go into the run's `result.json` as they come; until `end_figures` it is not finished.
 
     Figures that are there already are kept in the list under the key `before`. `facts` of the training are put beside.
@@ -106,7 +106,7 @@ def end_figures(folder: Path, step: int, config: ConfigDict) -> None:
     write_result(folder, {**kept, **finished, BEFORE: others, WAS_FINISHED: None})
 
 
-def _before(result: Mapping[str, Any]) -> list[Record]:
+def _before(result: Record) -> list[Record]:
     """Earlier figures of a run, oldest first."""
     kept = result.get(BEFORE)
     return [entry for entry in kept if isinstance(entry, dict)] if isinstance(kept, list) else []
@@ -129,14 +129,14 @@ def _count(value: Any) -> int:
     return int(value is not None) if inner is None else sum(map(_count, inner))
 
 
-def _same(result: Mapping[str, Any], step: int, settings: Mapping[str, Any]) -> bool:
+def _same(result: Record, step: int, settings: Record) -> bool:
     """Whether figures are of this step and these settings."""
     evaluated = result.get("evaluated")
     known = result.get("config")
     return isinstance(evaluated, dict) and evaluated.get("step") == step and same_figures(known, settings)
 
 
-def same_figures(then: Any, settings: Mapping[str, Any]) -> bool:
+def same_figures(then: Any, settings: Record) -> bool:
     """Whether two configs as they are kept ask for the same figures of the same model."""
     if not isinstance(then, dict):
         return False

@@ -20,7 +20,7 @@ a thousand steps, and the best endpoints may lie several units of gamma from whe
 class Trained(Protocol):
     """A schedule before its parameters, which are trained with the network."""
 
-    def init(self, key: Key[Array, ""]) -> Any:
+    def init(self, key: Key[Array, ""]) -> PyTree:
         """Fresh parameters, a pytree."""
         ...
 

@@ -52,7 +52,7 @@ class Member:
     config_file: str
     config: ConfigDict
     folder: Path
-    changes: Mapping[str, Any]
+    changes: Record
 
     def command(self, python: str = sys.executable) -> list[str]:
         """The command line that trains it, or goes on with it, or does nothing if it is finished."""
@@ -108,7 +108,7 @@ def check(members: Sequence[Member], data: bool = False) -> list[int | None]:
 
 
 def make_member(
-    config_file: str, root: Path, changes: Mapping[str, Any], overrides: Sequence[str] = (), where: str = ""
+    config_file: str, root: Path, changes: Record, overrides: Sequence[str] = (), where: str = ""
 ) -> Member:
     """The run that `changes` ask for. `config.checks.check_values` has passed it, `check` has not seen it.
 
@@ -163,7 +163,7 @@ def _override(key: Any, value: Any) -> str:
     return word
 
 
-def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _changes(config_file: str) -> Iterator[tuple[str, Record]]:
     """What the file's `sweep()` yields, each with a word for where it is."""
     sweep: Any = read_file(config_file).get("sweep")
     argument = config_file.partition(":")[2]
@@ -188,7 +188,7 @@ def _changes(config_file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield where, {str(key): value for key, value in changes.items()}
 
 
-def _name(config_file: str, config: ConfigDict, changes: Mapping[str, Any]) -> str:
+def _name(config_file: str, config: ConfigDict, changes: Record) -> str:
     """The config's name (or argument), what else the member changes, and the start of the config's hash.
 
     A name that the member itself gives stands for all it changes but the seed, as it does in a report.

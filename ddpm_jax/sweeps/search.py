@@ -15,6 +15,7 @@ from ddpm_jax import files, runs
 from ddpm_jax.config.identity import flatten
 from ddpm_jax.config.loading import read_file, users_code
 from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.files import Record
 from ddpm_jax.sweeps import expansion, loop
 from ddpm_jax.sweeps.expansion import Member
 
@@ -127,16 +128,16 @@ class Search:
                 raise
             yield member
 
-    def _ask(self, trial: Any) -> Mapping[str, Any]:
+    def _ask(self, trial: Any) -> Record:
         import optuna
 
         with users_code(self._file, optuna.TrialPruned):
             changes = self._function(trial)
         if not isinstance(changes, Mapping):
             raise UserError(f"--config={self._file}: search(trial) must return a mapping of dotted keys to values")
-        return changes
+        return dict(changes)
 
-    def _member(self, number: int, changes: Mapping[str, Any]) -> Member:
+    def _member(self, number: int, changes: Record) -> Member:
         member = expansion.make_member(self._file, self._root, changes, self._overrides, f"trial {number}")
         self._numbers.setdefault(member.name, []).append(number)
         return member

@@ -145,7 +145,7 @@ class Checkpoints:
     def _is_earlier(self, step: int) -> bool:
         return earlier.is_earlier(self._folder / str(step))
 
-    def _load(self, step: int, part: str, asked: Any) -> Any:
+    def _load(self, step: int, part: str, asked: PyTree) -> PyTree:
         return self._ocp.load(self._folder / str(step), asked, checkpointable_name=part)
 
     def save(self, state: TrainState, facts: Facts) -> None:
@@ -267,7 +267,7 @@ class Checkpoints:
         none = self._plan.initialise(partial(jnp.zeros, abstract.skipped.shape, abstract.skipped.dtype))
         return TrainState(**self._load(step, STATE, self._with_shardings(earlier.held(abstract))), skipped=none)
 
-    def _with_shardings(self, tree: PyTree) -> Any:
+    def _with_shardings(self, tree: PyTree) -> PyTree:
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             tree,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ class Feed(Protocol):
         """From the step that a run starts at to a context of `(step, count) -> data` of a dispatch."""
         ...
 
-    def draw(self, data: PyTree, keys: Key[jax.Array, " rows"], i: Any) -> Record:
+    def draw(self, data: PyTree, keys: Key[jax.Array, " rows"], i: int | jax.Array) -> Record:
         """The rows of the i-th step of a dispatch: `{"image", "condition", "row"}`."""
         ...
 
@@ -56,7 +56,7 @@ class Resident:
         """Whatever the step, all of it."""
         yield lambda step, count: self.arrays
 
-    def draw(self, data: PyTree, keys: Any, i: Any) -> Record:
+    def draw(self, data: PyTree, keys: Key[jax.Array, " rows"], i: int | jax.Array) -> Record:
         """Rows drawn with replacement."""
         return draw(data[0], data[1], keys, flip=self.flip)
 
@@ -92,7 +92,7 @@ class FromHost:
 
             yield steps
 
-    def draw(self, data: PyTree, keys: Any, i: Any) -> Record:
+    def draw(self, data: PyTree, keys: Key[jax.Array, " rows"], i: int | jax.Array) -> Record:
         """The i-th step's."""
         return jax.tree.map(lambda a: a[i], data)
 

@@ -48,11 +48,11 @@ def _adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
     @jax.jit
     def one(leaf: Array, count: Array, mu: Array, nu: Array) -> tuple[Array, Array, Array]:
         direction: Any
-        state: Any
+        state: PyTree
         direction, state = whole.update(leaf, optax.ScaleByAdamState(count, mu, nu))
         return direction, state.mu, state.nu
 
-    def update(updates: Any, state: Any, params: PyTree = None) -> tuple[Any, Any]:
+    def update(updates: Any, state: PyTree, params: PyTree = None) -> tuple[Any, Any]:
         del params
         leaves, tree = jax.tree.flatten(updates)
         averages = zip(leaves, jax.tree.leaves(state.mu), jax.tree.leaves(state.nu), strict=True)

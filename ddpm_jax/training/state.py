@@ -48,6 +48,6 @@ def new_state(
     )
 
 
-def weights(state: TrainState, ema: float) -> Any:
+def weights(state: TrainState, ema: float) -> PyTree:
     """The parameters to use: the average of this decay, or the raw ones for 0."""
     return state.ema[str(ema)] if ema else state.params

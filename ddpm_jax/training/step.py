@@ -102,7 +102,13 @@ class Metrics:
 
 
 def train_step(
-    recipe: Recipe, state: TrainState, data: PyTree, rows: Int[Array, " rows"], i: Any, clock: Any, axis: str | None
+    recipe: Recipe,
+    state: TrainState,
+    data: PyTree,
+    rows: Int[Array, " rows"],
+    i: int | jax.Array,
+    clock: Any,
+    axis: str | None,
 ) -> tuple[TrainState, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """One step on the given rows of the global batch: `(state, loss, gradient norm, learning rate)`.
 
