@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -67,7 +68,7 @@ def test_a_classifier_measures_its_accuracy_and_draws_nothing():
         run.sample(2)
     with pytest.raises(ValueError, match="no probability"):
         run.likelihood(np.zeros((1, 8, 8, 1), np.uint8))
-    said = run.denoise(np.zeros((2, 8, 8, 1), np.float32), 0.5)
+    said = run.denoise(jnp.zeros((2, 8, 8, 1)), 0.5)
     assert isinstance(said, Labels) and said.logits.shape == (2, 10)
 
 
