@@ -118,7 +118,8 @@ def test_a_conditional_run_of_then_goes_on_as_it_would_have(tmp_path, tiny_confi
     with Checkpoints(parts / runs.CHECKPOINTS, Plan()) as checkpoints:
         mark = earlier_marks(tiny_config)[-1]
         checkpoints.save(names.before(half.state), replace(half.facts, config=mark))
-    train(tiny_config, parts)
+    with pytest.warns(UserWarning, match=EARLIER):
+        train(tiny_config, parts)
     with Checkpoints(parts / runs.CHECKPOINTS, Plan(), read_only=True) as checkpoints:
         assert checkpoints.steps == [1, 2]
         ours = checkpoints.restore(abstract).state
