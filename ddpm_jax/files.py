@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 CHECKSUM = "checksum"
 """The key of a record's checksum, its last."""
 
@@ -58,6 +56,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    import numpy as np
+
     if isinstance(value, np.generic | np.ndarray):
         return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -141,6 +141,8 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 def sha256(parts: Iterable[Any]) -> str:
     """The hexadecimal digest of arrays (type, shape and bytes) and of anything else's `str`, in order."""
+    import numpy as np
+
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddpm_jax import commands
 from ddpm_jax.config.keys import KEYS
@@ -42,6 +42,9 @@ CHANGES = (
 TOLD = ("label", "prompt", "prompts", "negative")
 """Options that say what to draw."""
 
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
 
 def asked(options: Any) -> dict[str, Any]:
     """What the model is to be told, by name.
@@ -68,7 +71,7 @@ def weight(text: str) -> float | tuple[str, ...]:
     return KEYS["sampler.guidance_each"].parsed(text) if ":" in text else float(text)
 
 
-def change(config: ConfigDict, name: str, value: Any) -> None:
+def change(config: "ConfigDict", name: str, value: Any) -> None:
     """Set a key of the sampler by the option of this command."""
     if name == "guidance":
         config.sampler.guidance = 1.0 if isinstance(value, tuple) else value
@@ -77,7 +80,7 @@ def change(config: ConfigDict, name: str, value: Any) -> None:
         config.sampler["name" if name == "sampler" else name] = value
 
 
-def forget_options(config: ConfigDict) -> None:
+def forget_options(config: "ConfigDict") -> None:
     """Set what the sampler that was asked for does not read to what means nothing."""
     from ml_collections import ConfigDict
 

@@ -11,5 +11,6 @@ def get_config(size: str = "small") -> ConfigDict:
     config.model.prediction = "logistics"  # which couples the colours of a pixel
     full = size == "full"
     config.model.channels, config.model.depth, config.model.heads = (512, 12, 8) if full else (96, 5, 4)
-    config.data.batch = 128 if full else 32
+    config.data.batch = 128 if full else 16
+    config.training.steps = 100_000 if full else 12_000
     return config

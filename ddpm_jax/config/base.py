@@ -120,14 +120,14 @@ def mnist(size: str = "full") -> ConfigDict:
 
 
 def still_lifes(size: str = "small") -> ConfigDict:
-    """The base on still lifes with captions: `small` is 16x16 for two CPU cores and about half an hour, `full` 32x32.
+    """The base on still lifes with captions: `small` is 16x16 for two CPU cores and less than an hour, `full` 32x32.
 
     Evaluated is what the pictures show (`adherence`) beside the distances.
     """
     config = base()
     full = size == "full"
     config.data.name = "still_lifes/32" if full else "still_lifes"
-    config.data.batch = 256 if full else 64
+    config.data.batch = 256 if full else 32
     config.model.conditions = ("text",)
     config.model.sigma_data = 0.4
     config.model.channels = 128 if full else 32
@@ -144,8 +144,8 @@ def still_lifes(size: str = "small") -> ConfigDict:
     config.optimizer.warmup = 200
     config.optimizer.schedule = "cosine"
     config.optimizer.ema = (0.999,)
-    config.training.steps = 100_000 if full else 6000
-    config.training.save_every = 1000
+    config.training.steps = 100_000 if full else 24_000
+    config.training.save_every = 2000
     config.evaluation.samples = 1000
     config.evaluation.likelihood_images = 0
     config.evaluation.prompts = (

@@ -8,13 +8,16 @@ import traceback
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddpm_jax.config.keys import KEYS, OPTIONS, is_option
 from ddpm_jax.errors import Preempted, UserError, fail, nearest, one_line
 
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
-def load_config(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
+
+def load_config(file: str, overrides: Sequence[str] = ()) -> "ConfigDict":
     """The config of `FILE.py` or `FILE.py:argument`, with overrides that `checked` returned put in.
 
     Raises:
@@ -50,7 +53,7 @@ def _unknown(key: str) -> str:
     return f"no such key; {nearest(key, KEYS)}"
 
 
-def changed(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+def changed(config: "ConfigDict", overrides: Sequence[str]) -> "ConfigDict":
     """The config with the overrides put in, each read as a value of the key's type."""
     for override in overrides:
         key, _, text = override.removeprefix("--config.").partition("=")
@@ -73,7 +76,7 @@ def option(text: str) -> Any:
         return text
 
 
-def put(config: ConfigDict, key: str, value: Any) -> None:
+def put(config: "ConfigDict", key: str, value: Any) -> None:
     """Set a key, or an option of a user's own part, whose signature decides about the type.
 
     Raises:
@@ -93,7 +96,7 @@ def put(config: ConfigDict, key: str, value: Any) -> None:
         config[name] = float(value) if isinstance(value, int) and isinstance(config.get(name), float) else value
 
 
-def _load(file: str) -> ConfigDict:
+def _load(file: str) -> "ConfigDict":
     """What `get_config` of `FILE.py` or `FILE.py:argument` returns."""
     from ml_collections import ConfigDict
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import PyTree
-
 from ddpm_jax.devices.xplane import KINDS, PHASES, Event, Operation, read
 from ddpm_jax.errors import UserError
 
@@ -50,7 +48,7 @@ class Recorder:
         self._last: Any = None
         self._program = ""
 
-    def __call__(self, state: PyTree, data: Any, count: Any, clock: Any) -> Any:
+    def __call__(self, state: Any, data: Any, count: Any, clock: Any) -> Any:
         """As `run`."""
         import jax
 
@@ -66,7 +64,7 @@ class Recorder:
             self.finish()
         return result
 
-    def _begin(self, state: PyTree, *more: Any) -> None:
+    def _begin(self, state: Any, *more: Any) -> None:
         import jax
 
         jax.block_until_ready(state)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # heavy to import
 
 
 def train(
-    config: ConfigDict,
+    config: "ConfigDict",
     folder: Path,
     profile: int = 0,
     once: bool = False,
