@@ -5,6 +5,7 @@ make fused loops in its older way, which takes half the time. `JAX_DISABLE_MOST_
 tests the programs of every user.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -49,6 +50,10 @@ def pytest_configure(config):
     if "jax" in sys.modules:
         sys.modules["jax"].config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported stays: the garbage collector need not look through it again and again
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +107,20 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def brief_features():
+    """Features of sample quality that are trained for a moment, and taken of few images at a time."""
+    from functools import partial
+
+    from ddpm_jax.metrics import features
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "Recipe", partial(features.Recipe, least_steps=20, epochs=0.0))
+        patch.setattr(features, "BLOCK", 50)
+        yield
+
+
+@pytest.fixture(scope="session")
 def fabricate():
     """`fabricate(folder, seed=0, name="", overrides=None, ...)` writes a run's folder with figures made up."""
     return _fabricate

@@ -1,9 +1,10 @@
 """Stands in for `python -m ddpm_jax.train` where a test is of what starts runs: no jax, a moment, the same folder.
 
 Its learning rate says what becomes of it: 7 fails, 8 fails as on a full disk, 9 is killed, 6 goes on until it is
-stopped, 5 is told to make room by somebody until it has saved twice. Each start adds a line to `starts.txt` beside the
-run folder. Told to make room it saves a checkpoint's folder, one step on, and exits as a run does; where STAND_IN_SAVES
-is 0 it saves nothing, with STAND_IN_DEAF it does not listen.
+stopped, 5 is told to make room by somebody until it has saved twice. All take STAND_IN_SECONDS, or less where a file
+`over` comes into their working folder. Each start adds a line to `starts.txt` beside the run folder. Told to make room
+it saves a checkpoint's folder, one step on, and exits as a run does; where STAND_IN_SAVES is 0 it saves nothing, with
+STAND_IN_DEAF it does not listen.
 """
 
 import math
@@ -35,7 +36,7 @@ def main(arguments):
             if rate == 5 and (runs.latest_checkpoint(folder) or 0) < 2:
                 os.kill(os.getpid(), signal.SIGTERM)
             end = time.monotonic() + float(os.environ.get("STAND_IN_SECONDS", "0"))
-            while rate == 6 or time.monotonic() < end or notice.came:
+            while rate == 6 or (time.monotonic() < end and not Path("over").exists()) or notice.came:
                 if notice.came and "STAND_IN_DEAF" not in os.environ:
                     step = (runs.latest_checkpoint(folder) or 0) + int(os.environ.get("STAND_IN_SAVES", "1"))
                     (folder / runs.CHECKPOINTS / str(step) / "state").mkdir(parents=True, exist_ok=True)

@@ -95,7 +95,9 @@ def test_every_config_fits_its_data(folder, size, description):
 
 
 def test_the_sweep_to_copy():
-    members = expansion.expand(str(FOLDER.parent / "digits" / "sweep_learning_rate.py"), Path("root"))
+    members = expansion.members(str(FOLDER.parent / "digits" / "sweep_learning_rate.py"), Path("root"))
+    for member in members:
+        check(member.config)
     assert [(member.config.optimizer.learning_rate, member.config.seed) for member in members] == [
         *((rate, seed) for rate in (5e-4, 2e-3, 8e-3) for seed in range(2))
     ]

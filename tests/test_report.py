@@ -1,6 +1,8 @@
 """The report command: what it writes, what it says, and wrong input in one line."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
@@ -19,10 +21,10 @@ from ddpm_jax.runs import pictures
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def sweep(tmp_path, fabricate):
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory, fabricate):
     """Two groups with curves, checkpoints and pictures, three seeds each, and one of a known law."""
-    root = tmp_path / "sweep"
+    root = tmp_path_factory.mktemp("report") / "sweep"
     random = np.random.default_rng(0)
     for label, level in (("raster", 1.0), ("noise", 2.0)):
         for seed in range(3):
@@ -55,10 +57,16 @@ def sweep(tmp_path, fabricate):
     return root
 
 
-def test_everything_is_written_and_needs_nothing_else(sweep, capsys):
-    report.main([str(sweep), f"--published={ROOT}/experiments/published/*.json", "--title=A study"])
+@pytest.fixture(scope="module")
+def said(sweep):
+    """What the report of these runs, which is there since, has said."""
+    with contextlib.redirect_stdout(io.StringIO()) as words:
+        report.main([str(sweep), f"--published={ROOT}/experiments/published/*.json", "--title=A study"])
+    return words.getvalue().splitlines()
+
+
+def test_everything_is_written_and_needs_nothing_else(sweep, said):
     output = sweep / "report"
-    said = capsys.readouterr().out.splitlines()
     assert said == [str(output / name) for name in ("report.md", "report.html", "table.csv", "lines.csv")]
     names = {path.name for path in output.glob("*.png")}
     parts = {"quality_evaluations", "quality_flops", "samples", "films", "history", "training"}
@@ -94,10 +102,26 @@ def test_everything_is_written_and_needs_nothing_else(sweep, capsys):
     assert "Published figures: cifar10" in written and "nothing stands beside them" in written
 
 
-def test_it_can_be_written_again_and_does_not_report_itself(sweep, capsys):
-    for _ in range(2):
-        report.main([str(sweep)])
-    assert "7 runs" in (sweep / "report" / "report.md").read_text()
+def test_the_command_needs_no_jax_does_not_report_its_report_and_leaves_the_runs_files(sweep, said):
+    """Written again, in a process of its own."""
+
+    def own():
+        files = (path for path in sweep.rglob("*") if path.is_file() and path.parent.name != "report")
+        return {path: path.read_bytes() for path in files}
+
+    before = own()
+    assert len(before) > 20
+    code = (
+        "import sys; from ddpm_jax import report; "
+        f"report.main([{str(sweep)!r}]); "
+        "assert not {'jax', 'jaxlib', 'flax', 'orbax', 'sklearn'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    written = (sweep / "report" / "report.md").read_text()
+    assert "7 runs" in written and "A study" not in written
+    assert own() == before
+    assert json.loads((sweep / "law" / "result.json").read_text())["finished"]
 
 
 def test_what_differs_and_what_is_left_out_is_said(tmp_path, fabricate, capsys):
@@ -162,20 +186,3 @@ def test_a_full_disk_is_one_line(tmp_path, fabricate, monkeypatch):
     monkeypatch.setattr(os, "replace", full)
     assert "No space left on device" in refused(run)
     assert not list((run / "report").iterdir())
-
-
-def test_the_command_needs_no_jax(sweep):
-    code = (
-        "import sys; from ddpm_jax import report; "
-        f"report.main([{str(sweep)!r}]); "
-        "assert not {'jax', 'jaxlib', 'flax', 'orbax', 'sklearn'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_run_s_own_files_are_as_they_were(sweep):
-    before = {path: path.read_bytes() for path in sweep.rglob("*") if path.is_file()}
-    report.main([str(sweep), f"--output={sweep.parent / 'out'}"])
-    assert {path: path.read_bytes() for path in sweep.rglob("*") if path.is_file()} == before
-    assert json.loads((sweep / "law" / "result.json").read_text())["finished"]

@@ -271,7 +271,16 @@ class TestStandIns:
         """The child of a sweep that was killed counts as one of the jobs; another user's process does not."""
         rates(1e-3, 2e-3)
         first, second = members()
-        stand_ins.setenv("STAND_IN_SECONDS", "4")
+        stand_ins.setenv("STAND_IN_SECONDS", "60")
+        real, pauses = time.sleep, []
+
+        def pause(seconds):
+            """The first goes on while the sweep waits for it, or until the second has ended beside it."""
+            pauses.append(seconds)
+            if len(pauses) > 20 if parent == "gone" else runs.finished(second.folder):
+                Path("over").touch()
+            real(seconds)
+
         between = (
             f"import os, subprocess, sys\nos.environ[{locks.PARENT!r}] = str(os.getpid())\n"
             "subprocess.Popen(sys.argv[1:])"  # and that was it
@@ -282,6 +291,7 @@ class TestStandIns:
         if parent == "gone":
             assert process.wait() == 0
         stand_ins.setenv("STAND_IN_SECONDS", "0")
+        stand_ins.setattr(time, "sleep", pause)
         go()
         process.wait()
         assert starts() == [first.name, second.name]

@@ -212,6 +212,7 @@ def flops_of_step(recipe: Recipe, state: TrainState, data: PyTree) -> float:
     """
     rows = jax.ShapeDtypeStruct((recipe.batch,), jnp.int32)
     number, clock = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
-    recipe = replace(recipe, accumulate=1)  # the compiler counts a loop's body once
+    if recipe.accumulate > 1:  # the compiler counts a loop's body once; else what the run has traced is taken
+        recipe = replace(recipe, accumulate=1)
     cost = recipe.step.lower(state, data, rows, number, clock, axis=None).cost_analysis()
     return float(cost.get("flops", 0.0)) if cost else 0.0

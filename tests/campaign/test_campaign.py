@@ -239,7 +239,7 @@ def test_stub_commands_that_are_at_fault(bare_world, text, bad, real, tmp_path):
     slot = bare_world.bare(bare_world.slots[0])
     stub = tmp_path / "stub.py"
     stub.write_text(text)
-    seconds = 8 if "sleep" in text else 120
+    seconds = 3 if "sleep" in text else 120
     found = judge.fault(bare_world.run(slot, str(stub), real=real, seconds=seconds))
     assert found.startswith(bad) if bad else not found
 

@@ -249,7 +249,7 @@ def test_an_exact_classifier_makes_the_marginal_denoiser_the_conditional_one(pro
         y = np.array([0, 1, 0, 1, 1])
         t = jnp.array([0.05, 0.3, 0.5, 0.7, 1.0])
         x = np.random.default_rng(5).normal(size=(5, 2))
-        x_t = process.corrupt(jnp.asarray(x), jnp.asarray(x[::-1].copy()), t)
+        x_t = jax.jit(process.corrupt)(x, x[::-1].copy(), t)
 
         def log_prob(x_t, t, condition):
             return jnp.take_along_axis(jax.nn.log_softmax(log_joint(process, x_t, t)), condition[:, None], 1)[:, 0]
@@ -259,8 +259,8 @@ def test_an_exact_classifier_makes_the_marginal_denoiser_the_conditional_one(pro
         got = jax.jit(guided)(x_t, t, jnp.asarray(y)).mean
         exact = [jax.jit(mixture(one).denoiser(process))(x_t, t).mean for one in CLASSES]
         np.testing.assert_allclose(got, np.where(y[:, None] == 0, *exact), rtol=1e-6, atol=1e-8)
-        none = ClassifierGuided(whole, log_prob, 0.0, process)(x_t, t, jnp.asarray(y)).mean
-        np.testing.assert_array_equal(none, whole(x_t, t).mean)
+        none = jax.jit(ClassifierGuided(whole, log_prob, 0.0, process))(x_t, t, jnp.asarray(y)).mean
+        np.testing.assert_array_equal(none, jax.jit(whole)(x_t, t).mean)
         assert np.abs(got - none).max() > 0.1
         assert guided.cost(0.5) == 1
 
@@ -279,10 +279,14 @@ def test_the_null_condition_of_an_exact_conditional_model_of_noise_is_its_margin
     with jax.enable_x64(True):
         t = jnp.array([0.05, 0.3, 0.5, 0.7, 1.0])
         x_t = jnp.asarray(np.random.default_rng(6).normal(size=(5, 2)))
-        chances = jax.nn.softmax(log_joint(process, x_t, t))
-        given = jnp.stack([mixture(one).denoiser(process)(x_t, t).mean for one in CLASSES], axis=1)
-        marginal = mixture([0, 1, 2]).denoiser(process)(x_t, t).mean
-        np.testing.assert_allclose(marginal, jnp.einsum("by,byd->bd", chances, given), rtol=1e-6, atol=1e-9)
+
+        @jax.jit
+        def both(x_t, t):
+            chances = jax.nn.softmax(log_joint(process, x_t, t))
+            given = jnp.stack([mixture(one).denoiser(process)(x_t, t).mean for one in CLASSES], axis=1)
+            return mixture([0, 1, 2]).denoiser(process)(x_t, t).mean, jnp.einsum("by,byd->bd", chances, given)
+
+        np.testing.assert_allclose(*both(x_t, t), rtol=1e-6, atol=1e-9)
 
 
 def test_the_null_condition_of_an_exact_conditional_model_of_hidden_sites_is_its_marginal():
@@ -290,14 +294,18 @@ def test_the_null_condition_of_an_exact_conditional_model_of_hidden_sites_is_its
     levels = np.linspace(-1, 1, 3)
     joint = np.random.default_rng(7).dirichlet(np.full(27, 0.5)).reshape(3, 3, 3)
     sites, both = (Ordered(make_order("random", (count,)), linear) for count in (2, 3))
-    hidden = jnp.full((4, 1, 1), MASK)
     x_t = jnp.array([[MASK, MASK], [MASK, 0.0], [1.0, MASK], [-1.0, MASK]])[..., None]
-    labelled = JointTable(joint, levels).denoiser(both)
-    null = labelled(jnp.concatenate([x_t, hidden], axis=1), 0.5)
-    marginal = JointTable(joint.sum(axis=2), levels).denoiser(sites)(x_t, 0.5)
-    np.testing.assert_allclose(jax.nn.softmax(null.logits)[:, :2], jax.nn.softmax(marginal.logits), atol=1e-6)
+
+    def chances(table, process):
+        """Of every site and level, compiled."""
+        denoise = JointTable(table, levels).denoiser(process)
+        return jax.jit(lambda x_t: jax.nn.softmax(denoise(x_t, 0.5).logits))
+
+    labelled = chances(joint, both)
+    label_of = jnp.zeros_like(x_t[:, :1])
+    null = labelled(jnp.concatenate([x_t, label_of + MASK], axis=1))[:, :2]
+    np.testing.assert_allclose(null, chances(joint.sum(axis=2), sites)(x_t), atol=1e-6)
     for label, value in enumerate(levels):
-        told = labelled(jnp.concatenate([x_t, jnp.full_like(hidden, value)], axis=1), 0.5)
-        table = JointTable(joint[..., label] / joint[..., label].sum(), levels)
-        given = table.denoiser(sites)(x_t, 0.5)
-        np.testing.assert_allclose(jax.nn.softmax(told.logits)[:, :2], jax.nn.softmax(given.logits), atol=1e-6)
+        told = labelled(jnp.concatenate([x_t, label_of + value], axis=1))[:, :2]
+        table = joint[..., label] / joint[..., label].sum()
+        np.testing.assert_allclose(told, chances(table, sites)(x_t), atol=1e-6)

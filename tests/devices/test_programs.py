@@ -37,7 +37,6 @@ def test_a_damaged_program_is_compiled_again(run, tmp_path):
     files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert files
     whole = {path: path.read_bytes() for path in files}
-    assert int(run().stdout.split()[1]) > 0
     for path in files:  # one flipped bit in each, late in the code
         content = bytearray(path.read_bytes())
         content[-20] ^= 1
@@ -46,7 +45,7 @@ def test_a_damaged_program_is_compiled_again(run, tmp_path):
     assert again.stdout.split() == ["7.0", "0"]
     assert again.stderr == ""
     assert {path.stat().st_size for path in files} == {len(content) for content in whole.values()}
-    assert int(run().stdout.split()[1]) > 0  # and is kept again
+    assert int(run().stdout.split()[1]) > 0  # and is kept again, whole
 
 
 def test_the_users_folder_is_taken(run, tmp_path):

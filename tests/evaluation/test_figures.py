@@ -11,12 +11,13 @@ from ddpm_jax.data import Dataset, Source
 from ddpm_jax.errors import Busy, Incomplete, UserError
 from ddpm_jax.evaluation import drawing, figures
 from ddpm_jax.files import read_record
-from ddpm_jax.metrics.features import Recipe, load_features
+from ddpm_jax.metrics.features import load_features
 from ddpm_jax.metrics.quality import reference_lines
 from ddpm_jax.runs import locks
 from ddpm_jax.runs.book import Book
 from ddpm_jax.train import train
 
+pytestmark = pytest.mark.usefixtures("brief_features")
 FEW = [
     f"--config.evaluation.{words}"
     for words in ("samples=8", "likelihood_images=4", "likelihood_groups=2", "curve=(1,)")
@@ -40,12 +41,8 @@ def take(images, labels, indices):
 
 @pytest.fixture
 def given(monkeypatch):
-    """`given(train=40, test="train", ...)`: the digits with splits of so many images, or the same as another.
-
-    Their features are trained for a moment only.
-    """
+    """`given(train=40, test="train", ...)`: the digits with splits of so many images, or the same as another."""
     whole = data.load("digits")
-    monkeypatch.setattr(Recipe, "steps", lambda recipe, images: 20)
 
     def make(labels=None, **sizes):
         arrays = {}
@@ -107,7 +104,7 @@ def test_too_few_images_are_refused_before_anything_is_written(config, given, tm
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained, tmp_path_factory):
+def evaluated(trained, tmp_path_factory, brief_features):
     """A finished run with its figures."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     shutil.copytree(trained, folder)
@@ -229,9 +226,8 @@ def test_a_finished_run_is_evaluated_with_other_settings(trained, tmp_path, monk
 
 def test_the_line_of_training_images_is_drawn_apart_from_the_reference():
     """With a test split of the training images a draw of the same seed would be the reference itself, at distance 0."""
-    images, known = data.load("digits").split("train").arrays()
-    images, labels = images[:300], known["label"][:300]
-    features = load_features(images, labels, 17, 10, recipe=Recipe(least_steps=60, epochs=0.0), progress=False)
+    images = data.load("digits").split("train").arrays()[0][:300]
+    features = load_features(images, None, 17, 0)
     same = reference_lines(images, images, 17, features, count=40, draws=5, progress=False)
     other = reference_lines(images[:150], images[150:], 17, features, count=40, draws=5, progress=False)
     assert same.lines["train"].frechet > 0.7 * other.lines["train"].frechet

@@ -1,5 +1,7 @@
 """An experiment's loss and samples, from a config, on an untrained network."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,19 +31,22 @@ def experiment(**changes):
 
 @pytest.fixture(scope="module")
 def params():
-    fresh = experiment().model.init(jax.random.key(0))
-    leaves, tree = jax.tree.flatten(fresh)
-    keys = jax.random.split(jax.random.key(1), len(leaves))  # a fresh network puts out zeros, and ignores its input
-    return tree.unflatten(
-        [leaf + 0.05 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    )
+    """A fresh network puts out zeros, and ignores its input."""
+    fresh, draw = jax.jit(experiment().model.init)(jax.random.key(0)), np.random.default_rng(1)
+    return jax.tree.map(lambda leaf: leaf + 0.05 * draw.normal(size=leaf.shape).astype(np.float32), fresh)
+
+
+@functools.cache
+def program(**changes):
+    """Samples of an experiment, compiled once."""
+    one = experiment(**changes)
+    return jax.jit(lambda params, keys, told, no: one.sampling.draw(one.model, params, keys, told, negative=no)[0])
 
 
 def sample(params, labels=(1, 2, 3), negative=None, **changes):
     keys = random.per_example(jax.random.key(5), jnp.arange(3))
-    one, negative = experiment(**changes), negative and {"label": jnp.asarray(negative)}
-    images, _, _ = one.sampling.draw(one.model, params, keys, {"label": jnp.asarray(labels)}, negative=negative)
-    return np.asarray(images)
+    negative = negative and {"label": jnp.asarray(negative)}
+    return np.asarray(program(**changes)(params, keys, {"label": jnp.asarray(labels)}, negative))
 
 
 def test_ddim_adds_no_noise_of_its_own_whatever_the_variance(params):
@@ -74,15 +79,16 @@ def test_the_label_is_dropped_as_often_as_asked(params):
     """With the label always dropped the loss cannot depend on it; with it never dropped it must."""
     keys = random.per_example(jax.random.key(2), jnp.arange(4))
     t = jnp.full(4, 0.5)
+    batch = {"image": jnp.zeros((4, 8, 8, 1), jnp.uint8), "row": jnp.arange(4)}
 
-    def losses(drop, label):
-        told = {"label": jnp.full(4, label)}
-        batch = {"image": jnp.zeros((4, 8, 8, 1), jnp.uint8), "condition": told, "row": jnp.arange(4)}
+    def losses(drop):
+        """Of two labels."""
         one = experiment(**{"objective.condition_drop": drop}).model
-        return np.asarray(one.loss(params, {}, keys, keys, batch, t, t - 0.001, jnp.ones(4))[0])
+        run = jax.jit(lambda batch: one.loss(params, {}, keys, keys, batch, t, t - 0.001, jnp.ones(4))[0])
+        return [np.asarray(run({**batch, "condition": {"label": jnp.full(4, label)}})) for label in (1, 2)]
 
-    np.testing.assert_array_equal(losses(0.999999, 1), losses(0.999999, 2))
-    assert (losses(0.0, 1) != losses(0.0, 2)).all()
+    np.testing.assert_array_equal(*losses(0.999999))
+    assert np.not_equal(*losses(0.0)).all()
 
 
 def test_no_two_purposes_share_a_key():

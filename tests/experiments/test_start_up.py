@@ -12,14 +12,7 @@ import pytest
 from ddpm_jax.cache import cache_folder
 
 ROOT = Path(__file__).parents[2]
-SMALL = {
-    "model.channels": 8,
-    "model.multipliers": "(1,)",
-    "model.blocks": 1,
-    "model.attention_resolutions": "()",
-    "model.groups": 4,
-    "data.batch": 8,
-}
+SMALL = {"model.name": "dit", "model.channels": 8, "model.depth": 1, "model.heads": 1, "data.batch": 8}
 OVERRIDES = [f"--config.{key}={value}" for key, value in SMALL.items()]
 UNUSED = {"wandb", "orbax", "tensorstore", "tensorflow", "tensorflow_datasets", "sklearn", "scipy", "diffrax", "PIL"}
 """What a run needs after its first step, or not at all."""

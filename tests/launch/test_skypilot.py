@@ -28,13 +28,14 @@ for path in sys.argv[1:]:
 
 
 def test_a_dry_run_shows_the_files_and_writes_nothing(launch, expected):
-    expected(launch("skypilot", *TPU, "--dry_run"), "skypilot_tpu.txt")
     expected(launch("skypilot", *GPU, "--dry_run"), "skypilot_gpu.txt")
     assert list(Path().iterdir()) == [Path("two.py")]
 
 
-def test_the_files_are_written_and_given_to_sky(launch, tmp_path):
+def test_the_files_of_a_dry_run_are_written_and_given_to_sky(launch, expected, tmp_path):
     """By a stand-in for sky, which records its words and where it is called."""
+    shown = launch("skypilot", *TPU, "--dry_run")
+    expected(shown, "skypilot_tpu.txt")
     sky = tmp_path / "bin" / "sky"
     sky.parent.mkdir()
     sky.write_text(f'#!/bin/sh\necho "$PWD $@" >> {tmp_path}/calls\n')
@@ -44,8 +45,7 @@ def test_the_files_are_written_and_given_to_sky(launch, tmp_path):
     written = sorted(Path("study/skypilot").glob("*.yaml"))
     calls = (tmp_path / "calls").read_text().splitlines()
     assert sorted(calls) == [f"{ROOT} jobs launch --yes --detach-run {path.absolute()}" for path in written]
-    shown = launch("skypilot", *TPU, "--dry_run").stdout
-    assert all(path.read_text() in shown for path in written)
+    assert all(path.read_text() in shown.stdout for path in written)
     names = [yaml.safe_load(path.read_text())["name"] for path in written]
     assert [f"{name}.yaml" for name in names] == [path.name for path in written]
     assert len(names) == 6

@@ -19,13 +19,11 @@ WORDS = (
 )
 
 
-def test_a_dry_run_shows_the_lines(launch, expected):
-    expected(launch("xpk", *WORDS, "--dry_run"), "xpk.txt")
-    assert list(Path().iterdir()) == [Path("two.py")]
-
-
-def test_the_lines_are_given_to_xpk_until_it_refuses_one(launch, tmp_path):
+def test_the_lines_of_a_dry_run_are_given_to_xpk_until_it_refuses_one(launch, expected, tmp_path):
     """By a stand-in for xpk, which records its words and refuses the second workload."""
+    shown = launch("xpk", *WORDS, "--dry_run")
+    expected(shown, "xpk.txt")
+    assert list(Path().iterdir()) == [Path("two.py")]
     xpk = tmp_path / "bin" / "xpk"
     xpk.parent.mkdir()
     xpk.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ntest $(wc -l < {tmp_path}/calls) -lt 2\n')
@@ -35,8 +33,7 @@ def test_the_lines_are_given_to_xpk_until_it_refuses_one(launch, tmp_path):
     assert "error: rate_0.0005_seed1-" in done.stderr
     assert done.stderr.endswith(": xpk ended with exit code 1; its words are above\n")
     calls = (tmp_path / "calls").read_text().splitlines()
-    shown = launch("xpk", *WORDS, "--dry_run").stdout.splitlines()
-    assert calls == [" ".join(shlex.split(line)[1:]) for line in shown[:2]]
+    assert calls == [" ".join(shlex.split(line)[1:]) for line in shown.stdout.splitlines()[:2]]
 
 
 @pytest.mark.parametrize(

@@ -164,22 +164,28 @@ def test_wrong_names_are_found_by_the_other_process():
     assert said.endswith(": config.model.name: unknown name 'unett'; did you mean 'unet'?")
 
 
-def test_what_does_not_fit_the_data_or_the_budget():
+def test_what_does_not_fit_the_data_or_the_budget(monkeypatch):
     sweep = """
 def sweep():
+    small = {"model.name": "dit", "model.depth": 1, "model.heads": 1}
     yield {"training.steps": 0, "training.images": 640}
-    yield {"training.steps": 0, "training.flops": 1e9, "seed": 1}
+    yield {"training.steps": 0, "training.flops": 1e3, **small}
     yield {"training.steps": 0, "training.seconds": 9.0}
+    yield {"model.multipliers": (1,) * 5}
 """
     members = expand(sweep)
-    steps = expansion.check(members, data=True)
-    assert steps[0] == 10
-    assert steps[1] == 1  # a step of this network takes more
-    assert steps[2] is None
+    found = checks.check([member.config for member in members], data=True)
+    assert found[0].steps == 10
+    assert found[1].steps == 1  # a step of this network takes more
+    assert found[2].steps is None
+    assert [bool(one.error) for one in found] == [False, False, False, True]
+    monkeypatch.setattr(checks, "check", lambda configs, data: found if data else None)
     with pytest.raises(
         UserError, match=r"member multipliers-1.1.1.1.1-.*: config.model.multipliers: an image of 8x8 can"
     ):
-        expansion.check(expand("def sweep():\n    yield {'model.multipliers': (1,) * 5}\n"), data=True)
+        expansion.check(members, data=True)
+    del found[3]
+    assert expansion.check(members[:3], data=True) == [10, 1, None]
 
 
 def test_twins_are_named():
