@@ -158,7 +158,8 @@ class Oracle(Protocol):
 class Dataset:
     """A data set: the description of its images, and a source a split.
 
-    >>> load("digits").sizes
+    >>> import ddpm_jax as dj
+    >>> dj.data.load("digits").sizes
     {'train': 1000, 'validation': 350, 'test': 447}
 
     `law` is the table of all probabilities, `(levels,) * D`, where it is known (`data/ising.py`), else None. `oracle`
