@@ -29,6 +29,9 @@ def _compile_quickly():
     """Set JAX's variables: when this file is imported, for another folder's conftest.py may import JAX."""
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")  # many trainings are of one config
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # no program is asked which line an operation is of
+    for library in ("OMP", "OPENBLAS"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # threads of two workers wait for each other, and busily
     flags = os.environ.get("XLA_FLAGS", "")
     if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1":  # a worker process has its parent's environment
         here = version("jaxlib")
