@@ -120,6 +120,9 @@ KEYS: dict[str, Key] = {
     "data.name": Key("digits", "digits, or any image data set in a TFDS data directory"),
     "data.options": Key({}, "of a data set by a dotted path, package.module:function: its keyword arguments"),
     "data.dir": Key("", "the TFDS data directory; empty: $TFDS_DATA_DIR, else TFDS's own default"),
+    "data.levels": Key(
+        0, "round the data's to so many, which are fewer; 0: all that they have", least=0, some=2, most=255
+    ),
     "data.splits.train": Key("", "such as train[:55000]"),
     "data.splits.validation": Key("", "likewise, for the validation loss"),
     "data.splits.test": Key("", "likewise, for the figures"),

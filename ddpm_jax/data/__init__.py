@@ -2,7 +2,8 @@
 
 `load(name)` gives a `Dataset`: a `Description` (shape, levels, labels) and a `Source` a split. `draw` takes a batch
 from images that live on the device, inside a compiled step; `host_batches` reads larger sets as they are needed.
-`fingerprint` says which data a run has seen. `encoded(dataset, folder)` is one whose captions a frozen encoder reads.
+`fingerprint` says which data a run has seen. `encoded(dataset, folder)` is one whose captions a frozen encoder reads,
+`coarser(dataset, levels)` one in fewer levels.
 Imports conditions, the ground, and of the models a published encoder; training, metrics and the commands import it.
 
 >>> from ddpm_jax import data
@@ -15,6 +16,7 @@ from ddpm_jax.data.batches import draw, fits_device, host_batches, prefetch
 from ddpm_jax.data.description import Description
 from ddpm_jax.data.encoded import encoded
 from ddpm_jax.data.identity import difference, fingerprint
+from ddpm_jax.data.levels import coarser
 from ddpm_jax.data.loading import load
 from ddpm_jax.data.sources import Dataset, Source
 
@@ -22,6 +24,7 @@ __all__ = [
     "Dataset",
     "Description",
     "Source",
+    "coarser",
     "difference",
     "draw",
     "encoded",

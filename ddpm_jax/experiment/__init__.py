@@ -34,6 +34,11 @@ def load_data(config: ConfigDict) -> Dataset:
     section = config.data
     splits = {name: words for name, words in section.splits.items() if words}
     found = data.load(section.name, section.dir or None, splits or None, own(config, "data.name"))
+    if section.levels:
+        try:
+            found = data.coarser(found, section.levels)
+        except UserError as error:
+            fail("data.levels", str(error))
     if not config.model.text_encoder:
         return found
     try:

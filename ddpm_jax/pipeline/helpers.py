@@ -79,7 +79,7 @@ def differences(name: str, config: Any, theirs: Any) -> Iterator[str]:
     elif name == "weak" and classifies:
         yield "it is a classifier, and no weaker model; give it as the classifier"
     ours, other = flatten(config), flatten(theirs)
-    alike = [key for key in {**ours, **other} if within(key, ["process", "data.name", "data.options"])]
+    alike = [key for key in {**ours, **other} if within(key, ["process", "data.name", "data.options", "data.levels"])]
     if name == "weak":
         alike += ["model.conditions", "model.text_encoder"]
         if {config.model.prediction, theirs.model.prediction} & set(OVER_LEVELS):

@@ -120,7 +120,17 @@ def _words(part: Any) -> Iterator[str | np.ndarray]:
                 yield from _words(getattr(part, one.name))
 
 
-OF_THE_MODEL = ("model", "process", "objective", "data.name", "data.options", "data.splits", "data.dir", "data.flip")
+OF_THE_MODEL = (
+    "model",
+    "process",
+    "objective",
+    "data.name",
+    "data.options",
+    "data.levels",
+    "data.splits",
+    "data.dir",
+    "data.flip",
+)
 """What a model made in Python, and its data, say themselves."""
 
 SAID_BY_THE_MODEL = (

@@ -199,7 +199,11 @@ def settings(config: Any) -> Record:
         ValueError: it is none, or a value that a report must know is of another kind.
     """
     values = dict(_settings(config, "config"))
-    kinds = {**dict.fromkeys(("name", "data.name", "data.splits.test", "sampler.order"), words), "seed": whole}
+    kinds = {
+        **dict.fromkeys(("name", "data.name", "data.splits.test", "sampler.order"), words),
+        "seed": whole,
+        "data.levels": whole,
+    }
     for key in kinds.keys() & values.keys():
         try:
             kinds[key](values[key])

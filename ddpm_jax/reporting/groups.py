@@ -153,9 +153,10 @@ def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
 
 
 def data_set(run: Run) -> str:
-    """The data set, with the words of its test split if those are not the set's own."""
-    words = run.config.get("data.splits.test")
-    return clean(run.config["data.name"] + (f" ({words})" if words and words != "test" else ""), NAME)
+    """The data set, with its levels if it was rounded, and the words of its test split if those are not its own."""
+    levels, words = (run.config.get(key) for key in ("data.levels", "data.splits.test"))
+    rounded = f" in {levels} levels" if levels else ""
+    return clean(run.config["data.name"] + rounded + (f" ({words})" if words and words != "test" else ""), NAME)
 
 
 def differing(runs: Iterable[Run]) -> list[str]:
