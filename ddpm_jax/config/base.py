@@ -127,6 +127,7 @@ def still_lifes(size: str = "small") -> ConfigDict:
     config = base()
     full = size == "full"
     config.data.name = "still_lifes/32" if full else "still_lifes"
+    config.data.levels = 16  # of 256 most bits are the ground's shade, which ordered members would learn first
     config.data.batch = 256 if full else 32
     config.model.conditions = ("text",)
     config.model.sigma_data = 0.4

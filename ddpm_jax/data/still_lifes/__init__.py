@@ -30,7 +30,7 @@ from ddpm_jax.data.still_lifes.grammar import (
 from ddpm_jax.data.still_lifes.reading import Found, Reading, read
 from ddpm_jax.data.still_lifes.splits import HELD_OUT_PAIRS, HELD_OUT_RELATIONS, SPLITS, held_out, numbers, scenes
 
-VERSION = 1
+VERSION = 2
 """Of what is drawn: another number is another data set."""
 
 __all__ = [

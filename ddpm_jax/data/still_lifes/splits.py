@@ -63,7 +63,7 @@ def numbers(split: str, rows: Sequence[int] | np.ndarray) -> Int64[np.ndarray, "
 
 
 def scenes(seed: int, numbers: np.ndarray, unseen: bool = False) -> list[Scene]:
-    """The scenes of these numbers: a third of one group, the rest of two.
+    """The scenes of these numbers: half of one group, half of two.
 
     With `unseen` each has a held-out combination, else none has.
     """
@@ -96,7 +96,7 @@ def held_out(scene: Scene) -> bool:
 def _proposal(row: list[float], unseen: bool) -> Scene | None:
     """A scene from uniform numbers; None where they say one that cannot be drawn."""
     row = row[::-1]  # taken from the end
-    one = row.pop() < 1 / 3
+    one = row.pop() < 0.5
     kinds, colours, sizes = [], [], []
     counts = _of(_COUNTS[1 if one else 2], row.pop())
     for _ in range(2):
@@ -105,8 +105,8 @@ def _proposal(row: list[float], unseen: bool) -> Scene | None:
         sizes.append(_of((None, None, "small", "large", "large"), row.pop()))
     where, plate, side = _of(RELATIONS, row.pop()), None, row.pop()
     if one:
-        where = _of(PLACES, row.pop()) if side < 0.4 else None
-        plate = _of(COLOURS, row.pop()) if side > 0.65 else None
+        where = _of(PLACES, row.pop()) if side < 0.35 else None
+        plate = _of(COLOURS, row.pop()) if side > 0.6 else None
     if unseen:
         pair, relation, which, turned = (row.pop() for _ in range(4))
         if one or which < 0.5:
