@@ -144,6 +144,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_needs_no_network(site):
     """No script, style, picture or font comes from elsewhere, and each that a page names is in the site."""
     source = re.compile(r"<(?:script|img|source|iframe)\b[^>]*\bsrc=\"([^\"]+)\"|<link\b[^>]*\bhref=\"([^\"]+)\"")

@@ -198,6 +198,7 @@ def test_once(trained, tmp_path, capsys, monkeypatch):
     assert going_on[0][1:4] == (tmp_path / "run", 0, True)
 
 
+@pytest.mark.slow
 def test_bad_steps_are_passed_over_only_so_many_in_a_row(tmp_path, tiny_config):
     """A learning rate that no parameter survives: from the second step on there is no finite loss."""
     tiny_config.training.steps, tiny_config.training.dispatch = 12, 4
@@ -239,6 +240,7 @@ def test_a_signal_in_the_last_dispatch_is_heard(tmp_path, tiny_config, monkeypat
     assert not runs.finished(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_asked_to_make_room_saves_and_goes_on_as_if_it_had_not_been(tmp_path, tiny_config):
     """Equal rows of the log too: what was not logged yet is kept with the checkpoint."""
     from ddpm_jax.commands.preemption import Notice

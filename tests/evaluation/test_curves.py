@@ -44,6 +44,7 @@ def experiment_of(config):
     return make(config, description)
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(known_config, tmp_path):
     train(known_config, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())

@@ -81,6 +81,7 @@ def test_a_test_split_equal_to_the_training_split(config, given, tmp_path, capsy
     assert "quality.references.train is not computed: only 0 training images" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditions", [(), ("label",)])
 def test_images_whose_labels_nobody_knows(config, given, tmp_path, conditions):
     config.model.conditions = conditions
@@ -203,6 +204,7 @@ def test_figures_are_written_as_they_come(config, given, tmp_path, monkeypatch):
     assert result["sampling"]["samples"] == 8
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_evaluated_with_other_settings(trained, tmp_path, monkeypatch):
     """By `evaluate` with overrides, which training itself does not see."""
     monkeypatch.chdir(tmp_path)

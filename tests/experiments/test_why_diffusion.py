@@ -181,6 +181,7 @@ def test_perfect_predictions_from_noise(arm, monkeypatch):
     assert many < floor + 0.02 < few
 
 
+@pytest.mark.slow
 def test_the_report_of_fabricated_runs(fabricate, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "story", load("story"))
     runs = tmp_path / "runs"

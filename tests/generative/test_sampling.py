@@ -143,6 +143,7 @@ def test_parameters_of_helpers_are_arguments_of_the_program():
     )
 
 
+@pytest.mark.slow
 def test_a_classifier_moves_an_unconditional_model_up_its_gradient():
     told, tells = model(), classifier()
     params, theirs = drawn(told), drawn(tells)

@@ -113,6 +113,7 @@ def vp_by_probes(keys, x):
     return ode(process, MIXTURE.denoiser(process), keys, x, t_min=T_MIN)[0]
 
 
+@pytest.mark.slow
 def test_hutchinsons_estimate_is_unbiased():
     """On a field that is not linear, the mean over 2000 probes against the exact divergence."""
     x = jnp.array([[-0.6, 0.5]])

@@ -119,6 +119,7 @@ def test_spatial_axes_are_alike(make_small, filled, inputs):
     np.testing.assert_allclose(again, output, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_fresh_network_answers_nearly_zero_and_is_float32(make_small, inputs):
     network = make_small("ncsnpp", (4, 1), 1, 2, attention_resolutions=(4,))
     params = jax.jit(network.init)(jax.random.key(0))

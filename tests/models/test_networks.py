@@ -15,7 +15,10 @@ from ddpm_jax.errors import UserError
 
 UNETS = ("unet", "ddpmpp", "ncsnpp")
 NAMES = (*UNETS, "dit", "transformer", "causal_transformer", "pixelcnn")
-every_network = pytest.mark.parametrize("name", NAMES)
+DEAR = ("ncsnpp", "ddpmpp")  # to compile
+every_network = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in DEAR else name for name in NAMES]
+)
 LABELS = jnp.arange(4)
 CONDITION = {"label": LABELS}
 

@@ -86,6 +86,7 @@ def test_a_step_costs_the_same_in_a_longer_image(make_small, filled, inputs):
     assert flops > 1000
 
 
+@pytest.mark.slow
 def test_a_fresh_network_knows_nothing_and_keeps_its_scale(make_small, inputs):
     network = make_small("pixelcnn", (4, 4, 1), 4, channels=16, blocks=2, multipliers=(1, 1))
     params = jax.jit(network.init)(jax.random.key(0))

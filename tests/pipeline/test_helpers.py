@@ -55,6 +55,7 @@ def refused(*words):
     return line
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_classifier_measures_its_accuracy_and_draws_nothing():
     result = json.loads(Path("classifier/result.json").read_text())
@@ -72,6 +73,7 @@ def test_a_classifier_measures_its_accuracy_and_draws_nothing():
     assert isinstance(said, Labels) and said.logits.shape == (2, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_classifier_leads_a_model_that_is_told_nothing():
     alone = drawn("--workdir=plain")
@@ -87,6 +89,7 @@ def test_a_classifier_leads_a_model_that_is_told_nothing():
         run.sample(2, label=7)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_run_guided_away_from_itself_is_itself():
     alone = drawn("--workdir=run")["images"]
@@ -108,6 +111,7 @@ def changed(name, **values):
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_runs_that_do_not_fit_are_refused_by_name():
     vp = {"process__schedule": "vp", "process__steps": 0, "model__time": "thousand", "model__variance": "fixed_small"}
@@ -125,6 +129,7 @@ def test_runs_that_do_not_fit_are_refused_by_name():
     assert "for several conditions" in refused("--workdir=run", "--guidance=label:2,text:3")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_step_of_this_run_is_no_help_before_it_is_trained():
     config = _tiny_config()

@@ -103,6 +103,7 @@ def test_the_run_goes_on_only_where_its_config_is_known(earlier, tiny_config):
     assert (earlier / runs.CONFIG).read_text() == "{"
 
 
+@pytest.mark.slow
 def test_a_conditional_run_of_then_goes_on_as_it_would_have(tmp_path, tiny_config):
     """From the middle, bit for bit; its checkpoint knows its config by the keys of then."""
     tiny_config.training.save_every = 1

@@ -31,6 +31,7 @@ def model_of(data):
     return dj.Model(description, process, network, prediction, losses.V(), times.Uniform(t_min=1e-5))
 
 
+@pytest.mark.slow
 def test_a_model_made_in_python_is_trained_and_draws_what_it_is_told(folder, tmp_path):
     images = np.random.RandomState(0).randint(0, 256, (24, 8, 8, 1)).astype(np.uint8)
     whole = {"train": (images, {"text": CAPTIONS}), "validation": (images[:6], {"text": CAPTIONS[:6]})}
