@@ -10,7 +10,7 @@ def get_config(size: str = "small") -> ConfigDict:
     families.autoregressive(config)
     config.model.prediction = "logistics"  # which couples the colours of a pixel
     full = size == "full"
-    config.model.channels, config.model.depth, config.model.heads = (512, 12, 8) if full else (96, 5, 4)
+    config.model.channels, config.model.depth, config.model.heads = (512, 12, 8) if full else (64, 4, 4)
     config.data.batch = 128 if full else 16
-    config.training.steps = 100_000 if full else 12_000
+    config.training.steps = 100_000 if full else 33_000
     return config

@@ -60,7 +60,7 @@ def _masked(config: ConfigDict) -> None:
 def _autoregressive(config: ConfigDict) -> None:
     families.autoregressive(config)
     config.model.prediction = "logistics"
-    config.model.channels, config.model.depth, config.model.heads = 96, 5, 4
+    config.model.channels, config.model.depth, config.model.heads = 64, 4, 4
     config.data.batch = 16
 
 
