@@ -185,10 +185,15 @@ def log_masses(
 ) -> Float[Array, "*site levels"]:
     """log of a mixture's mass in the bin of every level: what `log_mass` says, by fewer logarithms.
 
-    sigmoid(u) = exp(min(u, 0))/(1 + exp(-|u|)), so a component's mass is exp(h)/r, where h = log weight + min(b, 0) +
-    min(-a, 0) + log(1 - exp(-d)) is piecewise linear and r = (1 + exp(-|a|))(1 + exp(-|b|)) lies in [1, 4]. The sum
-    over components is kept as exp(top) total, top the greatest h so far, and its logarithm taken once. Components are
-    added in turn.
+    sigmoid(u) = exp(min(u, 0))/(1 + exp(-|u|)), so of a bin from a to b, in scales from the mean, a component's mass is
+    exp(h)/r with r = (1 + exp(-|a|))(1 + exp(-|b|)) in [1, 4] and h = log weight + min(b, 0) + min(-a, 0) + log(1 -
+    exp(-d)). The components are added in turn to exp(top) total, top the greatest h so far; one logarithm is taken.
+
+    Args:
+        weights: log weights of the components.
+        means: of the components.
+        log_scales: of the components.
+        values: the levels.
     """
     spacing, place = values[1] - values[0], jnp.arange(len(values))
     first, last = place == 0, place == len(values) - 1
