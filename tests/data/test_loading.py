@@ -30,7 +30,8 @@ def test_facts_come_from_the_metadata(name, tfds_dir):
     )
 
 
-@pytest.mark.parametrize("name", ["mnist", pytest.param("cifar10", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_pixels_have_the_published_mean_and_deviation(name, tfds_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
     dataset = load(name, splits={"train": "train"})

@@ -47,7 +47,7 @@ def noisy_pair(output, schedule, rows=4):
 def guided_by(rule, denoise, x_t, t, weight=4.0):
     rows = len(x_t)
     chain = (Told(denoise, jnp.zeros(1, jnp.int32)), denoise)
-    return Guided(chain, (weight,), rule)(x_t, t, jnp.ones(rows, jnp.int32))
+    return jax.jit(Guided(chain, (weight,), rule))(x_t, t, jnp.ones(rows, jnp.int32))
 
 
 @pytest.mark.parametrize("rule", [Rescaled(0.0), Projected(1.0)], ids=str)

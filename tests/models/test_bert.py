@@ -20,6 +20,9 @@ peer = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(peer)
 
 
+encode = jax.jit(bert.encode)
+
+
 def drawn():
     return {name: peer.weight(name, shape) for name, shape in bert.shapes(peer.FACTS)}
 
@@ -41,7 +44,7 @@ def test_it_equals_transformers(encoder):
     numbers, mask = peer.texts()
     with np.load(peer.FIXTURE) as kept:
         expected = kept["output"]
-    found = np.asarray(jax.jit(bert.encode)(encoder, numbers, mask))
+    found = np.asarray(encode(encoder, numbers, mask))
     assert expected[mask].std() > 0.5
     np.testing.assert_allclose(found[mask], expected[mask], atol=2e-5)
 
@@ -49,9 +52,9 @@ def test_it_equals_transformers(encoder):
 def test_what_is_no_piece_changes_nothing(encoder):
     numbers, mask = peer.texts()
     other = np.where(mask, numbers, 29 - numbers)
-    found, again = (np.asarray(bert.encode(encoder, given, mask)) for given in (numbers, other))
+    found, again = (np.asarray(encode(encoder, given, mask)) for given in (numbers, other))
     np.testing.assert_array_equal(found[mask], again[mask])
-    alone = bert.encode(encoder, numbers[1:2, :4], mask[1:2, :4])
+    alone = encode(encoder, numbers[1:2, :4], mask[1:2, :4])
     np.testing.assert_allclose(alone[0], found[1, :4], atol=1e-5)
 
 
@@ -61,7 +64,7 @@ def test_without_places_it_is_equivariant_and_with_them_it_is_not(encoder):
     name = "embeddings.position_embeddings.weight"
     blind = bert.Bert({**encoder.weights, name: 0 * encoder.weights[name]}, encoder.heads, encoder.epsilon)
     for which, alike in ((blind, True), (encoder, False)):
-        found, moved = (bert.encode(which, given, mask) for given in (numbers[:1], numbers[:1, order]))
+        found, moved = (encode(which, given, mask) for given in (numbers[:1], numbers[:1, order]))
         assert np.allclose(found[:, order], moved, atol=1e-4) == alike
 
 
@@ -69,7 +72,7 @@ def test_a_piece_says_what_stands_around_it(encoder):
     """Two orders of the same words are told apart at every piece."""
     one, other = np.array([[3, 4, 5, 6, 4, 7]]), np.array([[3, 6, 5, 4, 4, 7]])
     mask = np.ones((1, 6), bool)
-    gap = np.abs(np.asarray(bert.encode(encoder, one, mask) - bert.encode(encoder, other, mask))).max(-1)
+    gap = np.abs(np.asarray(encode(encoder, one, mask) - encode(encoder, other, mask))).max(-1)
     assert gap.min() > 0.01
 
 

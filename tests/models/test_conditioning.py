@@ -35,11 +35,14 @@ TAKEN = {
 
 
 def sets():
-    """Every network with every set that it can take. Most are slow together: all at once and one alone are not."""
+    """Every network with every set that it can take. Most are slow together: all at once and one alone are not.
+
+    A label alone is in `test_networks` too.
+    """
     for name, taken in TAKEN.items():
         for count in range(len(taken), 0, -1):
             for names in itertools.combinations(taken, count):
-                quick = count == len(taken) or (count == 1 and name not in ("ddpmpp", "unet"))
+                quick = count == len(taken) or (count == 1 and name not in ("ddpmpp", "unet") and names != ("label",))
                 yield pytest.param(name, names, marks=() if quick else pytest.mark.slow, id=f"{name}-{'-'.join(names)}")
 
 
@@ -119,8 +122,7 @@ def test_what_stands_for_no_word_is_never_read(make_small, filled, name):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in ("unet", "ddpmpp") else name for name in TAKEN]
 )
-@pytest.mark.parametrize("more", [1, 13])
-def test_room_for_longer_captions_changes_nothing(make_small, filled, name, more):
+def test_room_for_longer_captions_changes_nothing(make_small, filled, name, more=13):
     """The same captions and parameters, with more padding after them, words or none."""
     network, params, apply = told(make_small, filled, name, ("text",))
     roomy = replace(WORDS, length=WORDS.length + more)

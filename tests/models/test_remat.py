@@ -10,7 +10,7 @@ from ddpm_jax.errors import UserError
 
 SMALL = {
     "unet": {"channels": 8, "multipliers": (1,), "blocks": 1, "attention_resolutions": (8,), "groups": 4},
-    "dit": {"channels": 16, "depth": 3, "heads": 2},
+    "dit": {"channels": 16, "depth": 2, "heads": 2},
 }
 
 
