@@ -110,19 +110,6 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def brief_features():
-    """Features of sample quality that are trained for a moment, and taken of few images at a time."""
-    from functools import partial
-
-    from ddpm_jax.metrics import features
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "Recipe", partial(features.Recipe, least_steps=20, epochs=0.0))
-        patch.setattr(features, "BLOCK", 50)
-        yield
-
-
 @pytest.fixture(scope="session")
 def fabricate():
     """`fabricate(folder, seed=0, name="", overrides=None, ...)` writes a run's folder with figures made up."""

@@ -19,7 +19,6 @@ class AfterTwoDispatches(Notice):
         return self.asked > 1
 
 
-@pytest.mark.usefixtures("brief_features")
 def test_a_run_is_trained_gone_on_with_sampled_evaluated_and_reported_on(tmp_path, tiny_config):
     folder = tmp_path / "runs" / "run"
     tiny_config.training.steps, tiny_config.training.dispatch = 6, 2

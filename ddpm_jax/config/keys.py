@@ -256,7 +256,9 @@ KEYS: dict[str, Key] = {
     "training.keep_latest": Key(2, "checkpoints to keep", least=1),
     "training.keep_every": Key(0, "also keep, for good, each checkpoint at a multiple of this; 0: none", least=0),
     # evaluation
-    "evaluation.features": Key("classifier", "of sample quality: a small classifier of the data set's labels"),
+    "evaluation.features": Key(
+        "classifier", "of sample quality: a small classifier suited to the data, or one by name"
+    ),
     "evaluation.features_options": Key({}, "of features by a dotted path"),
     "evaluation.samples": Key(10_000, "for the distances, at most the test split's size; 0: none", least=0, some=4),
     "evaluation.curve": Key((), "numbers of sampler steps at which the quality of samples is measured as well"),

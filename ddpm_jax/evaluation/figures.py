@@ -9,11 +9,10 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from ddpm_jax import plugins
 from ddpm_jax.conditions import Condition
 from ddpm_jax.data import Dataset, Source
 from ddpm_jax.devices.plan import Plan
-from ddpm_jax.errors import Unavailable, UserError
+from ddpm_jax.errors import Unavailable
 from ddpm_jax.evaluation.accuracy import accuracy
 from ddpm_jax.evaluation.adherence import adherence
 from ddpm_jax.evaluation.adherence import headline as adherence_headline
@@ -112,33 +111,12 @@ def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> Rec
     """
     if dataset.law is not None:
         return law_distance(images, dataset.law).to_dict()
+    from ddpm_jax.evaluation.embedding import features_of  # imports Flax, which is slow
     from ddpm_jax.metrics.quality import quality
 
     train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
     levels = len(experiment.description.values)
-    return quality(images, train, test, levels, _features(experiment, dataset)).to_dict()
-
-
-def _features(experiment: Experiment, dataset: Dataset) -> Any:
-    """The features of sample quality, from the cache once they are trained."""
-    from ddpm_jax.metrics.features import FEATURES, Features, load_features
-
-    train, test = dataset.split("train").arrays(), dataset.split("test").arrays()
-    levels, classes = len(experiment.description.values), experiment.description.labels
-    name = experiment.config.evaluation.features
-    if name not in FEATURES:
-        function = plugins.find({}, name)
-        known = train[1].get("label", np.zeros(len(train[0]), np.int32))
-        given = plugins.given(function, train_images=train[0], train_labels=known, levels=levels)
-        made = function(**given, **experiment.config.evaluation.features_options)
-        if not isinstance(made, Features):
-            raise UserError(f"config.evaluation.features: {name} must return ddpm_jax.Features")
-        return made
-    (images, known), (held_out, held_out_known) = train, test
-    speaks = jax.process_index() == 0
-    return load_features(
-        images, known.get("label"), levels, classes, held_out, held_out_known.get("label"), progress=speaks
-    )
+    return quality(images, train, test, levels, features_of(experiment, dataset)).to_dict()
 
 
 def references(experiment: Experiment, count: int, dataset: Dataset, book: Book) -> None:
@@ -148,10 +126,11 @@ def references(experiment: Experiment, count: int, dataset: Dataset, book: Book)
         lines = law_references(dataset.law, count)
         book.put("quality.references", {name: line.to_dict() for name, line in lines.items()})
         return
+    from ddpm_jax.evaluation.embedding import features_of
     from ddpm_jax.metrics.quality import reference_lines
 
     train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
-    levels, features = len(experiment.description.values), _features(experiment, dataset)
+    levels, features = len(experiment.description.values), features_of(experiment, dataset)
     facts = {"name": features.name, "hash": features.hash, "accuracy": features.accuracy}
     book.put("quality.features", facts)
     found = reference_lines(train, test, levels, features, count, progress=jax.process_index() == 0)
@@ -243,8 +222,10 @@ def adherence_of(experiment: Experiment, dataset: Dataset, images: np.ndarray, c
     """Whether images show what was asked of them."""
     predict = None
     if experiment.description.labels:
-        features = _features(experiment, dataset)
-        predict = features.predict if getattr(features, "accuracy", None) is not None else None
+        from ddpm_jax.evaluation.embedding import classifier_of
+
+        classifier = classifier_of(experiment, dataset)
+        predict = classifier.predict if classifier is not None else None
     kinds = experiment.description.conditions
     return adherence(np.asarray(images), kinds.only(condition).of(condition), kinds, dataset, predict)
 

@@ -1,8 +1,9 @@
 """The features in which sample quality is measured, each set with a name and a hash of its weights.
 
 A Frechet distance means nothing without its features. `Features` is what the metrics ask for, and any embedding fits
-it; `load_features` makes the ones at hand: a small classifier trained on the data's own training split by one fixed
-recipe, or a random network where there are no labels. Only Inception features would make the distance an "FID".
+it. Those of `kept.py` come with the package; `load_features` makes others: a small classifier trained on the data's own
+training split by one fixed recipe, or a random network where there are no labels. Only Inception features would make
+the distance an "FID".
 """
 
 import dataclasses
@@ -20,9 +21,6 @@ from ddpm_jax import cache
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import Record, sha256
 from ddpm_jax.models import classifier
-
-FEATURES = ("classifier",)
-"""The names that a config may choose; or a dotted path to a function that returns `Features`."""
 
 BLOCK = 500  # images at a time, the last block padded: one compilation, bounded memory
 
@@ -81,7 +79,7 @@ def load_features(
     "random-cnn", the same layer of an untrained network, which is weaker (it sees texture and layout, no meaning).
 
     The weights lie in the cache, by the recipe and the data. Another machine or device rounds differently and so trains
-    weights of another hash: to compare figures between machines, copy the cache's folder `features`.
+    weights of another hash; those of `kept.py` are the same everywhere.
     """
     recipe = recipe or Recipe()
     shape = images.shape[1:]
@@ -92,15 +90,15 @@ def load_features(
     images, labels = _known(images, labels, classes)
     if not len(labels):
         weights = _host(classifier.init(jax.random.key(recipe.seed), shape, 1, recipe.dimension))
-        return _features("random-cnn", weights, levels, 0, None, recipe)
+        return from_weights("random-cnn", weights, levels, 0, recipe.dimension)
     made_from = [repr(recipe), shape, levels, classes, images, labels.astype(np.int64)]
     kept = cache.load("features", made_from)
     if kept is None:
-        weights = _host(_train(images, labels, levels, classes, recipe, progress))
+        weights = train(images, labels, levels, classes, recipe, progress)
         cache.save("features", made_from, safetensors.save(weights))
     else:
         weights = safetensors.load(kept)
-    features = _features("trained-cnn", weights, levels, classes, None, recipe)
+    features = from_weights("trained-cnn", weights, levels, classes, recipe.dimension)
     held_out_images, held_out_labels = _known(held_out_images, held_out_labels, classes)
     if not len(held_out_labels):
         return features
@@ -117,9 +115,25 @@ def _known(images, labels, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return (images, labels) if known.all() else (images[known], labels[known])
 
 
-def _features(name, weights, levels, classes, accuracy, recipe) -> Features:
-    forward = jax.jit(partial(classifier.apply, classes=classes or 1, dimension=recipe.dimension))
+def from_weights(
+    name: str,
+    weights: dict[str, np.ndarray],
+    levels: int,
+    classes: int,
+    dimension: int,
+    fit: Callable[[Float[Array, "n *site"]], Float[Array, "n *other"]] | None = None,
+) -> Features:
+    """The features of a classifier with these weights, by their path, for images of integers 0 ... levels - 1.
+
+    `classes` is 0 for a network that knows none; `fit` brings images in [-1, 1] to the size that it knows. Products are
+    of whole float32 numbers on every device, so that a figure has the same digits there.
+    """
     params = _nested(weights)
+
+    @jax.jit
+    def forward(params: PyTree, x: Float[Array, "n *site"]) -> tuple[Array, Array]:
+        with jax.default_matmul_precision("highest"):
+            return classifier.apply(params, x if fit is None else fit(x), classes or 1, dimension)
 
     def run(images: np.ndarray, output: int) -> np.ndarray:
         blocks = []
@@ -137,8 +151,8 @@ def _features(name, weights, levels, classes, accuracy, recipe) -> Features:
     return Features(
         name=name,
         hash=_hash(weights)[:16],
-        dimension=recipe.dimension,
-        accuracy=accuracy,
+        dimension=dimension,
+        accuracy=None,
         extract=lambda images: run(images, 0),
         predict=predict if classes else None,
     )
@@ -148,7 +162,15 @@ def _scaled(images, levels: int) -> Float[Array, "n *site"]:
     return 2 * jnp.asarray(images, jnp.float32) / (levels - 1) - 1
 
 
-def _train(images, labels, levels: int, classes: int, recipe: Recipe, progress: bool) -> PyTree:
+def train(
+    images: UInt8[np.ndarray, "n *site"],
+    labels: Integer[np.ndarray, " n"],
+    levels: int,
+    classes: int,
+    recipe: Recipe,
+    progress: bool,
+) -> dict[str, np.ndarray]:
+    """The classifier's weights by their path, trained by a recipe on images whose labels are all known."""
     from tqdm import trange
 
     steps = recipe.steps(len(images))
@@ -172,7 +194,7 @@ def _train(images, labels, levels: int, classes: int, recipe: Recipe, progress: 
     state = optimiser.init(params)
     for number in trange(steps, desc="training the features", disable=not progress, leave=False):
         params, state = step(params, state, number, pixels, targets)
-    return params
+    return _host(params)
 
 
 def _shifted(key: Key[Array, ""], x: Float[Array, "n *site"], most: int) -> Float[Array, "n *site"]:
@@ -202,7 +224,7 @@ def _nested(weights: dict[str, np.ndarray]) -> PyTree:
         place = params
         for folder in folders:
             place = place.setdefault(folder, {})
-        place[last] = jnp.asarray(leaf)
+        place[last] = jnp.asarray(leaf, jnp.float32)
     return params
 
 

@@ -38,8 +38,8 @@ may be wrong."""
 LIMITS = """What these figures cannot say: pictures are drawn by the project, small, and of a small grammar. The
 autoregressor has a causal transformer and all others a U-Net, so that there kind and network are not told apart.
 Learning rates were not tried for each. The captions are the same for all seeds: an interval says how other trainings
-would differ, not other captions. Distances are on features of a network that is not trained, for there are no
-classes."""
+would differ, not other captions. Distances are on features of photographs (colour), not of
+such drawings."""
 
 
 def write(runs: Path, output: Path, members: Set[str]) -> list[str]:

@@ -17,7 +17,6 @@ from ddpm_jax.runs import locks
 from ddpm_jax.runs.book import Book
 from ddpm_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("brief_features")
 FEW = [
     f"--config.evaluation.{words}"
     for words in ("samples=8", "likelihood_images=4", "likelihood_groups=2", "curve=(1,)")
@@ -105,7 +104,7 @@ def test_too_few_images_are_refused_before_anything_is_written(config, given, tm
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained, tmp_path_factory, brief_features):
+def evaluated(trained, tmp_path_factory):
     """A finished run with its figures."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     shutil.copytree(trained, folder)

@@ -1,10 +1,10 @@
-"""Real digits (8x8, 17 levels), split in file order, and the features trained on them: once a test run."""
+"""Real digits (8x8, 17 levels), split in file order, and the kept features of them."""
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from ddpm_jax.metrics.features import load_features
+from ddpm_jax.metrics.kept import load_kept
 
 
 @pytest.fixture(scope="session")
@@ -15,8 +15,8 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def digit_features(digits):
-    return load_features(*digits["train"], 17, 10, *digits["test"], progress=False)
+def digit_features():
+    return load_kept("digits", 17)
 
 
 @pytest.fixture
