@@ -133,7 +133,7 @@ def main(arguments: Sequence[str]) -> None:
     commands.run_options(parser)
     parser.add_argument("--count", type=int, default=64, help="how many images (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
-    parser.add_argument("--label", type=int, help="the class to draw (default: all in turn)")
+    parser.add_argument("--label", help="the class to draw, by its number or its name (default: all in turn)")
     parser.add_argument(
         "--prompt",
         metavar="TEXT",
@@ -205,8 +205,9 @@ def main(arguments: Sequence[str]) -> None:
     from ddpm_jax.pipeline.restored import restore
     from ddpm_jax.runs import pictures
 
+    lone = not (set(config.model.conditions) - {"label"})
     with options_named():
-        run = restore(config, folder, options.best)
+        run = restore(config, folder, options.best, images=not told and not lone)
     description, known, how = run.experiment.description, run.experiment.asked, run.experiment.sampling_in()
     with told_by(label="--label", text="--prompt" if options.prompts is None else "--prompts"):
         condition = conditions_of(known, run.dataset, options.count, told)
@@ -221,6 +222,8 @@ def main(arguments: Sequence[str]) -> None:
     arrays: dict[str, Any] = {**{f"{name}s": values for name, values in condition.items()}, "images": images}
     helpers = {name: dict(helper.facts) for name, helper in how.helpers.items()}
     arrays |= {name: np.asarray(json.dumps(facts)) for name, facts in helpers.items()}
+    if "label" in condition and description.class_names:
+        arrays["class_names"] = np.asarray(description.class_names)
     np.savez_compressed(content, **arrays)
     if not screen.speaks():
         return

@@ -69,7 +69,7 @@ def run_options(parser: Parser) -> None:
     parser.add_argument(
         "--best", action="store_true", help="the checkpoint with the lowest validation loss, not the latest"
     )
-    parser.add_argument("--data_dir", metavar="DIR", help="the TFDS data directory, if not where the run had it")
+    parser.add_argument("--data_dir", metavar="DIR", help="where the data lie, if not where the run had them")
     parser.add_argument(
         "--text_encoder", metavar="DIR", help="the frozen encoder's folder, if not where the run had it"
     )

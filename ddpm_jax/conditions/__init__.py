@@ -10,8 +10,20 @@ encoder reads them, in the pieces of `wordpiece.py`, and `table.py` several of t
 """
 
 from ddpm_jax.conditions.kinds import Kind, Label, Picture, Vector
-from ddpm_jax.conditions.table import NONE, Condition, Conditions, labels
+from ddpm_jax.conditions.table import NONE, Condition, Conditions, labels, of_plain
 from ddpm_jax.conditions.text import Text
 from ddpm_jax.conditions.tokens import Tokens
 
-__all__ = ["NONE", "Condition", "Conditions", "Kind", "Label", "Picture", "Text", "Tokens", "Vector", "labels"]
+__all__ = [
+    "NONE",
+    "Condition",
+    "Conditions",
+    "Kind",
+    "Label",
+    "Picture",
+    "Text",
+    "Tokens",
+    "Vector",
+    "labels",
+    "of_plain",
+]

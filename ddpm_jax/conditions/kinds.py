@@ -1,9 +1,10 @@
 """The kinds of a condition: what one example's value is, and the value that says nothing."""
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float32, Int32, Shaped
 
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import plain
 
 
@@ -76,11 +77,16 @@ class Kind(ABC):
 class Label(Kind):
     """A class, int32; the number of classes says "none".
 
+    >>> Label(2, ("cat", "dog")).rows(["dog", "cat"]).tolist()
+    [1, 0]
+
     Attributes:
         classes: how many.
+        names: of the classes, in their order, for people; none: they are numbers.
     """
 
     classes: int
+    names: tuple[str, ...] = field(default=(), compare=False, repr=False)
     kind: ClassVar[str] = "label"
     dtype: ClassVar[DTypeLike] = np.int32
 
@@ -94,8 +100,8 @@ class Label(Kind):
         return jnp.full((count,), self.classes, jnp.int32)
 
     def rows(self, values: Sequence[Any] | np.ndarray) -> Int32[np.ndarray, " n"]:
-        """Whole numbers in 0 ... classes; the last is a class that nobody knows."""
-        found = np.asarray(values)
+        """Whole numbers in 0 ... classes, the last of which is a class that nobody knows; or names of classes."""
+        found = np.asarray([self._number(one) if isinstance(one, str) else one for one in values])
         if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
             raise UserError(f"{found.reshape(-1)[:1].tolist()} is no class; give one of 0 ... {self.classes - 1}")
         if found.size and not 0 <= found.min() <= found.max() <= self.classes:
@@ -103,13 +109,23 @@ class Label(Kind):
             raise UserError(f"{wrong} is not one of 0 ... {self.classes - 1}")
         return found.astype(np.int32)
 
+    def _number(self, name: str) -> int:
+        """Of a class by its name, or by its number as a word."""
+        if name in self.names:
+            return self.names.index(name)
+        if re.fullmatch(r"-?\d+", name):
+            return int(name)
+        raise UserError(f"{str(name)!r} is no class; {nearest(name, self.names or map(str, range(self.classes)))}")
+
     def turn(self, count: int) -> Int32[np.ndarray, " count"]:
         """The classes."""
         return np.arange(count, dtype=np.int32) % self.classes
 
     def words(self, value: np.ndarray | np.generic) -> str:
-        """The number."""
-        return "" if int(value) == self.classes else str(int(value))
+        """Its name, or the number."""
+        if int(value) == self.classes:
+            return ""
+        return self.names[int(value)] if self.names else str(int(value))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from ddpm_jax import keys as random
-from ddpm_jax.conditions.kinds import Kind, Label
+from ddpm_jax.conditions.kinds import Kind, Label, Picture, Vector
+from ddpm_jax.conditions.text import Text
+from ddpm_jax.conditions.tokens import Reader, Tokens
 from ddpm_jax.errors import UserError, nearest
 
 Condition = dict[str, Any]
@@ -101,6 +103,25 @@ class Conditions:
             found[name] = kind.drop(gone, values[name])
         return found
 
+
+def of_plain(plain: Mapping[str, Any], reader: Reader | None = None) -> Kind:
+    """The kind that `Kind.plain` told of, as JSON has it; `reader` is the encoder of tokens.
+
+    Raises:
+        ValueError: it is no such object.
+    """
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    name = fields.pop("kind", None)
+    if name not in KINDS:
+        raise ValueError(f"no kind of condition is {name!r}")
+    try:
+        return KINDS[name](**fields, **({"reader": reader} if KINDS[name] is Tokens else {}))
+    except TypeError as error:
+        raise ValueError(f"{name} does not have {sorted(fields)}") from error
+
+
+KINDS: dict[Any, Any] = {kind.kind: kind for kind in (Label, Vector, Picture, Text, Tokens)}
+"""Those of this room, by name."""
 
 NONE = Conditions()
 """No condition."""

@@ -117,9 +117,17 @@ KEYS: dict[str, Key] = {
     "seed": Key(0, "of all randomness of the run", least=0, bits=32),
     "name": Key("", "what reports call the run: runs of one name differ by their seed, and are one line"),
     # data
-    "data.name": Key("digits", "digits, or any image data set in a TFDS data directory"),
+    "data.name": Key("digits", "digits, folder for your own pictures, or any image data set in a TFDS data directory"),
     "data.options": Key({}, "of a data set by a dotted path, package.module:function: its keyword arguments"),
-    "data.dir": Key("", "the TFDS data directory; empty: $TFDS_DATA_DIR, else TFDS's own default"),
+    "data.dir": Key("", "your folder; or the TFDS data directory, empty: $TFDS_DATA_DIR, else TFDS's own default"),
+    "data.size": Key(
+        0, "of a folder's pictures: the shorter side becomes this, the middle is cut out; 0: as is", least=0
+    ),
+    "data.channels": Key(0, "likewise: 1, 3, or 4 with alpha; 0: 3, or 1 where no picture has colour", least=0, most=4),
+    "data.background": Key("white", "likewise: the colour that transparent pictures are laid on, also as #rrggbb"),
+    "data.skip_bad": Key(False, "likewise: leave out files that cannot be read, and say how many"),
+    "data.held_out": Key(0.1, "likewise: the share for a split that is missing, by content", above=0, below=0.5),
+    "data.split_seed": Key(0, "likewise: of that", least=0),
     "data.levels": Key(
         0, "round the data's to so many, which are fewer; 0: all that they have", least=0, some=2, most=255
     ),

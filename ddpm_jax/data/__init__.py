@@ -2,8 +2,8 @@
 
 `load(name)` gives a `Dataset`: a `Description` (shape, levels, labels) and a `Source` a split. `draw` takes a batch
 from images that live on the device, inside a compiled step; `host_batches` reads larger sets as they are needed.
-`fingerprint` says which data a run has seen. `encoded(dataset, folder)` is one whose captions a frozen encoder reads,
-`coarser(dataset, levels)` one in fewer levels.
+`fingerprint` says which data a run has seen, `recorded` is a data set of that alone. `encoded(dataset, folder)` is one
+whose captions a frozen encoder reads, `coarser(dataset, levels)` one in fewer levels. `folders/` has the user's own.
 Imports conditions, the ground, and of the models a published encoder; training, metrics and the commands import it.
 
 >>> from ddpm_jax import data
@@ -17,10 +17,12 @@ from ddpm_jax.data.description import Description
 from ddpm_jax.data.encoded import encoded
 from ddpm_jax.data.identity import difference, fingerprint
 from ddpm_jax.data.levels import coarser
-from ddpm_jax.data.loading import load
+from ddpm_jax.data.loading import FOLDER, load
+from ddpm_jax.data.recorded import recorded
 from ddpm_jax.data.sources import Dataset, Source
 
 __all__ = [
+    "FOLDER",
     "Dataset",
     "Description",
     "Source",
@@ -34,4 +36,5 @@ __all__ = [
     "host_batches",
     "load",
     "prefetch",
+    "recorded",
 ]

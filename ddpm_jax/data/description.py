@@ -46,7 +46,8 @@ class Description:
         kinds: Any = {name: kind.plain() for name, kind in self.conditions.kinds}
         others = {name: kind for name, kind in kinds.items() if name != "label" or not self.labels}
         known = {"name": self.name, "version": self.version, "shape": list(self.shape), "levels": self.levels}
-        return {**known, "labels": self.labels, "known_law": self.known_law} | (
+        named = {"class_names": list(self.class_names)} if self.class_names else {}
+        return {**known, "labels": self.labels, "known_law": self.known_law, **named} | (
             {"conditions": others} if others else {}
         )
 
@@ -70,6 +71,12 @@ class Description:
         """The number of classes; 0 for images without labels."""
         label = dict(self.conditions.kinds).get("label")
         return label.classes if isinstance(label, Label) else 0
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes, in their order; none where these are numbers."""
+        label = dict(self.conditions.kinds).get("label")
+        return label.names if isinstance(label, Label) else ()
 
     @property
     def values(self) -> Float32[np.ndarray, " levels"]:

@@ -13,6 +13,9 @@ from ddpm_jax.data.arrays import take
 from ddpm_jax.data.sources import Dataset, Examples, Source
 from ddpm_jax.errors import UserError, one_line
 
+FOLDER = "folder"
+"""The name of the user's own pictures."""
+
 
 def load(
     name: str,
@@ -27,18 +30,19 @@ def load(
             `emoji` (pictures with captions), or with the pixels of a side, `still_lifes/32`; or an image data
             set prepared for TFDS as array_record files: `mnist`, `cifar10`, `name/config`, `name:version`; or
             `binarised_` and the name of one with grey images: `binarised_mnist` (`data/binarised.py` says which draw);
+            or `folder`, the user's own pictures in `data_dir` (`data/folders/`);
             or a dotted path `package.module:function` to a function that returns a `Dataset`.
-        data_dir: the TFDS data directory; by default `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
+        data_dir: the TFDS data directory; by default `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`. Or the folder.
         splits: what is in each split, in TFDS's words: `{"train": "train[:55000]", "validation": "train[55000:]"}`. By
             default train, validation and test are the set's own; where it has no validation split, that is the last
             tenth of train, at most 5,000, and train is the rest. (TFDS stores most sets shuffled. For one that is
             sorted by class, name the splits.)
-        options: the keyword arguments of a dotted path.
+        options: the keyword arguments of a dotted path, or of `folders.load`.
 
     Raises UserError, within seconds, where the set is not there or cannot be read.
     """
-    if plugins.dotted(name):
-        return _users(name, options or {})
+    if name == FOLDER or plugins.dotted(name):
+        return _users(name, options or {}, data_dir, splits)
     if name.startswith(binarised.PREFIX):
         return _binarised(load(name.removeprefix(binarised.PREFIX), data_dir, splits))
     if name in ising.LAWS:
@@ -64,8 +68,14 @@ def load(
     return Dataset(facts.description, sources, files=files)
 
 
-def _users(name: str, options: Mapping[str, Any]) -> Dataset:
-    """A data set of the user's own."""
+def _users(
+    name: str, options: Mapping[str, Any], place: str | os.PathLike | None, splits: Mapping[str, str] | None
+) -> Dataset:
+    """A data set of the user's own: a folder, or what a function returns."""
+    if name == FOLDER:
+        from ddpm_jax.data import folders  # imports Pillow
+
+        return folders.load(place, splits, **options)
     try:
         made = plugins.made(name, plugins.find({}, name), options)
     except ValueError as error:

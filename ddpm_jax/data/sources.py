@@ -34,6 +34,8 @@ class Source:
             description's conditions).
         made_from: what the decoded split depends on, by which the cache keeps it; empty to keep none.
         words: TFDS's for what is in the split: `train[:900]`.
+        content: a digest of the files' contents and of what is made of them, by which the split is known where there
+            is one: decoders of other versions may round otherwise.
     """
 
     description: Description
@@ -41,6 +43,7 @@ class Source:
     read: Callable[[np.ndarray], Examples] = field(repr=False)
     made_from: Sequence[str] = ()
     words: str = ""
+    content: str = ""
 
     def __len__(self) -> int:
         return self.length
@@ -164,7 +167,8 @@ class Dataset:
 
     `law` is the table of all probabilities, `(levels,) * D`, where it is known (`data/ising.py`), else None. `oracle`
     says whether pictures show their captions, where that can be read from them (`data/captioned.py`), else None.
-    `files` are the names and sizes of the files it is read from.
+    `files` are the names and sizes of the files it is read from, `notes` lines that a person is to be told of them.
+    `recorded` is the fingerprint that a run kept, where the data themselves are not at hand.
     """
 
     description: Description
@@ -172,6 +176,8 @@ class Dataset:
     law: np.ndarray | None = None
     oracle: Oracle | None = None
     files: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    recorded: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -180,6 +186,8 @@ class Dataset:
 
     def split(self, name: str) -> Source:
         """The source of a split; a UserError names the splits there are."""
+        if self.recorded:
+            raise UserError("config.data.dir: the images that the run was trained on are needed for this, and not read")
         if name not in self.sources:
             raise UserError(f"data set {self.description.name!r} has no split {name!r}: {nearest(name, self.sources)}")
         return self.sources[name]

@@ -67,8 +67,8 @@ def _own(conditions: Conditions, dataset: Dataset, count: int) -> dict[str, np.n
 
 
 def words_of(conditions: Conditions, condition: Condition) -> list[str] | None:
-    """A line for each sample of what was asked; None where there is nothing to read but a lone label."""
-    names = [name for name in conditions if conditions[name].said]
+    """A line for each sample of what was asked; None where there is nothing to read but numbers of classes."""
+    names = [name for name, kind in conditions.kinds if kind.said or (isinstance(kind, Label) and kind.names)]
     if not names:
         return None
     rows = zip(*(condition[name] for name in names), strict=True)

@@ -12,7 +12,7 @@ from ddpm_jax import denoisers, models, plugins, schedules
 from ddpm_jax.config.checks import check_values, tell
 from ddpm_jax.config.identity import flatten
 from ddpm_jax.config.keys import IN_PYTHON, KEYS, OPTIONS
-from ddpm_jax.data import Description
+from ddpm_jax.data import FOLDER, Description
 from ddpm_jax.devices import plan
 from ddpm_jax.errors import UserError, fail, nearest
 from ddpm_jax.experiment import classifier, gaussian, ordered
@@ -42,6 +42,9 @@ GIVEN = {
     "evaluation.features": ("train_images", "train_labels", "levels"),
 }
 """Arguments that a part of the user's own is given besides its options, if it takes them."""
+
+OF_FOLDERS = ("size", "channels", "background", "skip_bad", "held_out", "split_seed")
+"""Keys of data that are read for the user's own pictures alone."""
 
 SMALLEST_SIDE = 8
 """Of an image whose sample quality is measured: the classifier halves it twice."""
@@ -126,6 +129,13 @@ def _names(config: ConfigDict) -> Iterator[tuple[str, str]]:
         for key in ("data.dir", "data.splits.train", "data.splits.validation", "data.splits.test"):
             if values[key]:
                 yield key, f"{values['data.name']} makes its splits itself; leave it empty, or give it data.options"
+    for key in (f"data.{name}" for name in OF_FOLDERS):
+        if values["data.name"] != FOLDER and values[key] != KEYS[key].default:
+            yield key, f"is for pictures of your own, config.data.name={FOLDER}; leave it {KEYS[key].default!r}"
+    if values["data.name"] == FOLDER and not values["data.dir"]:
+        yield "data.dir", "is empty; give the folder of your pictures"
+    if values["data.channels"] == 2:
+        yield "data.channels", "2 is not one of 0, 1, 3, 4"
     for key, section in OPTIONS.items():
         own = {name.removeprefix(f"{section}."): values[name] for name in values if name.startswith(f"{section}.")}
         if not plugins.dotted(values[key]):

@@ -133,7 +133,7 @@ def load_run(
         runs.check_config(folder, config)
         if model is not None or dataset is not None or sampling is not None:
             raise UserError(f"{folder}: its config says its model, data and sampling; leave them out")
-        return restore(config, folder, best)
+        return restore(config, folder, best, images=None)
     if model is None or dataset is None:
         raise UserError(f"{folder}: its model was made in Python; give load_run(folder, model=..., dataset=...)")
     from ddpm_jax.pipeline.python import check_fit, digest
@@ -155,6 +155,7 @@ def restore(
     best: bool = False,
     experiment: Experiment | None = None,
     dataset: Dataset | None = None,
+    images: bool | None = True,
 ) -> Run:
     """Read the run in `folder` back, whose config is `config`, and the other runs that its sampler asks.
 
@@ -165,7 +166,7 @@ def restore(
     """
     from ddpm_jax.pipeline.helpers import found
 
-    run = read(config, folder, best, experiment, dataset)
+    run = read(config, folder, best, experiment, dataset, images=images)
     helpers = found(config, folder, run.dataset)
     return replace(run, experiment=run.experiment.helped(helpers))
 
@@ -177,6 +178,7 @@ def read(
     experiment: Experiment | None = None,
     dataset: Dataset | None = None,
     step: int | None = None,
+    images: bool | None = True,
 ) -> Run:
     """Read the run in `folder` back alone.
 
@@ -187,6 +189,8 @@ def read(
         experiment: of a model made in Python; the config makes it otherwise.
         dataset: likewise; or one that is read already.
         step: a checkpoint that is kept, in place of the latest.
+        images: whether those of the user's own folder are needed; if not, what the run kept of them will do. None: they
+            are wanted if they are there.
 
     Raises:
         UserError: no checkpoint, or none that reads back, or not that one.
@@ -197,7 +201,7 @@ def read(
     if runs.latest_checkpoint(folder) is None:
         raise UserError(f"{folder}: no checkpoint here; train first, or put a copy of {runs.CHECKPOINTS}/ back")
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
-    dataset = dataset or load_data(config)
+    dataset = dataset or data_of(config, folder, images)
     runs.check_data(folder, data.fingerprint(dataset))
     if experiment is None:
         check_data(config, dataset.description)
@@ -214,3 +218,18 @@ def read(
             warnings.warn(f"step {step} is the best that reads; the checkpoints {unread} do not", stacklevel=2)
         state = checkpoints.restore(abstract_state(experiment), step).state
     return Run(experiment, plan, dataset, weights(state, config.sampler.ema), int(state.step))
+
+
+def data_of(config: Any, folder: Path, images: bool | None = True) -> Dataset:
+    """The data of the run in `folder`; of the user's own what it kept of them, where the images are not needed.
+
+    Args: as `read`.
+    """
+    own = config.data.name == data.FOLDER
+    if own and not (Path(config.data.dir).expanduser().exists() if images is None else images):
+        kept = runs.read_data(folder)
+        try:
+            return data.recorded(kept, config.model.text_encoder)
+        except ValueError:  # then the images are to say it
+            pass
+    return load_data(config)

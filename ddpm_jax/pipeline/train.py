@@ -85,6 +85,8 @@ def train(
             dataset.split(split).arrays()
     if screen.speaks():
         locks.check_free(folder)
+    for line in dataset.notes:
+        screen.say(line)
     fingerprint = data.fingerprint(dataset)
     joining.check_alike({f"the data ({config.data.name})": sha256([fingerprint])[:12]})
     job = make_job(experiment, plan, dataset)

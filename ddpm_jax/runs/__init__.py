@@ -22,6 +22,7 @@ from ddpm_jax.runs.folder import (
     make_folder,
     mend_config,
     read_config,
+    read_data,
     read_unchecked,
 )
 from ddpm_jax.runs.origin import provenance
@@ -57,6 +58,7 @@ __all__ = [
     "mend_config",
     "provenance",
     "read_config",
+    "read_data",
     "read_unchecked",
     "trained",
     "write_result",

@@ -209,6 +209,14 @@ def check_data(folder: Path, data: Record, keep: bool = False) -> None:
         write_record(path, data)
 
 
+def read_data(folder: Path) -> Record:
+    """The facts of the run's data set; empty where they do not read."""
+    try:
+        return read_record(folder / DATA, older=False)
+    except (FileNotFoundError, *DAMAGED):
+        return {}
+
+
 def read_config(folder: Path) -> ConfigDict:
     """The checked config of a run.
 

@@ -1,0 +1,179 @@
+"""What files hold: hashes of their bytes, and facts and pixels of the pictures in them, found out once.
+
+A file is known by its content. Its hash is kept with its size and its time of change, so that a folder that was read is
+not read again; what was decoded is kept by hashes, so that a folder that was moved is not decoded again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ddpm_jax import cache
+from ddpm_jax.data.folders.decoding import VERSION, Form, Unreadable, decode, measure
+from ddpm_jax.files import sha256
+
+Pixels = np.ndarray
+"""Room for pictures of one form, `[files, height, width, channels]`, uint8; in memory or in a file."""
+
+AT_ONCE = 1000
+"""Files that are waited for together: what is found out of them lies in memory until then."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known of a file.
+
+    Attributes:
+        width: of its picture, the right way up.
+        height: likewise.
+        colour: whether its channels differ anywhere, in its form.
+        reason: why it cannot be read; empty where it can.
+    """
+
+    width: int = 0
+    height: int = 0
+    colour: bool = False
+    reason: str = ""
+
+
+def hashes(root: Path, names: Sequence[str]) -> list[str]:
+    """The hexadecimal SHA-256 of each file; empty where a file cannot be read."""
+    made_from = [VERSION, str(root.resolve())]
+    try:
+        known = json.loads(cache.load("pictures", made_from) or b"{}")
+    except ValueError:
+        known = {}
+    states = [_state(root / name) for name in names]
+    new = [row for row, name in enumerate(names) if states[row] is None or known.get(name, [])[:2] != states[row]]
+    found = ["" if row is None else row[2] for row in (known.get(name) for name in names)]
+    paths = [root / names[row] for row in new]
+    for row, digest in zip(new, _each(_hashed, paths, "reading files"), strict=True):
+        found[row] = digest
+    if new:
+        table = {name: [*state, one] for name, state, one in zip(names, states, found, strict=True) if state and one}
+        cache.save("pictures", made_from, json.dumps(table).encode())
+    return found
+
+
+def _state(path: Path) -> list[int] | None:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
+
+
+def _hashed(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def sizes(root: Path, names: Sequence[str]) -> list[tuple[int, int] | None]:
+    """Width and height of each picture by its header; None where it has none."""
+    return list(_each(_measured, [root / name for name in names], "measuring pictures"))
+
+
+def _measured(path: Path) -> tuple[int, int] | None:
+    try:
+        return measure(path.read_bytes())
+    except (OSError, Unreadable):
+        return None
+
+
+def known_facts(digests: Sequence[str], form: Form) -> list[Fact] | None:
+    """The facts of files of these hashes, from the cache; None where it has them not."""
+    content = cache.load("pictures", _key(digests, form))
+    return None if content is None else [Fact(*row) for row in json.loads(content)]
+
+
+def examine(
+    root: Path, names: Sequence[str], digests: Sequence[str], form: Form, pixels: Pixels | None = None
+) -> list[Fact]:
+    """Decode each file once, and say what is known of it.
+
+    Args:
+        root: the folder.
+        names: the files in it.
+        digests: their hashes.
+        form: which every picture is brought into.
+        pixels: where each is put, in its row, if it is of that shape.
+    """
+    look = partial(_examined, root, names, form, pixels)
+    facts = list(_each(look, range(len(names)), "decoding pictures"))
+    cache.save("pictures", _key(digests, form), json.dumps([list(vars(fact).values()) for fact in facts]).encode())
+    return facts
+
+
+def once_more(root: Path, names: Sequence[str], facts: Sequence[Fact], form: Form) -> list[Fact]:
+    """The facts, those of files that could not be read found out anew: another Pillow, or day, may read them."""
+    look = partial(_examined, root, names, form, None)
+    bad = [row for row, fact in enumerate(facts) if fact.reason]
+    again = dict(zip(bad, _each(look, bad, "decoding pictures"), strict=True))
+    return [again.get(row, fact) for row, fact in enumerate(facts)]
+
+
+def _key(digests: Sequence[str], form: Form) -> list[Any]:
+    return [VERSION, form, sha256(digests)]
+
+
+def _examined(root: Path, names: Sequence[str], form: Form, pixels: Pixels | None, row: int) -> Fact:
+    try:
+        found = decode((root / names[row]).read_bytes(), form)
+    except OSError as error:
+        return Fact(reason=error.strerror or type(error).__name__)
+    except Unreadable as error:
+        return Fact(reason=str(error))
+    if pixels is not None and found.pixels.shape == pixels.shape[1:]:
+        pixels[row] = found.pixels
+    return Fact(*found.size, has_colour(found.pixels))
+
+
+def has_colour(pixels: UInt8[np.ndarray, "*_ channels"]) -> bool:
+    """Whether the channels of colour differ anywhere."""
+    return pixels.shape[-1] >= 3 and bool((pixels[..., :1] != pixels[..., 1:3]).any())
+
+
+def read(root: Path, names: Sequence[str], form: Form, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n *shape"]:
+    """The pictures of some files, decoded now by several threads.
+
+    Raises:
+        OSError: a file is not there any more.
+        Unreadable: it is no picture any more.
+    """
+    found = np.empty((len(names), *shape), np.uint8)
+    with _pool() as pool:
+        for row, picture in enumerate(pool.map(partial(_decoded, root, form), names)):
+            found[row] = picture[..., : shape[-1]]
+    return found
+
+
+def _decoded(root: Path, form: Form, name: str) -> UInt8[np.ndarray, "height width channels"]:
+    return decode((root / name).read_bytes(), form).pixels
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1, thread_name_prefix="pictures")  # one waits for a disk
+
+
+def _each(function: Callable[[Any], Any], items: Sequence[Any], title: str) -> Iterator[Any]:
+    """What the function says of each, by several threads, with a bar if it takes a while."""
+    from tqdm import tqdm
+
+    with _pool() as pool, tqdm(total=len(items), desc=title, delay=2, mininterval=0.5, leave=False) as bar:
+        for start in range(0, len(items), AT_ONCE):
+            part: Iterable[Any] = items[start : start + AT_ONCE]
+            for answer in pool.map(function, part):
+                bar.update()
+                yield answer
