@@ -209,6 +209,8 @@ def main(arguments: Sequence[str]) -> None:
     with options_named():
         run = restore(config, folder, options.best, images=not told and not lone)
     description, known, how = run.experiment.description, run.experiment.asked, run.experiment.sampling_in()
+    if "label" in told and told["label"] not in description.class_names and re.fullmatch(r"-?\d+", told["label"]):
+        told["label"] = int(told["label"])
     with told_by(label="--label", text="--prompt" if options.prompts is None else "--prompts"):
         condition = conditions_of(known, run.dataset, options.count, told)
     negative = None

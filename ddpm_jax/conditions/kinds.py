@@ -1,7 +1,6 @@
 """The kinds of a condition: what one example's value is, and the value that says nothing."""
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -101,7 +100,8 @@ class Label(Kind):
 
     def rows(self, values: Sequence[Any] | np.ndarray) -> Int32[np.ndarray, " n"]:
         """Whole numbers in 0 ... classes, the last of which is a class that nobody knows; or names of classes."""
-        found = np.asarray([self._number(one) if isinstance(one, str) else one for one in values])
+        named = bool(self.names) and any(isinstance(one, str) for one in values)
+        found = np.asarray([self._number(one) if isinstance(one, str) else one for one in values] if named else values)
         if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
             raise UserError(f"{found.reshape(-1)[:1].tolist()} is no class; give one of 0 ... {self.classes - 1}")
         if found.size and not 0 <= found.min() <= found.max() <= self.classes:
@@ -110,12 +110,10 @@ class Label(Kind):
         return found.astype(np.int32)
 
     def _number(self, name: str) -> int:
-        """Of a class by its name, or by its number as a word."""
+        """Of a class by its name."""
         if name in self.names:
             return self.names.index(name)
-        if re.fullmatch(r"-?\d+", name):
-            return int(name)
-        raise UserError(f"{str(name)!r} is no class; {nearest(name, self.names or map(str, range(self.classes)))}")
+        raise UserError(f"{str(name)!r} is no class; {nearest(name, self.names)}")
 
     def turn(self, count: int) -> Int32[np.ndarray, " count"]:
         """The classes."""

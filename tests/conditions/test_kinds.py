@@ -57,6 +57,15 @@ def test_as_json_it_is_told_from_others_of_its_kind(name):
     assert plain != others.get(name, Text((), 8)).plain()
 
 
+def test_classes_may_be_named():
+    kind = Label(3, ("7", "cat", "dog"))
+    assert kind.rows(["dog", "7", "dog"]).tolist() == kind.rows([2, 0, 2]).tolist() == [2, 0, 2]
+    assert [kind.words(number) for number in np.arange(4)] == ["7", "cat", "dog", ""]
+    with pytest.raises(UserError, match="'cta' is no class; did you mean 'cat'"):
+        kind.rows(["cta"])
+    assert kind == Label(3) and hash(kind) == hash(Label(3))  # names are for people
+
+
 def test_labels_are_whole_numbers_up_to_the_one_that_nobody_knows():
     kind = Label(3)
     for given in ([0, 1, 3], np.array([0, 1, 3], np.int64), np.array([0, 1, 3], np.uint8)):

@@ -1,12 +1,14 @@
 """Several conditions by name: which there are, and how often an example is told none, or not one of them."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from ddpm_jax.conditions import NONE, Conditions, Label, Text, Vector, labels
+from ddpm_jax.conditions import NONE, Conditions, Label, Picture, Text, Vector, labels, of_plain
 from ddpm_jax.errors import UserError
 
 TOLD = Conditions((("label", Label(3)), ("text", Text(("apple", "pear"), 2)), ("pose", Vector(2))))
@@ -110,3 +112,14 @@ def test_neighbours_are_dropped_independently():
 def test_nothing_is_dropped_where_nothing_is_asked_and_nothing_of_none():
     assert not gone(TOLD, TOLD.drop(keys_of(100), given(100), 0.0)).any()
     assert NONE.drop(keys_of(3), {}, 0.5, 0.5) == {}
+
+
+@pytest.mark.parametrize("kind", [Label(3), Vector(2), Picture((2, 3, 1)), Text(("a", "pear"), 4), Text((), 7)])
+def test_a_kind_comes_back_from_json(kind):
+    assert of_plain(json.loads(json.dumps(kind.plain()))) == kind
+
+
+@pytest.mark.parametrize("plain", [{}, {"kind": "smell"}, {"kind": "text"}, {"kind": "label", "classes": 3, "more": 1}])
+def test_what_is_no_kind_is_refused(plain):
+    with pytest.raises(ValueError):
+        of_plain(plain)

@@ -90,7 +90,13 @@ def assemble(found: Collection, how: Splitting) -> Dataset:
     sources = {}
     for split, some_rows in rows.items():
         told = {name: array[some_rows] for name, array in values.items()}
-        parts = [NAME, found.made_from, description.shape, *(found.digests[row] for row in some_rows.tolist()), *told.values()]
+        parts = [
+            NAME,
+            found.made_from,
+            description.shape,
+            *(found.digests[row] for row in map(int, some_rows)),
+            *told.values(),
+        ]
         content = sha256(parts)[:32]
         get = partial(_read, found.read, some_rows, told)
         sources[split] = Source(description, len(some_rows), get, [content], words[split], content)
@@ -113,7 +119,7 @@ def _twins(found: Collection, rows: Mapping[str, Rows]) -> list[str]:
     where: dict[str, str] = {}
     twice: dict[tuple[str, str], list[str]] = {}
     for split, some_rows in rows.items():
-        for row in some_rows.tolist():
+        for row in map(int, some_rows):
             first = where.setdefault(found.digests[row], split)
             if first != split:
                 twice.setdefault((first, split), []).append(found.names[row])

@@ -107,9 +107,10 @@ ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 
 
 def _upright(image: Image.Image) -> tuple[int, int]:
-    """Width and height of the picture as it is to be looked at."""
+    """Width and height of the picture as it is to be looked at; of a TIFF Pillow says them so itself."""
     width, height = image.size
-    return (height, width) if image.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)
+    turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS
+    return (height, width) if turned else (width, height)
 
 
 def _opened(content: bytes) -> Image.Image:

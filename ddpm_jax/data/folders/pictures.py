@@ -152,6 +152,6 @@ def _read(
 ) -> UInt8[np.ndarray, "n height width channels"]:
     """Pictures that are decoded now."""
     try:
-        return contents.read(root, [names[row] for row in rows.tolist()], form, shape)
+        return contents.read(root, [names[row] for row in map(int, rows)], form, shape)
     except (OSError, Unreadable, ValueError) as error:
         raise UserError(f"config.data.dir: the pictures in {root} changed while they were read ({error})") from error

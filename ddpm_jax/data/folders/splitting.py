@@ -11,7 +11,7 @@ from ddpm_jax.errors import fail, nearest
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
-Rows = Integer[np.ndarray, " rows"]
+Rows = Integer[np.ndarray, "_"]
 """Numbers of examples."""
 
 
