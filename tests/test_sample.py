@@ -187,7 +187,7 @@ def test_what_a_model_of_captions_cannot_be_told(captioned, monkeypatch, words, 
         (["--negative=a pear", "--guidance=2"], "--negative: it needs a model of text"),
         (["--label=-1"], "--label: -1 is not one of 0 ... 9"),
         (["--label=10"], "--label: 10 is not one of 0 ... 9"),
-        (["--label=x"], "argument --label: invalid int value: 'x'"),
+        (["--label=x"], "--label: ['x'] is no class; give one of 0 ... 9"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",
 )

@@ -52,6 +52,7 @@ class Collection:
         labels: of each, as written; None where one has none.
         texts: likewise.
         notes: lines to tell a person.
+        costly: to make the pictures takes a while, so that a copy is kept.
     """
 
     names: Sequence[str]
@@ -64,6 +65,7 @@ class Collection:
     labels: Sequence[str | int | None] = ()
     texts: Sequence[str | None] = ()
     notes: Sequence[str] = ()
+    costly: bool = True
 
 
 def assemble(found: Collection, how: Splitting) -> Dataset:
@@ -99,7 +101,9 @@ def assemble(found: Collection, how: Splitting) -> Dataset:
         ]
         content = sha256(parts)[:32]
         get = partial(_read, found.read, some_rows, told)
-        sources[split] = Source(description, len(some_rows), get, [content], words[split], content)
+        sources[split] = Source(
+            description, len(some_rows), get, [content] if found.costly else (), words[split], content
+        )
     counts = ", ".join(f"{len(source):,} {split}" for split, source in sources.items())
     size = "x".join(map(str, description.space[::-1]))
     classes = f", {description.labels} classes" if description.labels else ""

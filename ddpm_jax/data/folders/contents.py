@@ -21,11 +21,38 @@ from ddpm_jax import cache
 from ddpm_jax.data.folders.decoding import VERSION, Form, Unreadable, decode, measure
 from ddpm_jax.files import sha256
 
-Pixels = np.ndarray
-"""Room for pictures of one form, `[files, height, width, channels]`, uint8; in memory or in a file."""
-
 AT_ONCE = 1000
 """Files that are waited for together: what is found out of them lies in memory until then."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Pixels in a file, which takes the place of an array `[files, height, width, channels]` that memory is small for.
+
+    Attributes:
+        path: of the file, which is there.
+        shape: of the array.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+
+    def __setitem__(self, row: int, pixels: UInt8[np.ndarray, "height width channels"]) -> None:
+        with self.path.open("r+b", buffering=0) as file:
+            file.seek(row * pixels.nbytes)
+            file.write(pixels.tobytes())
+
+    def __getitem__(self, rows: np.ndarray) -> UInt8[np.ndarray, "n height width channels"]:
+        found = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            for place, row in enumerate(map(int, rows)):
+                file.seek(row * found[place].nbytes)
+                file.readinto(found[place].data)
+        return found
+
+
+Pixels = np.ndarray | Scratch
+"""Room for pictures of one form, `[files, height, width, channels]`, uint8."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def collect(root: Path, wanted: Wanted) -> Collection:
 
 def _room(count: int, shape: tuple[int, ...], wanted: Wanted) -> Pixels | None:
     if wanted.room is not None:
-        return np.memmap(wanted.room, np.uint8, "w+", shape=(count, *shape))
+        return contents.Scratch(wanted.room, (count, *shape))
     return np.empty((count, *shape), np.uint8) if count * int(np.prod(shape)) <= wanted.most else None
 
 
@@ -144,7 +144,7 @@ def _shape(root: Path, facts: Sequence[Fact], form: Form) -> tuple[tuple[int, in
 
 def _taken(pixels: Pixels, kept: Rows, channels: int, rows: Rows) -> UInt8[np.ndarray, "n height width channels"]:
     """Pictures that were decoded."""
-    return np.asarray(pixels[kept[rows]][..., :channels])
+    return pixels[kept[rows]][..., :channels]
 
 
 def _read(

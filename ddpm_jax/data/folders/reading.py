@@ -1,14 +1,53 @@
 """The user's own data by the place where they lie."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from ddpm_jax.data.folders import prepared, stored
 from ddpm_jax.data.folders.assembling import Splitting, assemble
 from ddpm_jax.data.folders.decoding import Form
 from ddpm_jax.data.folders.pictures import Wanted, collect
 from ddpm_jax.data.sources import LARGEST_COPY, Dataset
 from ddpm_jax.errors import fail
+
+DEFAULTS: dict[str, Any] = {
+    "size": 0,
+    "channels": 0,
+    "background": "white",
+    "skip_bad": False,
+    "held_out": 0.1,
+    "split_seed": 0,
+}
+"""Of the options of `load`."""
+
+
+def write(place: str | os.PathLike, folder: Path, options: Mapping[str, Any]) -> Iterator[str]:
+    """Prepare the data at a place in a folder, which is empty or not there, and say what is done.
+
+    Raises:
+        UserError: as `load`; the folder is left as it was.
+    """
+    if prepared.is_one(Path(place)):
+        fail("data.dir", f"{place} is prepared already")
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    room = folder / "pixels.part"
+    try:
+        room.touch()
+        dataset = load(place, None, **options, room=room)
+        yield from dataset.notes
+        path = prepared.prepare(dataset, folder, options)
+        yield f"  {path}"
+    except BaseException:
+        for file in folder.iterdir():
+            file.unlink()
+        if new:
+            folder.rmdir()
+        raise
+    finally:
+        room.unlink(missing_ok=True)
 
 
 def load(
@@ -22,10 +61,12 @@ def load(
     split_seed: int = 0,
     room: Path | None = None,
 ) -> Dataset:
-    """The data set in a folder of pictures. Every picture is decoded once, and kept in the cache.
+    """The data set in a folder of pictures, in one that was prepared of these, or in a file of arrays.
+
+    Every picture is decoded once, and kept in the cache.
 
     Args:
-        place: the folder.
+        place: the folder, or an .npz or .npy file.
         splits: what is in each split; see `splitting.chosen`.
         size: pixels of both sides, to which the shorter one is resized before the middle is cut out; 0: as they are.
         channels: 1, 3 or 4; 0: 3, or 1 where no picture has colour.
@@ -33,7 +74,7 @@ def load(
         skip_bad: leave out what cannot be read.
         held_out: the share of pictures, by their content, for a split that is missing.
         split_seed: of that.
-        room: a file for pixels that need not fit into memory, to be removed by the caller.
+        room: an empty file for pixels, which then need not fit into memory.
 
     Raises:
         UserError: something is missing or does not fit; it says what to change.
@@ -46,6 +87,14 @@ def load(
         fail("data.dir", f"{place}: no home folder is known; give the whole path")
     form = Form(size, channels, _colour(background))
     how = Splitting(dict(splits or {}), held_out, split_seed)
+    if root.suffix.lower() in stored.ENDINGS and not root.is_dir():
+        if not root.is_file():
+            fail("data.dir", f"there is no file {root}")
+        return assemble(stored.collect(root, form), how)
+    if prepared.is_one(root):
+        given = {"size": size, "channels": channels, "background": background, "skip_bad": skip_bad}
+        given |= {"held_out": held_out, "split_seed": split_seed}
+        return prepared.load(root, how.words, {name: given[name] for name in given if given[name] != DEFAULTS[name]})
     return assemble(collect(root, Wanted(form, skip_bad, LARGEST_COPY, room)), how)
 
 
