@@ -83,6 +83,20 @@ class Source:
         """All images `[n, *shape]` and conditions, decoded once: kept in memory (read-only) and as a file."""
         return self._decoded
 
+    @property
+    def affordable(self) -> int:
+        """How many of its examples, from the first, `LARGEST_COPY` bytes hold."""
+        return self.length if self.nbytes <= LARGEST_COPY else max(1, LARGEST_COPY * self.length // self.nbytes)
+
+    def first(self) -> Examples:
+        """As `arrays`, of a split that is too large for it only those that are affordable. Read-only."""
+        return self.arrays() if self.affordable == self.length else self._first
+
+    @functools.cached_property
+    def _first(self) -> Examples:
+        found = self.rows(np.arange(self.affordable))
+        return found["image"], found["condition"]
+
     @functools.cached_property
     def _decoded(self) -> Examples:
         kept = self._load_copy()

@@ -48,7 +48,7 @@ def classifier_of(experiment: Experiment, dataset: Dataset) -> Features | None:
 def _trained(dataset: Dataset, experiment: Experiment) -> Features:
     """By the data's own labels, from the cache once they are trained."""
     levels, classes = len(experiment.description.values), experiment.description.labels
-    (images, known), (held_out, held_out_known) = (dataset.split(split).arrays() for split in ("train", "test"))
+    (images, known), (held_out, held_out_known) = (dataset.split(split).first() for split in ("train", "test"))
     speaks = jax.process_index() == 0
     return load_features(
         images, known.get("label"), levels, classes, held_out, held_out_known.get("label"), progress=speaks
@@ -59,7 +59,7 @@ def _users(experiment: Experiment, dataset: Dataset) -> Features:
     """Features of the user's own."""
     name = experiment.config.evaluation.features
     function: Any = plugins.find({}, name)
-    images, known = dataset.split("train").arrays()
+    images, known = dataset.split("train").first()
     labels = known.get("label", np.zeros(len(images), np.int32))
     levels = len(experiment.description.values)
     given = plugins.given(function, train_images=images, train_labels=labels, levels=levels)

@@ -28,11 +28,11 @@ from ddpm_jax.runs.book import Book
 
 
 def rows_of(source: Source, count: int) -> Record:
-    """The first `count` images of a split, or all, as the rows that per-example functions take."""
+    """The first `count` images of a split, or all that are affordable, as the rows that per-example functions take."""
+    count = min(count, source.affordable)
     if count >= len(source):
         source.arrays()  # a decoded copy is kept, which later processes read without TFDS
-    number = np.arange(min(count, len(source)))
-    return source.rows(number)
+    return source.rows(np.arange(count))
 
 
 def likelihoods(
@@ -54,7 +54,7 @@ def likelihoods(
         book.compute(f"likelihood.{name}", partial(_measured, experiment, plan, params, dataset, measure, bar))
 
     def floors() -> Record:
-        train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+        train, test = (dataset.split(split).first()[0] for split in ("train", "test"))
         levels, test = len(dataset.description.values), test[: evaluation.likelihood_images]
         found = floor_lines(train, test, levels, progress=jax.process_index() == 0)
         if dataset.law is not None:
@@ -114,7 +114,7 @@ def quality(experiment: Experiment, images: np.ndarray, dataset: Dataset) -> Rec
     from ddpm_jax.evaluation.embedding import features_of  # imports Flax, which is slow
     from ddpm_jax.metrics.quality import quality
 
-    train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+    train, test = (dataset.split(split).first()[0] for split in ("train", "test"))
     levels = len(experiment.description.values)
     return quality(images, train, test, levels, features_of(experiment, dataset)).to_dict()
 
@@ -129,7 +129,7 @@ def references(experiment: Experiment, count: int, dataset: Dataset, book: Book)
     from ddpm_jax.evaluation.embedding import features_of
     from ddpm_jax.metrics.quality import reference_lines
 
-    train, test = (dataset.split(split).arrays()[0] for split in ("train", "test"))
+    train, test = (dataset.split(split).first()[0] for split in ("train", "test"))
     levels, features = len(experiment.description.values), features_of(experiment, dataset)
     facts = {"name": features.name, "hash": features.hash, "accuracy": features.accuracy}
     book.put("quality.features", facts)
@@ -150,10 +150,12 @@ def evaluate(
     """All figures of a model trained for `step` steps, as `result.json` has them; each goes into the book as it comes.
 
     Samples come from the config's seed. With `evaluation.samples` 0 there are none, and no quality of them; with
-    `evaluation.likelihood_images` 0 there are no likelihoods. Of a classifier there is its accuracy alone.
+    `evaluation.likelihood_images` 0 there are no likelihoods. Of a classifier there is its accuracy alone. Of a split
+    that memory is small for the first images stand for all (`first_images` of `evaluated`).
     """
     config, book = experiment.config, Book() if book is None else book
-    book.put("evaluated", {"step": step, **provenance()})
+    held = {name: one.affordable for name, one in dataset.sources.items() if one.affordable < len(one)}
+    book.put("evaluated", {"step": step, **provenance(), **({"first_images": held} if held else {})})
     if experiment.sampling is None:
         told = rows_of(dataset.split("test"), len(dataset.split("test")))
         book.compute("accuracy", partial(accuracy, experiment, plan, params, told, bar("accuracy")))
@@ -232,7 +234,7 @@ def adherence_of(experiment: Experiment, dataset: Dataset, images: np.ndarray, c
 
 def samples_to_measure(config: Any, dataset: Dataset) -> int:
     """How many samples are measured: a set of test images is compared with as many; a law with any number."""
-    return min(config.evaluation.samples, len(dataset.split("test")) if dataset.law is None else 2**31)
+    return min(config.evaluation.samples, dataset.split("test").affordable if dataset.law is None else 2**31)
 
 
 def headline(result: Record) -> dict[str, float]:

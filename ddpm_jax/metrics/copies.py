@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+BLOCK = 2**29
+"""Bytes of training images, as float32, that are searched at once; each block is searched for all samples."""
+
 
 @dataclass(frozen=True)
 class Copies:
@@ -30,15 +33,10 @@ def find_copies(
     even where the training images hold it twice; near copies of an image that is there twice are missed, and so are
     shifted or recoloured ones. Needs two training images.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     if len(train) < 2:
         raise ValueError("the second nearest training image needs at least two training images")
-    # Integers: their squared distances are exact (sums below 2^53), so that a duplicate is at distance 0.
-    known = train.reshape(len(train), -1).astype(np.float32)
-    search = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(known)
-    distances, indices = search.kneighbors(samples.reshape(len(samples), -1).astype(np.float32))
-    distances = distances.astype(np.float64) * 2 / (levels - 1)
+    distances, indices = _two_nearest(samples, train)
+    distances = distances * 2 / (levels - 1)
     first, second = distances.T
     ratio = np.where(first == 0, 0.0, first / np.maximum(second, np.finfo(np.float64).tiny))
     copied = ratio < threshold
@@ -49,3 +47,22 @@ def find_copies(
         nearest=indices[:, 0],
         ratio=ratio,
     )
+
+
+def _two_nearest(samples: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances, between levels, of each sample's two nearest training images, and their numbers, the nearest first."""
+    from sklearn.neighbors import NearestNeighbors
+
+    # Integers: their squared distances are exact (sums below 2^53), so that a duplicate is at distance 0.
+    asked = samples.reshape(len(samples), -1).astype(np.float32)
+    distances, indices = np.empty((len(samples), 0)), np.empty((len(samples), 0), np.int64)
+    size = max(2, BLOCK // (4 * asked.shape[1]))
+    for start in range(0, len(train), size):
+        known = train[start : start + size].reshape(-1, asked.shape[1]).astype(np.float32)
+        search = NearestNeighbors(n_neighbors=min(2, len(known)), algorithm="brute").fit(known)
+        near, rows = search.kneighbors(asked)
+        distances = np.concatenate([distances, near.astype(np.float64)], axis=1)
+        indices = np.concatenate([indices, rows + start], axis=1)
+        best = np.argsort(distances, axis=1, kind="stable")[:, :2]
+        distances, indices = (np.take_along_axis(values, best, axis=1) for values in (distances, indices))
+    return distances, indices

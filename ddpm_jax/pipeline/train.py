@@ -82,7 +82,7 @@ def train(
         check_sizes(config, dataset.description, dataset.sizes)
     if config.evaluation.at_end:  # damage that would end the evaluation is met before anything is spent
         for split in ("train", "test"):
-            dataset.split(split).arrays()
+            dataset.split(split).first()
     if screen.speaks():
         locks.check_free(folder)
     for line in dataset.notes:

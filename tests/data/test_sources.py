@@ -106,3 +106,15 @@ def test_a_copy_of_several_conditions_comes_back_whole(cache, monkeypatch):
         for name, array in conditions.items():
             assert array.dtype == values[name].dtype
             np.testing.assert_array_equal(array, values[name])
+
+
+def test_of_a_split_that_memory_is_small_for_the_first_images_are_had(monkeypatch):
+    images = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
+    source = Source(Description("any", "1", (2, 2, 1), 256), 10, lambda rows: (images[rows], {}))
+    assert source.affordable == 10
+    np.testing.assert_array_equal(source.first()[0], images)
+    monkeypatch.setattr(sources_module, "LARGEST_COPY", 19)
+    source = Source(Description("any", "1", (2, 2, 1), 256), 10, lambda rows: (images[rows], {}))
+    monkeypatch.setattr(Source, "arrays", lambda _: pytest.fail("all was held"))
+    assert source.affordable == 4
+    np.testing.assert_array_equal(source.first()[0], images[:4])

@@ -60,3 +60,17 @@ def test_large_images_keep_duplicates_at_distance_zero():
 def test_one_training_image_has_no_second():
     with pytest.raises(ValueError, match="two training images"):
         find_copies(random_images(0, 2), random_images(0, 1), 256)
+
+
+def test_blocks_find_what_all_at_once_find(monkeypatch):
+    train, samples = random_images(6, 101, 4), random_images(7, 20, 4)
+    train[70] = train[3]
+    samples[:3] = train[[3, 99, 100]]
+    whole = find_copies(samples, train, 4)
+    for images in (1, 7, 50):
+        monkeypatch.setattr("ddpm_jax.metrics.copies.BLOCK", 4 * 90 * images)
+        found = find_copies(samples, train, 4)
+        np.testing.assert_array_equal(found.ratio, whole.ratio)
+        assert (found.median_distance, found.count) == (whole.median_distance, whole.count)
+        distances = [np.linalg.norm(train[one.nearest] - samples.astype(float), axis=(1, 2)) for one in (found, whole)]
+        np.testing.assert_array_equal(*distances)

@@ -82,7 +82,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         found = np.load(file, mmap_mode="r", allow_pickle=False)
         if isinstance(found, np.ndarray):
             return {IMAGES: found}, []
-        names = found.files
+        names = [str(name) for name in found.files]
         lone = {names[0]: IMAGES} if len(names) == 1 and names[0] == "arr_0" else {}
         wanted = [name for name in names if name in lone or _meaning(name)]
         return {lone.get(name, name): found[name] for name in wanted}, sorted(set(names) - set(wanted))
@@ -147,9 +147,7 @@ def _shape(file: Path, shape: Sequence[int], form: Form, levels: int) -> tuple[i
     return height, width, asked
 
 
-def _values(
-    file: Path, arrays: Mapping[str, np.ndarray], what: str, parts: Mapping[str, np.ndarray]
-) -> list[str | int | None]:
+def _values(file: Path, arrays: Mapping[str, np.ndarray], what: str, parts: Mapping[str, np.ndarray]) -> list[Any]:
     """The labels or texts of all images; none where there are none."""
     there = _of(arrays, what)
     if not there:
