@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from ddpm_jax.config.base import base
+from ddpm_jax.config.keys import FOLDER
 from ddpm_jax.config.loading import put
 from ddpm_jax.errors import UserError
 
@@ -73,8 +75,16 @@ def _tupled(value: Any) -> Any:
 
 
 def result_keys(config: ConfigDict) -> dict[str, Any]:
-    """The dotted keys and values that change what a run computes."""
-    return {key: value for key, value in flatten(config).items() if not within(key, SAME_RESULT)}
+    """The dotted keys and values that change what a run computes; of the user's own data their folder's name."""
+    flat = flatten(config)
+    found = {key: value for key, value in flat.items() if not within(key, SAME_RESULT)}
+    return {**found, "data.dir": own_data(flat)} if own_data(flat) else found
+
+
+def own_data(flat: Mapping[str, Any]) -> str:
+    """The last part of the path of the user's own data, by which people tell them apart; empty of other data sets."""
+    place = flat.get("data.dir", "") if flat.get("data.name") == FOLDER else ""
+    return PurePath(place).name if isinstance(place, str) else ""
 
 
 def within(key: str, places: Iterable[str]) -> bool:

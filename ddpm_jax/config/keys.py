@@ -299,6 +299,9 @@ KEYS: dict[str, Key] = {
     "logging.tensorboard": Key(False, "write event files for TensorBoard as well"),
 }
 
+FOLDER = "folder"
+"""The `data.name` of the user's own pictures, which lie in `data.dir`; as `data.FOLDER`, which is heavy to import."""
+
 IN_PYTHON = "in Python"
 """The `model.name` of a run whose model was made in Python: its config has the settings of training only."""
 

@@ -129,13 +129,13 @@ def _names(config: ConfigDict) -> Iterator[tuple[str, str]]:
         for key in ("data.dir", "data.splits.train", "data.splits.validation", "data.splits.test"):
             if values[key]:
                 yield key, f"{values['data.name']} makes its splits itself; leave it empty, or give it data.options"
+    if values["data.channels"] == 2:
+        yield "data.channels", "2 is not one of 0, 1, 3, 4"
     for key in (f"data.{name}" for name in OF_FOLDERS):
         if values["data.name"] != FOLDER and values[key] != KEYS[key].default:
             yield key, f"is for pictures of your own, config.data.name={FOLDER}; leave it {KEYS[key].default!r}"
     if values["data.name"] == FOLDER and not values["data.dir"]:
         yield "data.dir", "is empty; give the folder of your pictures"
-    if values["data.channels"] == 2:
-        yield "data.channels", "2 is not one of 0, 1, 3, 4"
     for key, section in OPTIONS.items():
         own = {name.removeprefix(f"{section}."): values[name] for name in values if name.startswith(f"{section}.")}
         if not plugins.dotted(values[key]):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ddpm_jax.config.identity import SAME_RESULT, within
+from ddpm_jax.config.identity import SAME_RESULT, own_data, within
 from ddpm_jax.files import Record
 from ddpm_jax.reporting.ledger import Figure, Run
 from ddpm_jax.reporting.markup import NAME
@@ -153,10 +153,11 @@ def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
 
 
 def data_set(run: Run) -> str:
-    """The data set, with its levels if it was rounded, and the words of its test split if those are not its own."""
+    """The data set, or the folder of the user's own; its levels if it was rounded, its test split's words if other."""
     levels, words = (run.config.get(key) for key in ("data.levels", "data.splits.test"))
     rounded = f" in {levels} levels" if levels else ""
-    return clean(run.config["data.name"] + rounded + (f" ({words})" if words and words != "test" else ""), NAME)
+    name = own_data(run.config) or run.config["data.name"]
+    return clean(name + rounded + (f" ({words})" if words and words != "test" else ""), NAME)
 
 
 def differing(runs: Iterable[Run]) -> list[str]:
@@ -179,7 +180,7 @@ def _model(run: Run) -> Record:
 
 
 def _identity(run: Run) -> str:
-    return json.dumps([run.config["name"], _model(run)], sort_keys=True)
+    return json.dumps([run.config["name"], _model(run), own_data(run.config)], sort_keys=True)
 
 
 def _rank(one: Group) -> tuple[int, float]:

@@ -34,6 +34,12 @@ def test_base_is_good_and_new_each_time():
         ("data.batch", 0, "0 is less than 1"),
         ("data.batch", 2**31, "is not below 2^31"),
         ("data.placement", "hots", "did you mean 'host'?"),
+        ("data.size", -1, "is less than 0"),
+        ("data.size", 32, "is for pictures of your own, config.data.name=folder"),
+        ("data.skip_bad", True, "is for pictures of your own, config.data.name=folder"),
+        ("data.channels", 5, "is not in [0, 4]"),
+        ("data.channels", 2, "2 is not one of 0, 1, 3, 4"),
+        ("data.held_out", 0.5, "is not in (0, 0.5)"),
         ("process.name", "gausian", "did you mean 'gaussian'?"),
         ("process.schedule", "ddpm_liner", "did you mean 'ddpm_linear'?"),
         ("process.steps", -1, "is less than 0"),
@@ -101,6 +107,8 @@ def test_values_that_contradict_one_another():
     assert refused(c.check, changed(parallel__map="pmap", parallel__shard="fsdp")).startswith("config.parallel.shard: ")
     line = refused(c.check, changed(process__steps=10, sampler__steps=10))
     assert line.startswith("config.process.steps: ddpm_linear cannot be made with 10 steps")
+    assert refused(c.check, changed(data__name="folder")).startswith("config.data.dir: ")
+    c.check(changed(data__name="folder", data__dir="pictures", data__size=32, data__splits__train=""))
     c.check(changed(sampler__guidance=2.0, model__conditions=("label",)))
     c.check(changed(training__steps=0, training__seconds=1.0))
     c.check(changed(sampler__ema=0.0, optimizer__ema=()))

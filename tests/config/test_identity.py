@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ddpm_jax import data
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import (
     RENAMED,
@@ -17,7 +18,7 @@ from ddpm_jax.config.identity import (
     training_mark,
     validation_mark,
 )
-from ddpm_jax.config.keys import KEYS
+from ddpm_jax.config.keys import FOLDER, KEYS
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import checks as c
 from tests.config.examples import changed, refused, small
@@ -121,3 +122,17 @@ def test_a_key_that_only_begins_like_a_free_one_is_not_free(monkeypatch):
     monkeypatch.setattr("ddpm_jax.config.identity.CHANGEABLE", ("training.save", "data"))
     line = differences(small(), changed(training__save_every=7, data__batch=3))
     assert line == ["training.save_every is 5000, there 7"]
+
+
+def test_own_pictures_of_another_folder_are_another_run_wherever_it_lies():
+    configs = {}
+    for place in ("a/flowers", "/b/flowers/", "a/birds"):
+        configs[place] = base()
+        configs[place].data.name, configs[place].data.dir = "folder", place
+    digests = {place: digest(config) for place, config in configs.items()}
+    assert digests["a/flowers"] == digests["/b/flowers/"] != digests["a/birds"]
+    assert not differences(configs["a/flowers"], configs["/b/flowers/"])
+    elsewhere = base()
+    elsewhere.data.dir = "a/flowers"  # of a set of TFDS
+    assert digest(elsewhere) == digest(base())
+    assert FOLDER == data.FOLDER

@@ -54,6 +54,17 @@ def test_seeds_are_one_group_and_other_keys_are_not(tmp_path, fabricate):
     assert [one.seeds for one in groups] == [[0, 1, 2, 7]]  # where the curve is measured changes no other figure
 
 
+def test_own_pictures_of_two_folders_are_two_data_sets(tmp_path, fabricate):
+    places = {"one": "flowers", "two": "elsewhere/birds", "three": "moved/birds/"}
+    folders = [
+        fabricate(tmp_path / name, overrides={"data.name": "folder", "data.dir": place}, seed=len(name))
+        for name, place in places.items()
+    ]
+    groups, notes = grouped(*folders)
+    assert {one.data: one.seeds for one in groups} == {"flowers": [3], "birds": [3, 5]}
+    assert notes == []
+
+
 def test_names_come_first_and_one_name_for_two_configs_is_said(tmp_path, fabricate):
     a = [fabricate(tmp_path / f"a{seed}", seed=seed, name="raster") for seed in (0, 1)]
     b = fabricate(tmp_path / "b", name="raster", overrides={"process.chunk": 4}, bits=3.0)
