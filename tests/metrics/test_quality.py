@@ -102,7 +102,7 @@ def test_figures_go_into_json(digits, lines):
     result = quality(train[:50], train, test, 17, pixels())
     assert json.loads(json.dumps(result.to_dict())) == dataclasses.asdict(result)
     content = json.loads(json.dumps(lines.to_dict()))
-    assert content["lines"]["train"]["features"] == "trained-cnn"
+    assert content["lines"]["train"]["features"] == "digits"
 
 
 def test_variance_tells_how_far_samples_are_an_average(digits):

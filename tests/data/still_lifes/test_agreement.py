@@ -74,7 +74,7 @@ def test_wrong_captions_are_refused(size, change, column):
             continue
     places, said = zip(*wrong, strict=True)
     found = agreement([readings[place] for place in places], said)
-    assert len(said) > 90
+    assert len(said) > 60
     assert found["all"] <= 0.01 and found[column] <= 0.01
 
 
