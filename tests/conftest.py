@@ -25,6 +25,9 @@ _QUICK = {
 XLA ends the process for a flag that it has lost."""
 
 
+GIVEN = os.environ.get("TFDS_DATA_DIR")
+
+
 def _compile_quickly():
     """Set JAX's variables: when this file is imported, for another folder's conftest.py may import JAX."""
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")  # many trainings are of one config
@@ -98,6 +101,16 @@ def _tiny_config():
 def tiny_config():
     """A config of a small conditional network on the digits, with two steps of training and of sampling."""
     return _tiny_config()
+
+
+@pytest.fixture
+def tfds_dir():
+    """A TFDS data directory with mnist and cifar10."""
+    beside = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "tfds"
+    folder = Path(GIVEN) if GIVEN else beside
+    if not all((folder / name).is_dir() for name in ("mnist", "cifar10")):
+        pytest.skip(f"needs mnist and cifar10 prepared for TFDS in $TFDS_DATA_DIR or {beside}")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """Fixtures of the data tests: a cache of their own, no network, prepared TFDS sets."""
 
-import os
 import socket
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,19 +23,6 @@ def no_network(monkeypatch):
         raise AssertionError(f"a connection to {address} was tried")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-
-
-GIVEN = os.environ.get("TFDS_DATA_DIR")
-
-
-@pytest.fixture
-def tfds_dir():
-    """A TFDS data directory with mnist and cifar10."""
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tfds"
-    folder = Path(GIVEN) if GIVEN else beside
-    if not all((folder / name).is_dir() for name in ("mnist", "cifar10")):
-        pytest.skip(f"needs mnist and cifar10 prepared for TFDS in $TFDS_DATA_DIR or {beside}")
-    return folder
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@ import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ddpm_jax.errors import UserError
 from ddpm_jax.metrics import kept
 from ddpm_jax.metrics.frechet import frechet_distance
-from ddpm_jax.metrics.kept import KEPT, load_kept, suited, tells_classes
+from ddpm_jax.metrics.kept import KEPT, fitted, load_kept, suited, tells_classes
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -27,6 +29,16 @@ def test_digits_are_recognised(digits):
     images, labels = digits["test"]
     assert np.mean(found.predict(images).argmax(1) == labels) == pytest.approx(found.accuracy, abs=1e-12)
     assert found.accuracy > 0.95
+
+
+@pytest.mark.parametrize(("name", "source"), [("mnist", "mnist"), ("colour", "cifar10")])
+def test_the_others_tell_the_classes_that_they_were_trained_on(name, source, tfds_dir):
+    from ddpm_jax import data
+
+    images, known = data.load(source, tfds_dir, {"test": "test[:500]"}).split("test").arrays()
+    found = load_kept(name, 256)
+    right = np.mean(found.predict(images).argmax(1) == known["label"])
+    assert abs(right - found.accuracy) < 4 * np.sqrt(found.accuracy * (1 - found.accuracy) / 500)
 
 
 @pytest.mark.slow
@@ -68,6 +80,17 @@ def test_larger_levels_are_the_same_image():
     coarse = np.random.default_rng(2).integers(0, 17, (5, 8, 8, 1)).astype(np.uint8)
     in_17, in_241 = load_kept("digits", 17).extract(coarse), load_kept("digits", 241).extract(coarse * 15)
     np.testing.assert_allclose(in_17, in_241, atol=1e-4)
+
+
+def test_resizing_keeps_brightness_and_grey_is_no_colour():
+    x = jax.random.uniform(jax.random.key(0), (3, 64, 64, 1))
+    y = fitted(x, (32, 32, 3))
+    assert y.shape == (3, 32, 32, 3)
+    np.testing.assert_array_equal(y[..., 0], y[..., 2])
+    np.testing.assert_allclose(y.mean((1, 2, 3)), x.mean((1, 2, 3)), atol=5e-3)
+    ramp = jnp.broadcast_to(jnp.linspace(-1.0, 1.0, 64)[None, :, None, None], (1, 64, 64, 3))
+    middle = np.asarray(fitted(ramp, (32, 32, 3)))[0, 4:-4, 10, 0]
+    np.testing.assert_allclose(np.diff(middle), 4 / 63, atol=1e-5)
 
 
 @pytest.mark.parametrize("damage", ["missing", "another"])
