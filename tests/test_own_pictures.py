@@ -43,7 +43,6 @@ def config(pictures, tiny_config):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("brief_features")
 def test_a_run_on_ones_own_pictures(config, pictures, tmp_path, capsys):
     folder = tmp_path / "run"
     config.evaluation.pictures = True
