@@ -11,11 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddpm_jax import commands
-from ddpm_jax.config.keys import KEYS
+from ddpm_jax.config.keys import KEYS, OF_FOLDERS
 from ddpm_jax.errors import UserError, one_line
-
-OPTIONS = ("size", "channels", "background", "skip_bad", "held_out", "split_seed")
-"""Keys of data that are options of this command."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -23,7 +20,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = commands.Parser(prog="python -m ddpm_jax.prepare", description=__doc__)
     parser.add_argument("pictures", metavar="PICTURES", help="a folder of pictures, or an .npz or .npy file")
     parser.add_argument("--output", metavar="DIR", required=True, help="an empty folder, or one to be made")
-    for name in OPTIONS:
+    for name in OF_FOLDERS:
         key = KEYS[f"data.{name}"]
         meaning = key.meaning.removeprefix("likewise: ").removeprefix("of a folder's pictures: ")
         if isinstance(key.default, bool):
@@ -33,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
         told = f"{meaning} (default: {key.default})"
         parser.add_argument(f"--{name}", type=kind, default=key.default, metavar=shown, help=told)
     options = commands.parse(parser, arguments)
-    values = {name: getattr(options, name) for name in OPTIONS}
+    values = {name: getattr(options, name) for name in OF_FOLDERS}
     for name, value in values.items():
         key = KEYS[f"data.{name}"]
         if reason := key.mistyped(value) or (isinstance(value, int | float) and key.missed(value)):

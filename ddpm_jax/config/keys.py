@@ -299,6 +299,9 @@ KEYS: dict[str, Key] = {
     "logging.tensorboard": Key(False, "write event files for TensorBoard as well"),
 }
 
+OF_FOLDERS = ("size", "channels", "background", "skip_bad", "held_out", "split_seed")
+"""Keys of data that are read for the user's own pictures alone: options of `data.folders.load`."""
+
 FOLDER = "folder"
 """The `data.name` of the user's own pictures, which lie in `data.dir`; as `data.FOLDER`, which is heavy to import."""
 

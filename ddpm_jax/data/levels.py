@@ -19,8 +19,8 @@ def coarser(dataset: Dataset, levels: int) -> Dataset:
     >>> data.description.levels, int(data.split("test").rows([0])["image"].max()) < 16
     (16, True)
 
-    Likelihoods are then those of the coarser pictures, which no figure on the whole ones compares with: the name says
-    how many levels there are. An oracle reads them at the brightness that they stand for.
+    Likelihoods are then those of the coarser pictures, which no figure on the whole ones compares with. An oracle reads
+    them at the brightness that they stand for.
 
     Raises:
         UserError: the data have not more levels than that, or are real-valued; or there are fewer than two.
@@ -30,7 +30,7 @@ def coarser(dataset: Dataset, levels: int) -> Dataset:
         has = "real values" if description.levels is None else f"{description.levels} levels"
         raise UserError(f"{levels} levels: {description.name!r} has {has}; give 2 or more, and fewer than it has")
     table = _table(description.levels, levels)
-    coarse = replace(description, name=f"{description.name} in {levels} levels", levels=levels)
+    coarse = replace(description, levels=levels)
     sources = {
         name: replace(
             source,

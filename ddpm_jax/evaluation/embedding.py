@@ -25,7 +25,7 @@ def features_of(experiment: Experiment, dataset: Dataset) -> Features:
     if name == "classifier":
         name = suited(description.name, description.shape) or "trained"
     if name == "trained":
-        return _trained(dataset, experiment)
+        return _trained(experiment, dataset)
     if len(description.shape) != 3 or description.channels not in (1, KEPT[name].shape[-1]):
         words = f"{name!r} is for pictures of {KEPT[name].shape[-1]} channels, these are {description.shape}"
         raise UserError(f"config.evaluation.features: {words}; choose trained")
@@ -41,11 +41,11 @@ def classifier_of(experiment: Experiment, dataset: Dataset) -> Features | None:
     name = suited(description.name, description.shape)
     if name is not None and tells_classes(name, description.name):
         return load_kept(name, len(description.values))
-    found = _trained(dataset, experiment)
+    found = _trained(experiment, dataset)
     return found if found.accuracy is not None else None
 
 
-def _trained(dataset: Dataset, experiment: Experiment) -> Features:
+def _trained(experiment: Experiment, dataset: Dataset) -> Features:
     """By the data's own labels, from the cache once they are trained."""
     levels, classes = len(experiment.description.values), experiment.description.labels
     (images, known), (held_out, held_out_known) = (dataset.split(split).first() for split in ("train", "test"))

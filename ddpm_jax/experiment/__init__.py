@@ -9,10 +9,11 @@ that a config may not be, `options.py` turns its sections into arguments. Import
 from ml_collections import ConfigDict
 
 from ddpm_jax import data
+from ddpm_jax.config.keys import OF_FOLDERS
 from ddpm_jax.data import Dataset, Description
 from ddpm_jax.errors import UserError, fail
 from ddpm_jax.experiment.base import Experiment, Family
-from ddpm_jax.experiment.checks import OF_FOLDERS, check, check_data, check_prompts, check_sizes, family_of, kind_of
+from ddpm_jax.experiment.checks import check, check_data, check_prompts, check_sizes, family_of, kind_of
 from ddpm_jax.experiment.options import own
 
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from ddpm_jax import denoisers, models, plugins, schedules
 from ddpm_jax.config.checks import check_values, tell
 from ddpm_jax.config.identity import flatten
-from ddpm_jax.config.keys import IN_PYTHON, KEYS, OPTIONS
+from ddpm_jax.config.keys import IN_PYTHON, KEYS, OF_FOLDERS, OPTIONS
 from ddpm_jax.data import FOLDER, Description
 from ddpm_jax.devices import plan
 from ddpm_jax.errors import UserError, fail, nearest
@@ -42,9 +42,6 @@ GIVEN = {
     "evaluation.features": ("train_images", "train_labels", "levels"),
 }
 """Arguments that a part of the user's own is given besides its options, if it takes them."""
-
-OF_FOLDERS = ("size", "channels", "background", "skip_bad", "held_out", "split_seed")
-"""Keys of data that are read for the user's own pictures alone."""
 
 SMALLEST_SIDE = 8
 """Of an image whose sample quality is measured: the classifier halves it twice."""

@@ -126,7 +126,7 @@ def from_weights(
     """The features of a classifier with these weights, by their path, for images of integers 0 ... levels - 1.
 
     `classes` is 0 for a network that knows none; `fit` brings images in [-1, 1] to the size that it knows. Products are
-    of whole float32 numbers on every device, so that a figure has the same digits there.
+    of float32 on every device, for some would take fewer bits.
     """
     params = _nested(weights)
 

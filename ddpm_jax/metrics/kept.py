@@ -59,8 +59,8 @@ def suited(name: str, shape: Sequence[int]) -> str | None:
 
 
 def tells_classes(kept: str, name: str) -> bool:
-    """Whether the classes of kept features are those of a data set; one in fewer levels has the same."""
-    return name.partition(" in ")[0].partition("/")[0].partition(":")[0] in KEPT[kept].data
+    """Whether the classes of kept features are those of a data set."""
+    return name in KEPT[kept].data
 
 
 def load_kept(name: str, levels: int) -> Features:

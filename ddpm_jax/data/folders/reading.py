@@ -1,5 +1,6 @@
 """The user's own data by the place where they lie."""
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,17 +11,7 @@ from ddpm_jax.data.folders.assembling import Splitting, assemble
 from ddpm_jax.data.folders.decoding import Form
 from ddpm_jax.data.folders.pictures import Wanted, collect
 from ddpm_jax.data.sources import LARGEST_COPY, Dataset
-from ddpm_jax.errors import fail
-
-DEFAULTS: dict[str, Any] = {
-    "size": 0,
-    "channels": 0,
-    "background": "white",
-    "skip_bad": False,
-    "held_out": 0.1,
-    "split_seed": 0,
-}
-"""Of the options of `load`."""
+from ddpm_jax.errors import UserError, fail
 
 
 def write(place: str | os.PathLike, folder: Path, options: Mapping[str, Any]) -> Iterator[str]:
@@ -33,6 +24,8 @@ def write(place: str | os.PathLike, folder: Path, options: Mapping[str, Any]) ->
         fail("data.dir", f"{place} is prepared already")
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty; choose another, or remove it")
     room = folder / "pixels.part"
     try:
         room.touch()
@@ -94,7 +87,8 @@ def load(
     if prepared.is_one(root):
         given = {"size": size, "channels": channels, "background": background, "skip_bad": skip_bad}
         given |= {"held_out": held_out, "split_seed": split_seed}
-        return prepared.load(root, how.words, {name: given[name] for name in given if given[name] != DEFAULTS[name]})
+        unasked = {name: one.default for name, one in inspect.signature(load).parameters.items()}
+        return prepared.load(root, how.words, {name: one for name, one in given.items() if one != unasked[name]})
     return assemble(collect(root, Wanted(form, skip_bad, LARGEST_COPY, room)), how)
 
 
