@@ -157,6 +157,7 @@ def test_the_site_needs_no_network(site):
             assert (page.parent / place).exists(), (page.name, place)
 
 
+@pytest.mark.slow
 def test_the_site_has_formulas_and_the_study(site):
     idea = (site / "explanation/idea.html").read_text("utf-8")
     assert "<math" in idea

@@ -358,6 +358,7 @@ def wait_for(condition, process, log, seconds=240.0):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_real_run_is_trained_and_not_again():
     write("def sweep():\n    yield {'training.steps': 4}\n")
     words = ["-m", "ddpm_jax.sweep", "--config=x.py", "--workdir=root"]
@@ -401,15 +402,18 @@ def test_killed_and_started_again_no_run_is_lost_and_none_done_twice():
         held = [member for member in everyone if not runs.finished(member.folder) and locks.holder(member.folder)]
         return sorted(held, key=lambda member: not runs.latest_checkpoint(member.folder))
 
+    pair = []  # taken at once: looked for again, one may have finished
+
     def half_way():
         held = going()
-        return finished() and len(held) == 2 and runs.latest_checkpoint(held[0].folder)
+        if finished() and len(held) == 2 and runs.latest_checkpoint(held[0].folder):
+            pair[:] = [(member, locks.holder(member.folder)) for member in held]
+        return len(pair) == 2 and all(holder for _, holder in pair)
 
     with Path("first.txt").open("w") as log:
         first = subprocess.Popen(words, env=environment(), stdout=log, stderr=log)
     wait_for(half_way, first, "first.txt")
-    victim, orphan = going()
-    pids = [locks.holder(member.folder).pid for member in (victim, orphan)]
+    (victim, orphan), pids = [member for member, _ in pair], [holder.pid for _, holder in pair]
     os.kill(pids[1], signal.SIGSTOP)  # so that it is still training when the second sweep comes to it
     try:
         for pid in (first.pid, pids[0]):

@@ -227,6 +227,7 @@ def test_a_checkpoint_after_some_minutes(tmp_path, tiny_config, monkeypatch):
     assert (2, False) in saved
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_last_dispatch_is_heard(tmp_path, tiny_config, monkeypatch):
     """What is trained is saved; the evaluation, which may be long, is for the next start."""
     from ddpm_jax.commands.preemption import Notice

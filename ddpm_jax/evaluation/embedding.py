@@ -33,13 +33,13 @@ def features_of(experiment: Experiment, dataset: Dataset) -> Features:
 
 
 def classifier_of(experiment: Experiment, dataset: Dataset) -> Features | None:
-    """Features that tell the data's classes; None where no image has a label."""
-    description = experiment.description
-    if plugins.dotted(experiment.config.evaluation.features):
+    """Features that tell the data's classes: kept ones if there are and not `trained` is asked; None without labels."""
+    asked, description = experiment.config.evaluation.features, experiment.description
+    if plugins.dotted(asked):
         found = _users(experiment, dataset)
         return found if found.predict is not None and found.accuracy is not None else None
     name = suited(description.name, description.shape)
-    if name is not None and tells_classes(name, description.name):
+    if asked != "trained" and name is not None and tells_classes(name, description.name):
         return load_kept(name, len(description.values))
     found = _trained(experiment, dataset)
     return found if found.accuracy is not None else None

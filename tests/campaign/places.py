@@ -42,6 +42,7 @@ def get_config():
     config.evaluation.validation_images = 8
     config.evaluation.samples = config.evaluation.likelihood_images = 32
     config.evaluation.likelihood_groups = 4
+    config.evaluation.features = "trained"  # of whatever name the images are, and the weights in the cache are attacked
     config.logging.wandb = "off"
     return config
 

@@ -84,6 +84,7 @@ def test_a_test_split_equal_to_the_training_split(config, given, tmp_path, capsy
 @pytest.mark.parametrize("conditions", [(), ("label",)])
 def test_images_whose_labels_nobody_knows(config, given, tmp_path, conditions):
     config.model.conditions = conditions
+    config.evaluation.features = "trained"
     given(labels=data.load("digits").description.labels)
     train(config, tmp_path / "run")
     result = result_of(tmp_path / "run")

@@ -32,6 +32,7 @@ def test_a_dry_run_shows_the_files_and_writes_nothing(launch, expected):
     assert list(Path().iterdir()) == [Path("two.py")]
 
 
+@pytest.mark.slow
 def test_the_files_of_a_dry_run_are_written_and_given_to_sky(launch, expected, tmp_path):
     """By a stand-in for sky, which records its words and where it is called."""
     shown = launch("skypilot", *TPU, "--dry_run")
