@@ -13,7 +13,7 @@ information back.
 
 Importing it is light: what is named here is imported when it is used. Rooms import one way, from the ground up:
 
-    errors, files, cache, keys, plugins <- conditions  <-  data, schedules, models, devices
+    errors, files, cache, keys, plugins, progress <- conditions <- data, schedules, models, devices
     schedules <- processes <- denoisers <- objectives, samplers, likelihood, oracles <- generative <- training, metrics
     experiment  <-  evaluation, pipeline  <-  the commands
     config <- runs <- commands (what the commands share), reporting, sweeps

@@ -27,7 +27,7 @@ def test_imports_point_one_way():
 
 
 def test_what_is_pure_mathematics_knows_nothing_of_a_run():
-    ground = {"errors", "files", "cache", "keys", "plugins"}
+    ground = {"errors", "files", "cache", "keys", "plugins", "progress"}
     science = {"schedules", "processes", "denoisers", "objectives", "samplers", "likelihood", "oracles"}
     science |= {"models", "conditions"}
     for room in science:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from ddpm_jax.commands import joining
+from ddpm_jax.commands import joining, starting
 from ddpm_jax.commands.preemption import SIGNALS
 from ddpm_jax.errors import Preempted, UserError, keep_traceback, one_line, refused_by_the_system
 
@@ -31,6 +31,7 @@ def run(main: Callable[[Sequence[str]], None], stopped: str = "stopped") -> NoRe
     the program, whose traceback is kept in a file that the line names. A second Ctrl-C ends it at once.
     """
     _speak_plainly()
+    starting.quieten()
     _end_at_second_interrupt()
     try:
         main(sys.argv[1:])

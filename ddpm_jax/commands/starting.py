@@ -6,6 +6,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from ddpm_jax import progress
 from ddpm_jax.commands import joining
 from ddpm_jax.files import Record
 
@@ -25,13 +26,29 @@ def start_jax(distributed: bool = False, facts: Record | None = None, preemptibl
         "XLA_FLAGS", ""
     ):
         os.environ.setdefault("NPROC", "16")  # emulated devices wait for one another for ever on too few threads
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong comes as an exception too
     _choose_convolutions()
     from ddpm_jax.devices import programs
 
     programs.keep(_host())
     if distributed:
         joining.join(facts or {}, preemptible)
+        import jax
+
+        if jax.process_index() != 0:
+            return
+    progress.watch()
+
+
+LEVEL, FLAGS = "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS"
+
+
+def quieten() -> None:
+    """Have XLA say nothing of slow compilation and the like, unless the user has set its flags or its level.
+
+    What goes wrong comes as an exception too. JAX sets the level itself when it is imported, so call it before.
+    """
+    if not os.environ.get(FLAGS):
+        os.environ.setdefault(LEVEL, "3")
 
 
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type", ("0.10.", "0.11.", "0.12.")

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ddpm_jax import cache
+from ddpm_jax import progress as shown
 from ddpm_jax.errors import Unavailable
 from ddpm_jax.likelihood.figures import Likelihood, bits_per_dimension
 
@@ -62,16 +63,13 @@ def raster_logistic_regression(
     Raises:
         ValueError: a value is not below `levels`.
     """
-    from tqdm import tqdm
-
     train, test = _flat(train, levels), _flat(test, levels)
     histograms = _histograms(train, levels)
     if len(train) > MOST_IMAGES:
         train = train[np.random.default_rng(0).choice(len(train), MOST_IMAGES, replace=False)]
     known, given = _inputs(train, levels), _inputs(test, levels)
     nats = np.zeros(len(test))
-    positions = tqdm(range(test.shape[1]), desc="fitting the floor line", disable=not progress, leave=False, delay=1)
-    for d in positions:
+    for d in shown.bar(range(test.shape[1]), "fitting the floor line: value", "values", off=not progress):
         p = histograms[d, test[:, d]]
         if d and len(np.unique(train[:, d])) > 1:
             chances = _regression(known[:, : 3 * d], train[:, d], given[:, : 3 * d], levels)

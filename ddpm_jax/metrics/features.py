@@ -18,6 +18,7 @@ import safetensors.numpy as safetensors
 from jaxtyping import Array, Float, Integer, Key, PyTree, UInt8
 
 from ddpm_jax import cache
+from ddpm_jax import progress as shown
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import Record, sha256
 from ddpm_jax.models import classifier
@@ -171,8 +172,6 @@ def train(
     progress: bool,
 ) -> dict[str, np.ndarray]:
     """The classifier's weights by their path, trained by a recipe on images whose labels are all known."""
-    from tqdm import trange
-
     steps = recipe.steps(len(images))
     key_init, key_steps = jax.random.split(jax.random.key(recipe.seed))
     optimiser = optax.adamw(optax.cosine_decay_schedule(recipe.rate, steps), weight_decay=recipe.weight_decay)
@@ -192,7 +191,7 @@ def train(
 
     params = classifier.init(key_init, images.shape[1:], classes, recipe.dimension)
     state = optimiser.init(params)
-    for number in trange(steps, desc="training the features", disable=not progress, leave=False):
+    for number in shown.bar(range(steps), "training the features: step", "steps", off=not progress):
         params, state = step(params, state, number, pixels, targets)
     return _host(params)
 

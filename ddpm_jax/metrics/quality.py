@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ddpm_jax import cache
+from ddpm_jax import progress as shown
 from ddpm_jax.errors import Unavailable
 from ddpm_jax.files import Record
 from ddpm_jax.metrics.copies import find_copies
@@ -137,8 +138,6 @@ def reference_lines(
     Deterministic, so read from the cache where the same data, features and settings were measured before. `draws`
     subsets or samples a line show how far a Frechet distance moves by chance; the test images are the same in all.
     """
-    from tqdm import tqdm
-
     count = min(len(train), len(test), len(test) if count is None else count)
     made_from = [VERSION, levels, count, seed, neighbours, draws, features.name, features.hash, train, test]
     if (kept := cache.load("reference_lines", made_from)) is not None:
@@ -152,7 +151,7 @@ def reference_lines(
     if len(apart) < count:
         reasons["train"] = f"only {len(apart)} training images are not among the {count} test images measured against"
     names = [*([] if reasons else ["train"]), *sets]
-    for name in tqdm(names, desc="measuring the reference lines", disable=not progress, leave=False):
+    for name in shown.bar(names, "measuring the reference lines: line", "lines", off=not progress):
         drawn = [
             subset(apart, count, seed + draw) if name == "train" else sets[name][draw * count : (draw + 1) * count]
             for draw in range(draws)

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
 from jaxtyping import PyTree
 
+from ddpm_jax import progress as shown
 from ddpm_jax.devices.flops import speed
 from ddpm_jax.training.facts import Facts
 from ddpm_jax.training.logging import Log
@@ -27,15 +28,12 @@ def say(words: str) -> None:
 
 
 def bar(description: str) -> Callable[[Any], Any]:
-    """A wrapper for an iterable that shows a bar while it is walked, if that takes over a second."""
-    from tqdm import tqdm
-
-    off = not speaks()
-    return lambda items: tqdm(items, desc=description, leave=False, dynamic_ncols=True, delay=1, disable=off)
+    """A wrapper for an iterable of batches that shows a bar while it is walked, if that takes over a second."""
+    return partial(shown.bar, title=f"{description}: batch", unit="batches", off=not speaks())
 
 
 class Screen:
-    """A progress bar (loss, images a second, time left) and a line a milestone; numbers also go to the log.
+    """A bar (steps a second, time left, loss, images a second) and a line a milestone; numbers also go to the log.
 
     Args:
         log: where the numbers go.
@@ -60,14 +58,10 @@ class Screen:
         facts: Facts | None = None,
         marks: Mapping[str, int] | None = None,
     ):
-        from tqdm import tqdm
-
         self._log, self._batch = log, batch
         self._flops, self._peak = cache(flops), peak
         self._facts, self._rate, self._marks = facts or Facts(), 0.0, marks or {}
-        self._bar = tqdm(
-            total=steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.1, disable=not speaks()
-        )
+        self._bar = shown.Bar("step", steps, step, "steps", off=not speaks(), delay=0.0, stay=True)
 
     def report(self, interval: Interval, progress: Progress) -> None:
         """A dispatch is done."""
@@ -81,10 +75,9 @@ class Screen:
         )
         self._rate = interval.learning_rate
         images = interval.steps * self._batch / max(interval.seconds, 1e-9)
-        self._bar.update(interval.step - self._bar.n)
         used = speed(self._flops(), self._peak, interval.steps, interval.seconds).get("model_flops_utilisation")
         share = "" if used is None else f", {100 * used:.1f} % of peak FLOP/s"
-        self._bar.set_postfix_str(f"loss {interval.loss:.4f}, {images:,.0f} images/s{share}", refresh=False)
+        self._bar.update(interval.step, f"loss {interval.loss:.4f}, {images:,.0f} images/s{share}")
 
     def flush(self, state: PyTree, progress: Progress) -> None:
         """Log the means since the last time."""
@@ -127,8 +120,7 @@ class Screen:
 
     def write(self, words: str) -> None:
         """Print above the bar, in process 0."""
-        if not self._bar.disable:
-            self._bar.write(words)
+        self._bar.write(words)
 
     def close(self) -> None:
         """End the bar."""

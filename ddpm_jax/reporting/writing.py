@@ -1,10 +1,10 @@
 """A report as files: the runs in some places are gathered, grouped, composed and written."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
+from ddpm_jax import progress
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import write_bytes
 from ddpm_jax.reporting import document, html, ledger, lines, tables
@@ -27,7 +27,7 @@ def write(places: Sequence[Path], output: Path, others: Sequence[dict] = (), tit
     notes = [*found.notes, *notes]
     try:
         output.mkdir(parents=True, exist_ok=True)
-        bar = lambda parts: tqdm(parts, desc="report", leave=False, dynamic_ncols=True, delay=1)  # noqa: E731
+        bar = partial(progress.bar, title="report: part", unit="parts")
         blocks = document.compose(groups, notes, others, title, output, bar)
         written = {
             REPORT: as_markdown(blocks),

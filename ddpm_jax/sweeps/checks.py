@@ -12,6 +12,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ddpm_jax import progress
+from ddpm_jax.commands import starting
 from ddpm_jax.errors import UserError
 
 
@@ -113,16 +115,15 @@ def _flops_per_step(values: str, place: str) -> float:
 def main() -> None:
     """Read configs from the standard input and answer on the standard output, both JSON."""
     asked = json.load(sys.stdin)
-    from tqdm import tqdm
-
     from ddpm_jax.config.identity import from_dict
 
-    bar = tqdm(asked["configs"], desc="checking", leave=False, dynamic_ncols=True, delay=1)
-    answers = [_check_one(from_dict(values), asked["data"]) for values in bar]
+    members = progress.bar(asked["configs"], "checking: member", "members")
+    answers = [_check_one(from_dict(values), asked["data"]) for values in members]
     print(json.dumps([asdict(answer) for answer in answers]))
 
 
 if __name__ == "__main__":
+    starting.quieten()
     try:
         main()
     except KeyboardInterrupt:

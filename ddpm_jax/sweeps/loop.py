@@ -1,29 +1,28 @@
 """The life of a sweep: start members as there is room, wait for those that others train, go on when one fails."""
 
 import errno
+import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ddpm_jax import runs
 from ddpm_jax.commands.preemption import SIGNALS
 from ddpm_jax.errors import Busy, Preempted, UserError
+from ddpm_jax.progress import Bar, duration
 from ddpm_jax.runs import locks
 from ddpm_jax.sweeps.expansion import Member
-from ddpm_jax.sweeps.plan import duration
 from ddpm_jax.sweeps.workers import LOGS, ROOM, Share, Worker, shares, stop
 
 PAUSE = 0.2
 """Seconds between two looks at the processes."""
 
-SHOWN, WRITTEN = 1.0, 60.0
-"""Seconds between two states of the bar, on a screen and in a file."""
+SHOWN = 1.0
+"""Seconds between two looks at the runs' logs."""
 
 IN_VAIN = 3
 """How often a run that is told to make room may have saved nothing new, before that counts as a failure."""
@@ -70,14 +69,7 @@ def run(
         UserError: the disk is full or cannot be written, or `members` or `ended` raised it. What was running went on
             to its end.
     """
-    from tqdm import tqdm
-
-    tqdm.monitor_interval = 0  # no thread beside this one
-    every = SHOWN if sys.stderr.isatty() else WRITTEN
-    with (
-        _stop_signals() as signals,
-        tqdm(total=total, unit="run", dynamic_ncols=True, smoothing=0, mininterval=every, miniters=0) as bar,
-    ):
+    with _stop_signals() as signals, Bar("run", total, unit="runs", delay=0.0, stay=True, memory=math.inf) as bar:
         loop = _Loop(iter(members), shares(jobs), root, bar, ended)
         try:
             while not signals and loop.goes_on():
@@ -97,7 +89,7 @@ class _Loop:
         coming: Iterator[Member],
         parts: list[Share],
         root: Path,
-        bar: Any,
+        bar: Bar,
         ended: Callable[[Member, bool], None],
     ):
         self._coming, self._shares, self._root, self._bar, self._ended = coming, parts, root, bar, ended
@@ -109,7 +101,7 @@ class _Loop:
         self._blocked = False
         self.failures: list[Failure] = []
         self.obstacle = ""
-        self._shown = 0.0
+        self._shown, self._done = 0.0, 0
 
     def goes_on(self) -> bool:
         """Look at every process and start what there is room for; False when all is done."""
@@ -166,7 +158,8 @@ class _Loop:
     def _end(self, member: Member, words: str = "", good: bool = True) -> None:
         if words:
             self._bar.write(f"{member.name}: {words}")
-        self._bar.update()
+        self._done += 1
+        self._bar.update(self._done, counts=bool(words))  # one that was finished already took no time
         try:
             self._ended(member, good)
         except UnreadableError as error:
@@ -235,8 +228,7 @@ class _Loop:
         for worker in self._workers.values():
             step, steps = runs.last_row(worker.member.folder).get("step", 0), worker.member.config.training.steps
             where.append(f"{worker.member.name} {step}{f'/{steps}' if steps else ''}")
-        self._bar.set_postfix_str(", ".join(where), refresh=False)
-        self._bar.update(0)
+        self._bar.update(self._done, ", ".join(where))
 
 
 def _orphan_cores(folder: Path) -> frozenset[int]:

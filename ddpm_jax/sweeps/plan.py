@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from ddpm_jax import runs
+from ddpm_jax.progress import duration
 from ddpm_jax.runs.locks import holder
 from ddpm_jax.sweeps.expansion import Member
 
@@ -114,13 +115,3 @@ def total(rows: Sequence[Row], jobs: int) -> str:
     elif going:
         words.append("time: not known before one has trained")
     return "; ".join(words)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds in words."""
-    if seconds is None:
-        return "?"
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -25,7 +25,7 @@ GRACE = ((signal.SIGINT, 20.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 ROOM = ((signal.SIGTERM, SAVING), (signal.SIGKILL, 5.0))
 """How it is told that the machine is wanted back."""
 
-DEFAULTS = {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "30"}
+DEFAULTS = {"PYTHONUNBUFFERED": "1"}
 """Variables of a run whose output is a file, where the user has not set them."""
 
 Item = TypeVar("Item")

@@ -62,7 +62,9 @@ FEW = 6
 """Lines that a command may say about one thing that is wrong."""
 
 TRACES = ("Traceback (most recent call last)", "Exception ignored in", "Fatal Python error", '  File "')
-PROGRESS = re.compile(r"\d+%\||\[(\d+:)?\d\d:\d\d[<,]")  # a bar of tqdm
+PROGRESS = re.compile(
+    r"\d+%\||\(\d+ %\)|[a-z] [\d,]+, \S+ \w+/s|compiling \.\.\. \d|^compiled in \d"
+)  # of how far it is
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 NATIVE = re.compile(
     r"^((ERROR|WARNING|INFO|CRITICAL):\w+:|\*\*\*|[IWEF]\d{4} |WARNING: All log messages|    @ |PC: @|[FEWI]0000)"

@@ -31,7 +31,8 @@ def test_rows_and_bar(tmp_path, known, row, words):
     log = Log(tmp_path, {})
     display = Screen(log, 8, 10, 0, **known)
     display.report(Interval(4, 1.0, 1.0, 0.1, 2.0, 4), Progress(4, 2.0, 0.4))
-    assert display._bar.postfix == words
+    assert display._bar.text.startswith("step 4 of 10 (40 %), ")
+    assert display._bar.text.endswith(f" left, {words}")
     display.flush(None, Progress(4, 2.0, 0.4))
     display.close()
     log.close()
