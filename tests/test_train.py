@@ -58,11 +58,11 @@ class TestRefused:
     def test_run_folders(self):
         Path("file").write_text("")
         Path("full").mkdir()
-        Path("full", "notes").write_text("")
+        Path("full", "metrics.jsonl").write_text("")
         assert refused("--workdir=") == "--workdir: the name of the folder is empty"
         assert refused("--workdir=file").startswith("file cannot be a run folder (file is not a folder)")
         assert refused("--workdir=file/under").startswith("file/under cannot be a run folder (")
-        assert refused("--workdir=full") == "full is not empty and not a run folder; choose another --workdir"
+        assert refused("--workdir=full").startswith("full is no run's folder, and metrics.jsonl in it would be over")
         assert "File name too long" in refused("--workdir=" + "x" * 300)
 
     def test_folder_of_another_config(self, tiny_config):

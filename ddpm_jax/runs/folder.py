@@ -19,13 +19,16 @@ from ddpm_jax.config.identity import differences, digest, from_dict, training_ma
 from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.errors import Busy, UserError
 from ddpm_jax.files import DAMAGED, Record, checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
-from ddpm_jax.runs.locks import LOCK, hold
+from ddpm_jax.runs.locks import hold
 from ddpm_jax.runs.results import FINISHED, RESULT, finished, trained, write_result
 from ddpm_jax.training.lines import parse, read_lines
 
 CONFIG, CHECKPOINTS, METRICS = "config.json", "checkpoints", "metrics.jsonl"
 
 DATA = "data.json"
+
+WRITTEN = (CONFIG, CHECKPOINTS, DATA, METRICS, RESULT, "frozen", "progress", "samples.png", "film.png")
+"""What training writes into a run's folder, where a file of somebody else's would be lost or misread."""
 
 
 def default_folder(config_file: str, overrides: Sequence[str], config: ConfigDict) -> Path:
@@ -45,8 +48,8 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
     """Whether the folder holds a run of this config already. Writes nothing.
 
     Raises:
-        UserError: the folder cannot be made or written, is not a run's, belongs to another config, or has lost the
-            checkpoints that its other files tell of.
+        UserError: the folder cannot be made or written, holds files that would be overwritten, or runs, belongs to
+            another config, or has lost the checkpoints that its other files tell of.
     """
     if reason := obstacle(folder):
         raise UserError(f"{folder} cannot be a run folder ({reason}); choose another --workdir")
@@ -67,11 +70,11 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
                 )
         _check_checkpoints(folder)
         return True
-    started = re.compile(
-        rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.part"
-    )  # another process is at it, or was killed
-    if folder.is_dir() and not all(started.fullmatch(file.name) for file in folder.iterdir()):
-        raise UserError(f"{folder} is not empty and not a run folder; choose another --workdir")
+    if there := [name for name in WRITTEN if os.path.lexists(folder / name)]:
+        line = f"is no run's folder, and {', '.join(there)} in it would be overwritten"
+        raise UserError(f"{folder} {line}; choose another --workdir")
+    if any(folder.glob(f"*/{CONFIG}")):
+        raise UserError(f"{folder} holds runs, which reports would not find below another; choose another --workdir")
     return False
 
 

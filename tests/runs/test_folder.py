@@ -55,10 +55,28 @@ def test_an_empty_folder_is_good(tmp_path, tiny_config):
     assert not runs.check_folder(tmp_path, tiny_config)
     (tmp_path / ".config.json.123.part").write_text("{")  # a process was killed as it wrote it
     assert not runs.check_folder(tmp_path, tiny_config)
-    (tmp_path / "notes.txt").write_text("")
-    assert "is not empty and not a run folder; choose another --workdir" in refused(
-        runs.check_folder, tmp_path, tiny_config
-    )
+
+
+def test_files_of_others_may_be_there_before_the_run(tmp_path, tiny_config):
+    """Such as its own log, by a shell's redirection. What the run would write must not be."""
+    folder = tmp_path / "run"
+    (folder / "notes").mkdir(parents=True)
+    (folder / "log.txt").write_text("")
+    assert not runs.check_folder(folder, tiny_config)
+    for name in ("metrics.jsonl", "samples.png", "result.json"):
+        (folder / name).write_text("mine")
+        assert f"{folder} is no run's folder, and {name} in it would be" in refused(
+            runs.check_folder, folder, tiny_config
+        )
+        (folder / name).unlink()
+    (folder / "checkpoints").mkdir()
+    assert "checkpoints in it would be overwritten" in refused(runs.check_folder, folder, tiny_config)
+    (folder / "checkpoints").rmdir()
+    with runs.claim(folder, tiny_config):
+        pass
+    assert (folder / "log.txt").exists() and runs.finished(folder)
+    line = refused(runs.check_folder, tmp_path, tiny_config)
+    assert line.startswith(f"{tmp_path} holds runs")
 
 
 def test_another_config(tmp_path, tiny_config):
@@ -78,7 +96,7 @@ def test_impossible_folders(tmp_path, tiny_config, monkeypatch):
         assert "cannot be a run folder (" in refused(runs.check_folder, folder, tiny_config)
     assert tree(tmp_path) == ["file"]
     (tmp_path / "odd" / "config.json").mkdir(parents=True)
-    assert "is not empty and not a run folder" in refused(runs.check_folder, tmp_path / "odd", tiny_config)
+    assert "config.json in it would be overwritten" in refused(runs.check_folder, tmp_path / "odd", tiny_config)
     assert "cannot be a run folder (Not a directory)" in refused(
         runs.make_folder, tmp_path / "file" / "under", tiny_config
     )
