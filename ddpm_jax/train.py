@@ -26,7 +26,9 @@ def main(arguments: Sequence[str]) -> None:
 def _main(arguments: Sequence[str], notice: Notice) -> None:
     parser = commands.Parser(prog="python -m ddpm_jax.train", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE changes one value")
-    parser.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/ and the config's name)")
+    parser.add_argument(
+        "--workdir", metavar="DIR", help="the run's folder (default: runs/, the config's name, what is changed)"
+    )
     parser.add_argument(
         "--profile",
         metavar="N",

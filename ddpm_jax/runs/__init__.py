@@ -1,9 +1,9 @@
 """Run folders: what is in one, whose it is, and how it is read back.
 
-`folder.py` has the folder and its config, `results.py` its `result.json`, `book.py` the figures as they come,
-`pictures.py` its PNGs and `captions.py` the words under them, `fonts.py` and `shown.py` text in pictures and in lines,
-`locks.py` who works in it, `origin.py` what else a figure depends on. The commands, sweeps, reports, `evaluation` and
-`pipeline` import it. All of it is light.
+`folder.py` has the folder and its config, `naming.py` its name, `results.py` its `result.json`, `book.py` the figures
+as they come, `pictures.py` its PNGs and `captions.py` the words under them, `fonts.py` and `shown.py` text in pictures
+and in lines, `locks.py` who works in it, `origin.py` what else a figure depends on. The commands, sweeps, reports,
+`evaluation` and `pipeline` import it. All of it is light.
 """
 
 from ddpm_jax.runs.folder import (
@@ -15,7 +15,6 @@ from ddpm_jax.runs.folder import (
     check_folder,
     claim,
     config_reads,
-    default_folder,
     identity,
     last_row,
     latest_checkpoint,
@@ -25,6 +24,7 @@ from ddpm_jax.runs.folder import (
     read_data,
     read_unchecked,
 )
+from ddpm_jax.runs.naming import default_folder
 from ddpm_jax.runs.origin import provenance
 from ddpm_jax.runs.results import (
     FINISHED,

@@ -6,16 +6,15 @@ It holds all that the run's result depends on: `config.json`, `data.json`, `chec
 
 import hashlib
 import os
-import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from ddpm_jax.config import checks
-from ddpm_jax.config.identity import differences, digest, from_dict, training_mark
+from ddpm_jax.config.identity import differences, from_dict, training_mark
 from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.errors import Busy, UserError
 from ddpm_jax.files import DAMAGED, Record, checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
@@ -29,19 +28,6 @@ DATA = "data.json"
 
 WRITTEN = (CONFIG, CHECKPOINTS, DATA, METRICS, RESULT, "frozen", "progress", "samples.png", "film.png")
 """What training writes into a run's folder, where a file of somebody else's would be lost or misread."""
-
-
-def default_folder(config_file: str, overrides: Sequence[str], config: ConfigDict) -> Path:
-    """`runs/<folder>_<file>` of the config file, and its argument; with overrides, the start of the config's hash."""
-    file, _, argument = config_file.partition(":")
-    path = Path(file)
-    parent = path.absolute().parent.name
-    name = path.stem if parent in {"", "configs"} else f"{parent}_{path.stem}"
-    if argument:
-        name += "_" + re.sub("[^A-Za-z0-9_.]+", "-", argument)
-    if overrides:
-        name += "-" + digest(config)[:8]
-    return Path("runs") / name
 
 
 def check_folder(folder: Path, config: ConfigDict) -> bool:

@@ -10,7 +10,6 @@ The key `argument` is passed to `get_config`.
 
 import inspect
 import itertools
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +18,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax import runs
-from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import digest
 from ddpm_jax.config.keys import KEYS, is_option
 from ddpm_jax.config.loading import checked, load_config, read_file, users_code
 from ddpm_jax.errors import UserError, fail
 from ddpm_jax.files import Record
+from ddpm_jax.runs import naming
 from ddpm_jax.sweeps import checks
 
 ARGUMENT, NAME, GROUP = "argument", "name", "logging.group"
@@ -62,8 +60,7 @@ class Member:
 
 def default_root(config_file: str) -> Path:
     """Where a sweep's runs go by default: `runs/<config's name>_sweep`."""
-    folder = runs.default_folder(config_file, (), base())
-    return folder.with_name(f"{folder.name}_sweep")
+    return Path("runs") / f"{naming.of_config(config_file)}_sweep"
 
 
 def expand(config_file: str, root: Path, overrides: Sequence[str] = ()) -> list[Member]:
@@ -197,11 +194,5 @@ def _name(config_file: str, config: ConfigDict, changes: Record) -> str:
     others: Record = {key: value for key, value in changes.items() if key not in (ARGUMENT, NAME)}
     if NAME in changes:
         others = {"seed": config.seed}
-    leaves = [key.rpartition(".")[2] for key in others]
-    words = [config.name or argument]
-    for (key, value), leaf in zip(others.items(), leaves, strict=True):
-        shown = f"{value:g}" if isinstance(value, float) else str(value)
-        words.append((leaf if leaves.count(leaf) == 1 else key) + shown)
-    words = [word for word in words if word] or [runs.default_folder(config_file, (), config).name]
-    plain = re.sub("[^A-Za-z0-9_.+-]+", "-", "_".join(words)).strip("-.")
-    return f"{plain[:80]}-{digest(config)[:8]}"
+    words = [word for word in (config.name or argument, *naming.words(others)) if word]
+    return f"{naming.plain(words or [naming.of_config(config_file)])}-{digest(config)[:8]}"

@@ -22,23 +22,6 @@ def tree(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_default_folder(tiny_config):
-    def name(file, *overrides):
-        return str(runs.default_folder(file, overrides, tiny_config))
-
-    assert name("configs/digits/ddpm.py") == "runs/digits_ddpm"
-    assert name("/some/where/configs/digits/ddpm.py") == "runs/digits_ddpm"
-    assert name("configs/mine.py") == "runs/mine"
-    assert name("configs/mnist/ddpm.py:small") == "runs/mnist_ddpm_small"
-    assert name("configs/mnist/ddpm.py:../a b") == "runs/mnist_ddpm_..-a-b"
-    changed = name("configs/digits/ddpm.py", "--config.seed=0")
-    assert changed.startswith("runs/digits_ddpm-")
-    tiny_config.logging.wandb = "offline"  # does not change the result, so not the folder either
-    assert name("configs/digits/ddpm.py", "--config.seed=0") == changed
-    tiny_config.seed = 1
-    assert name("configs/digits/ddpm.py", "--config.seed=1") != changed
-
-
 def test_a_new_run_and_the_same_again(tmp_path, tiny_config):
     folder = tmp_path / "a" / "b"
     assert not runs.check_folder(folder, tiny_config)
