@@ -240,7 +240,7 @@ def main(arguments: Sequence[str]) -> None:
     screen.say(f"{options.count} samples of step {run.step}, {evaluations.mean():.4g} network evaluations each")
     for name, facts in helpers.items():
         screen.say(f"{name}: step {facts['step']} of {facts['run']}, checksum {facts['checksum']}")
-    screen.say("\n".join(f"  {path}" for path in paths))
+    screen.say("\n".join(f"  {screen.linked(path) if path.suffix == '.png' else path}" for path in paths))
 
 
 if __name__ == "__main__":

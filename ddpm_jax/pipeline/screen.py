@@ -1,9 +1,11 @@
 """What a person sees while a run goes on, and at its end. Process 0 speaks, others are silent."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,6 +27,11 @@ def say(words: str) -> None:
     """Print, in process 0."""
     if speaks():
         print(words, flush=True)
+
+
+def linked(path: Path) -> str:
+    """A file's place, as something to click on where a person reads it on a terminal."""
+    return path.absolute().as_uri() if sys.stdout.isatty() else str(path)
 
 
 def bar(description: str) -> Callable[[Any], Any]:

@@ -164,7 +164,7 @@ def train(
         book.check("the same command tries again")
         runs.end_figures(folder, int(state.step), config)
     result.update({**book.values, runs.FINISHED: True})
-    screen.say(summary(result, [*shown, folder / runs.RESULT, folder / "metrics.jsonl"]))
+    screen.say(summary(result, [*map(screen.linked, shown), folder / runs.RESULT, folder / "metrics.jsonl"]))
     return result
 
 
@@ -220,6 +220,7 @@ def loop_events(
 ) -> "list[Every]":
     """What the loop stops for: a row of the log, a milestone (validation loss, checkpoint, a line to read, pictures of
     the prompts), and a checkpoint after some minutes. `logged` is a step that was a milestone already."""
+    from ddpm_jax.pipeline.screen import linked
     from ddpm_jax.training.loop import Every
     from ddpm_jax.training.state import weights
 
@@ -238,6 +239,7 @@ def loop_events(
             path = pictures.draw(weights(state, job.experiment.config.sampler.ema), progress.step)
             if path is not None:
                 log.picture(progress.step, "progress", path)
+                display.write(f"  {linked(path)}")
 
     def save(state: "TrainState", progress: "Progress") -> None:
         checkpoints.save(state, display.facts(progress))

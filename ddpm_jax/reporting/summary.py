@@ -13,7 +13,7 @@ KINDS = {
 """What a kind of likelihood is, in words."""
 
 
-def summary(result: Record, paths: Iterable[Path]) -> str:
+def summary(result: Record, paths: Iterable[Path | str]) -> str:
     """The closing words: the figures that there are, each with its kind, and the files to look at."""
     lines = [
         *_likelihood_lines(result.get("likelihood") or {}),

@@ -1,10 +1,12 @@
 """What the progress bar and the rows of a log say of the speed."""
 
 import json
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
-from ddpm_jax.pipeline.screen import Screen, speed
+from ddpm_jax.pipeline.screen import Screen, linked, speed
 from ddpm_jax.training.logging import Log
 from ddpm_jax.training.loop import Interval, Progress
 
@@ -39,3 +41,17 @@ def test_rows_and_bar(tmp_path, known, row, words):
     (logged,) = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert logged["images_per_second"] == 16
     assert {key: value for key, value in logged.items() if "flops" in key} == row
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_picture_is_a_link_for_a_person_and_a_path_for_a_log(tmp_path, monkeypatch, terminal):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    path = Path("a run/samples.png")
+    told = linked(path)
+    if not terminal:
+        assert told == "a run/samples.png"
+        return
+    scheme, place = told.split("://")
+    assert scheme == "file" and " " not in told
+    assert Path(unquote(place)) == tmp_path / path
