@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddpm_jax import commands
 from ddpm_jax.config.keys import KEYS
+from ddpm_jax.config.loading import follow_sampler
 from ddpm_jax.errors import UserError
 
 CHANGES = (
@@ -164,11 +165,14 @@ def main(arguments: Sequence[str]) -> None:
 
     folder = Path(options.workdir)
     config = commands.start_on_run(options)
+    sampler = config.sampler.name
     for name in CHANGES:
         if (value := getattr(options, name)) is not None:
             change(config, name, value)
     if options.sampler:
         forget_options(config)
+        if options.eta is None:
+            follow_sampler(config, sampler)
     with options_named():
         check(config)
     changed = [f"{name}{_plain(value)}" for name in (*CHANGES, *TOLD) if (value := getattr(options, name)) is not None]

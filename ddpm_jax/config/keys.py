@@ -204,7 +204,7 @@ KEYS: dict[str, Key] = {
     "objective.condition_drop": Key(0.1, "how often a network is told nothing", least=0, below=1),
     "objective.condition_drop_each": Key(0.0, "how often it is not told one of several", least=0, below=1),
     # sampler
-    "sampler.name": Key("first_order", "the solver"),
+    "sampler.name": Key("first_order", "the solver; ddpm and ddim are first_order with eta 1 and 0"),
     "sampler.options": Key({}, "of a solver by a dotted path"),
     "sampler.steps": Key(1000, "intervals of the time grid; 0: one for each chunk of an order", least=0),
     "sampler.spacing": Key("trailing", "of the time grid"),
@@ -304,6 +304,12 @@ OF_FOLDERS = ("size", "channels", "background", "skip_bad", "held_out", "split_s
 
 FOLDER = "folder"
 """The `data.name` of the user's own pictures, which lie in `data.dir`; as `data.FOLDER`, which is heavy to import."""
+
+ETA = {
+    **dict.fromkeys(("ddpm", "reverse_diffusion", "predictor_corrector", "annealed_langevin"), 1.0),
+    **dict.fromkeys(("ddim", "heun", "tsit5", "cached", "confidence"), 0.0),
+}
+"""The one eta of a solver that can do no other. Whoever asks for such a solver by name need not give it."""
 
 IN_PYTHON = "in Python"
 """The `model.name` of a run whose model was made in Python: its config has the settings of training only."""

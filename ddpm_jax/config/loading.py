@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddpm_jax.config.keys import KEYS, OPTIONS, is_option
+from ddpm_jax.config.keys import ETA, KEYS, OPTIONS, is_option
 from ddpm_jax.errors import Preempted, UserError, fail, nearest, one_line
 
 if TYPE_CHECKING:
@@ -55,10 +55,24 @@ def _unknown(key: str) -> str:
 
 def changed(config: "ConfigDict", overrides: Sequence[str]) -> "ConfigDict":
     """The config with the overrides put in, each read as a value of the key's type."""
+    sampler, given = config.sampler.name, set()
     for override in overrides:
         key, _, text = override.removeprefix("--config.").partition("=")
         put(config, key, option(text) if is_option(key) else _parsed(key, text))
+        given.add(key)
+    if "sampler.name" in given and "sampler.eta" not in given:
+        follow_sampler(config, sampler)
     return config
+
+
+def follow_sampler(config: "ConfigDict", before: str) -> None:
+    """Set the one eta that the sampler asked for can do, where the config's says nothing of the user's wish.
+
+    That is where it is the default, or the one eta of the sampler `before`. Another stays, and is refused.
+    """
+    name, eta = config.sampler.name, config.sampler.eta
+    if name in ETA and eta in (KEYS["sampler.eta"].default, ETA.get(before)):
+        config.sampler.eta = ETA[name]
 
 
 def _parsed(key: str, text: str) -> Any:

@@ -18,13 +18,15 @@ from ddpm_jax.samplers.adaptive import Tsit5
 from ddpm_jax.samplers.cached import Cached
 from ddpm_jax.samplers.catalogue import CHURN, SOLVERS, make, unread
 from ddpm_jax.samplers.confidence import Confidence
-from ddpm_jax.samplers.estimates import DPM2M, FirstOrder, Heun, ReverseStep
+from ddpm_jax.samplers.estimates import DDIM, DDPM, DPM2M, FirstOrder, Heun, ReverseStep
 from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from ddpm_jax.samplers.solver import After, Film, Problem, Solver, StepSolver, sample, walk
 from ddpm_jax.samplers.steps import Churned, Euler, ReverseDiffusion
 
 __all__ = [
     "CHURN",
+    "DDIM",
+    "DDPM",
     "DPM2M",
     "SOLVERS",
     "After",

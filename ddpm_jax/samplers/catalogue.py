@@ -8,13 +8,15 @@ from ddpm_jax.processes import Refusal
 from ddpm_jax.samplers.adaptive import Tsit5
 from ddpm_jax.samplers.cached import Cached
 from ddpm_jax.samplers.confidence import Confidence
-from ddpm_jax.samplers.estimates import DPM2M, FirstOrder, Heun
+from ddpm_jax.samplers.estimates import DDIM, DDPM, DPM2M, FirstOrder, Heun
 from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from ddpm_jax.samplers.solver import Solver
 from ddpm_jax.samplers.steps import Churned, Euler, ReverseDiffusion
 
 SOLVERS: dict[str, type[Solver]] = {
     "first_order": FirstOrder,
+    "ddpm": DDPM,
+    "ddim": DDIM,
     "heun": Heun,
     "dpm_2m": DPM2M,
     "euler": Euler,

@@ -5,7 +5,7 @@ draw of q(x_s | x_t, x_hat), so at s = 0 the estimate is the result. Only at the
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
@@ -80,6 +80,32 @@ class FirstOrder(ReverseStep):
         x_hat = _drawn(posterior, keys_estimate, s)
         used = x_hat if where is None else _drawn(posterior, keys_estimate, s, where=where)
         return process.reverse(keys_reverse, x_t, used, t, s, self.eta), x_hat, memory
+
+
+@dataclass(frozen=True)
+class DDIM(FirstOrder):
+    """`FirstOrder` without fresh noise, by its own name (Song et al. 2021a). Give it a point, such as a mean.
+
+    >>> DDIM().eta
+    0.0
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("gaussian",)
+    etas: ClassVar[tuple[int, int]] = (0, 0)
+    eta: float = field(default=0.0, init=False)
+
+
+@dataclass(frozen=True)
+class DDPM(FirstOrder):
+    """`FirstOrder` with all the noise of the Markov process: ancestral sampling (Ho et al. 2020, algorithm 2).
+
+    >>> DDPM().eta
+    1.0
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("gaussian",)
+    etas: ClassVar[tuple[int, int]] = (1, 1)
+    eta: float = field(default=1.0, init=False)
 
 
 def _drawn(posterior: Any, keys: Keys, s: Times, **options: Wanted) -> Images:

@@ -116,6 +116,9 @@ RANDOM = {**ORDER, "exchangeable": True}
         ("tsit5", {"eta": 0.5}, {}, "eta"),
         ("predictor_corrector", {"eta": 0.0}, {}, "eta"),
         ("first_order", {"eta": 1.5}, {}, "eta"),
+        ("ddim", {"eta": 0.5}, {}, "eta"),
+        ("ddpm", {"eta": 0.0}, {}, "eta"),
+        ("ddim", {}, ORDER, "name"),
         ("dpm_2m", {"churn": 1.0}, {}, "churn"),
         ("tsit5", {"churn": 1.0}, {}, "churn"),
         ("first_order", {"churn": 1.0}, ORDER, "churn"),
@@ -164,6 +167,18 @@ def test_what_does_not_fit_is_refused_in_one_line(name, options, facts, key):
 )
 def test_what_fits_is_not_refused(name, options, facts):
     assert refusals(name, options, facts) == []
+
+
+@pytest.mark.parametrize(("name", "eta"), [("ddim", 0.0), ("ddpm", 1.0)])
+def test_the_names_of_the_papers_are_first_order_with_their_eta(name, eta):
+    """To the last bit, and whatever eta a config has beside them."""
+    keys, shift = random.per_example(jax.random.key(2), jnp.arange(3)), jnp.zeros((3, 1))
+    x, _, evaluations = runner(name)(keys, shift)
+    same, _, as_many = runner("first_order", eta=eta)(keys, shift)
+    np.testing.assert_array_equal(x, same)
+    np.testing.assert_array_equal(evaluations, as_many)
+    other, _, _ = runner("first_order", eta=1 - eta)(keys, shift)
+    assert np.abs(x - other).max() > 1e-3
 
 
 def test_solvers_are_made_of_their_own_options():

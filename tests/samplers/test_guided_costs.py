@@ -8,6 +8,8 @@ import pytest
 from ddpm_jax.denoisers import Categorical, Guided, Normal, Told
 from ddpm_jax.processes import Gaussian, Ordered, make_order
 from ddpm_jax.samplers import (
+    DDIM,
+    DDPM,
     DPM2M,
     SOLVERS,
     AnnealedLangevin,
@@ -29,6 +31,8 @@ EXPLODING = Gaussian(VE(0.02, 5.0))
 GRID = np.array([1, 0.7, 0.45, 0.2, 0.0])
 COSTS = [
     FirstOrder(1.0),
+    DDIM(),
+    DDPM(),
     Heun(),
     DPM2M(),
     Euler(1.0),
