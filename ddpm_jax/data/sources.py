@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from ddpm_jax import cache
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.progress import Bar
 
 # A decoded copy of a split is kept up to this size, with its conditions; a larger one would fill the disk unasked.
 LARGEST_COPY = 2**30
@@ -129,17 +130,14 @@ class Source:
         return np.empty((self.length, *self.description.shape), np.uint8), conditions
 
     def _read_all(self, chunk: int = 500) -> Examples:
-        from tqdm import tqdm
-
         images, conditions = self._empty()
-        title = f"decoding {self.description.name}"
-        with tqdm(total=self.length, desc=title, unit=" images", delay=3, mininterval=1, leave=False) as bar:
+        with Bar(f"decoding {self.description.name}: image", self.length, unit="images") as bar:
             for start in range(0, self.length, chunk):
                 rows = np.arange(start, min(start + chunk, self.length))
                 images[rows], found = self.read(rows)
                 for name, values in conditions.items():
                     values[rows] = found[name]
-                bar.update(len(rows))
+                bar.update(int(rows[-1]) + 1)
         return images, conditions
 
     def _load_copy(self) -> Examples | None:
