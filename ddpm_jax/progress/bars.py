@@ -258,14 +258,14 @@ def watch() -> None:
         atexit.register(_stop, thread, over)
 
 
-def _begins(event: str, value: float, **facts: Any) -> None:
+def _begins(event: str, value: float | int, **facts: Any) -> None:
     del value, facts
     if event in COMPILING:
         DISPLAY.compilation.begin()
         DISPLAY.woken.set()
 
 
-def _ends(event: str, duration_secs: float, **facts: Any) -> None:
+def _ends(event: str, duration_secs: float | int, **facts: Any) -> None:
     del duration_secs, facts
     if event in COMPILING:
         DISPLAY.compilation.end()
