@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddpm_jax import commands
+from ddpm_jax.config.identity import AFTER_TRAINING
 from ddpm_jax.errors import UserError
 from ddpm_jax.runs import locks
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = commands.Parser(prog="python -m ddpm_jax.evaluate", description=__doc__)
+    parser = commands.Parser(AFTER_TRAINING, prog="python -m ddpm_jax.evaluate", description=__doc__)
     commands.run_options(parser)
     others, overrides = commands.split(arguments)
     options = commands.parse(parser, others)

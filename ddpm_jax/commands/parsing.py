@@ -2,16 +2,22 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ddpm_jax.config.loading import checked, load_config
+from ddpm_jax.config.synonyms import meant
 from ddpm_jax.errors import UserError, nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage before it."""
+    """An argument parser whose errors are one line, without the usage before it.
 
-    def __init__(self, **arguments: Any):
+    `sections` are those of the config whose keys may be set beside its options; all where it has an option `--config`.
+    """
+
+    def __init__(self, sections: Sequence[str] = (), **arguments: Any):
+        self.sections = sections
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **arguments)
 
     def error(self, message: str) -> NoReturn:
@@ -24,14 +30,37 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     for word in arguments:
         if word.startswith("-") and word.endswith("=--"):  # argparse would take "--" away and leave an empty list
             raise UserError(f"argument {word[:-3]}: expected one argument (see --help)")
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    takes_words = any(not action.option_strings for action in parser._actions)
+    if arguments and not takes_words and (hint := _option_of(arguments[0], known)):  # before what is missing is told
+        raise UserError(f"{arguments[0]!r} is not an option; {hint}")
     options, rest = parser.parse_known_args(list(arguments))
     if rest:
-        known = [flag for action in parser._actions for flag in action.option_strings]
         flag = rest[0].split("=")[0]
         if flag.startswith("--"):
-            raise UserError(f"unknown option {flag}; {nearest(flag, known)}")
-        raise UserError(f"{rest[0]!r} is not an option; options start with -- (see --help)")
+            raise UserError(f"unknown option {flag}; {_instead(flag, known, parser.sections)}")
+        hint = _option_of(rest[0], known) or "options start with -- (see --help)"
+        raise UserError(f"{rest[0]!r} is not an option; {hint}")
     return options
+
+
+def _option_of(word: str, known: Sequence[str]) -> str:
+    """What a bare word would be the value of, in words; empty where that is not known."""
+    if word.startswith("-"):
+        return ""
+    if "--config" in known and word.partition(":")[0].endswith(".py"):
+        return f"did you mean --config={word}?"
+    return f"did you mean --workdir={word}?" if "--workdir" in known and Path(word).is_dir() else ""
+
+
+def _instead(flag: str, known: Sequence[str], sections: Sequence[str]) -> str:
+    """The end of a line about an option that there is not: another, or the key of the config that is meant."""
+    key = meant(flag.removeprefix("--").removeprefix("config."), sections)
+    if key and (option := f"--{key.rpartition('.')[2]}") in known:
+        return f"did you mean {option!r}?"
+    if key and (sections or "--config" in known):
+        return f"did you mean '--config.{key}'?"
+    return nearest(flag, [option for option in known if option not in ("-h", "--help")])
 
 
 def parse_with_config(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, Any, list[str]]:

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from ddpm_jax.config import guidance
 from ddpm_jax.config.identity import flatten
 from ddpm_jax.config.keys import KEYS, OPTIONS, is_option
-from ddpm_jax.errors import UserError, nearest, one_line
+from ddpm_jax.config.synonyms import instead
+from ddpm_jax.errors import UserError, one_line
 
 
 def check_types(config: ConfigDict) -> None:
@@ -33,7 +34,7 @@ def check_types(config: ConfigDict) -> None:
                 words = "is no option: options are numbers, strings, True or False, and tuples of these"
                 found.append((key, f"{value!r} {words}"))
         elif key not in KEYS:
-            found.append((key, f"no such key; {nearest(key, KEYS)}"))
+            found.append((key, f"no such key; {instead(key)}"))
         elif reason := KEYS[key].mistyped(value):
             found.append((key, reason))
     tell(found)

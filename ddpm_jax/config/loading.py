@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpm_jax.config.keys import ETA, KEYS, OPTIONS, is_option
+from ddpm_jax.config.synonyms import instead
 from ddpm_jax.errors import Preempted, UserError, fail, nearest, one_line
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def checked(override: str) -> str:
 
 
 def _unknown(key: str) -> str:
-    return f"no such key; {nearest(key, KEYS)}"
+    return f"no such key; {instead(key)}"
 
 
 def changed(config: "ConfigDict", overrides: Sequence[str]) -> "ConfigDict":

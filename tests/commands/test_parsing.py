@@ -78,6 +78,18 @@ def test_prompts_with_commas_stand_in_a_tuple(words, prompts):
         ([DIGITS, "--workdir"], "argument --workdir: expected one argument"),
         ([DIGITS, "--workdir=--"], "argument --workdir: expected one argument"),
         ([DIGITS, "--print_config=1"], "argument --print_config: ignored explicit argument '1'"),
+        ([DIGITS, "--steps=3"], "unknown option --steps; did you mean '--config.training.steps'?"),
+        ([DIGITS, "--batch-size", "3"], "unknown option --batch-size; did you mean '--config.data.batch'?"),
+        (
+            ["configs/digits/ddpm.py"],
+            "'configs/digits/ddpm.py' is not an option; did you mean --config=configs/digits/",
+        ),
+        (["x.py:small", "--workdir=x"], "'x.py:small' is not an option; did you mean --config=x.py:small?"),
+        ([DIGITS, "."], "'.' is not an option; did you mean --workdir=.?"),
+        (
+            [DIGITS, "--config.optimizer.lr=3"],
+            "config.optimizer.lr: no such key; did you mean 'optimizer.learning_rate'",
+        ),
         ([DIGITS, "--config.data.bach=3"], "config.data.bach: no such key; did you mean 'data.batch'?"),
         ([DIGITS, "--config.batch=3"], "config.batch: no such key; did you mean 'data.batch'?"),
         ([DIGITS, "--config.data.batch.x=3"], "config.data.batch.x: no such key; did you mean 'data.batch'?"),
@@ -253,6 +265,17 @@ def test_light_answers_import_nothing_heavy(module, words):
     done = program("-c", LIGHT.format(module, words))
     assert done.returncode == 0, done.stderr
     assert len(done.stdout) > 200
+
+
+def test_words_of_the_command_and_of_the_keys_that_it_takes_are_near():
+    with pytest.raises(UserError, match=r"unknown option --lr; choose from"):
+        evaluate.main(["--workdir=x", "--lr=3"])  # training is over
+    with pytest.raises(UserError, match=r"did you mean '--config.sampler.steps'\?"):
+        evaluate.main(["--workdir=x", "--steps=3"])
+    with pytest.raises(UserError, match=r"did you mean '--guidance'\?"):
+        sample(["--workdir=x", "--cfg=3"])
+    with pytest.raises(UserError, match=r"did you mean --workdir=\.\?"):
+        sample(["."])
 
 
 @pytest.mark.parametrize("main", [sample, evaluate.main])
