@@ -90,7 +90,8 @@ def draw_pictures(
         return {}
     images, _, _ = draw(experiment, plan, params, dataset, GRID, bar("samples"))
     shown = np.asarray(experiment.description.encode(images))
-    steps = len(experiment.sampling_in().grid) - 1
+    grid = experiment.sampling_in().grid
+    steps = len(grid) - 1
     late = 1 - (1 - np.linspace(0, 1, FRAMES)) ** 2  # most is to be seen towards the end
     frames = tuple(sorted({round(share * (steps - 1)) for share in late}))
     _, film, _ = draw(experiment, plan, params, dataset, FILM, bar("film"), frames=frames)
@@ -98,8 +99,8 @@ def draw_pictures(
     kinds = experiment.asked
     told, few = (conditions_of(kinds, dataset, count) for count in (GRID, FILM))
     shown = pictures.beside(shown, pictures_of(kinds, told))
-    words = words_of(kinds, few)
+    words, times = words_of(kinds, few), [float(grid[frame]) for frame in frames]
     return {
         "samples": pictures.grid(folder / "samples.png", shown, words_of(kinds, told)),
-        "film": pictures.film(folder / "film.png", noisy.swapaxes(0, 1), estimates.swapaxes(0, 1), words),
+        "film": pictures.film(folder / "film.png", noisy.swapaxes(0, 1), estimates.swapaxes(0, 1), words, times),
     }

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import struct
 import warnings
 import zipfile
@@ -17,7 +18,11 @@ from ddpm_jax.runs import pictures
 
 SAMPLES, FILM, ARRAYS = "samples.png", "film.png", "samples/seed0.npz"
 SHOWN, GRID_ROWS, FILM_ROWS = 16, 8, 12
-"""Samples a row; rows of images in a run's `samples.png` (of 64), and in its `film.png` (two for each of six)."""
+"""Samples a row; rows of images in a run's `samples.png` (of 64), and in a `film.png` that does not say what its first
+image takes (two for each of six)."""
+
+WIDE = 1100
+"""Pixels up to which a row of samples is enlarged, and beyond which it is cut in two."""
 
 MOST_PIXELS, MOST_BYTES = 80_000_000, 2**33
 """Of a picture, and of the samples, that are opened: larger ones would fill the memory."""
@@ -33,7 +38,7 @@ class Unfit(ValueError):
 
 
 def samples(folder: Path) -> Strip | None:
-    """A row of samples, of whichever file has them; None if none has."""
+    """A row of samples or two, of whichever file has them; None if none has."""
     return _first(folder, _grid, _drawn)
 
 
@@ -67,13 +72,20 @@ def _grid(folder: Path) -> Strip | None:
     if (canvas := _reading(folder, SAMPLES, _png)) is None:
         return None
     height = _cell(canvas, SAMPLES, GRID_ROWS)
-    return _smaller(np.concatenate([canvas[: height + 2], canvas[height : 2 * height + 2, 2:]], axis=1))
+    if 2 * canvas.shape[1] > WIDE:  # such as with captions
+        return _smaller(canvas[: 2 * height + 2])
+    return _larger(np.concatenate([canvas[: height + 2], canvas[height : 2 * height + 2, 2:]], axis=1))
 
 
 def _film(folder: Path) -> Strip | None:
     if (canvas := _reading(folder, FILM, _png)) is None:
         return None
-    return _smaller(canvas[: 2 * _cell(canvas, FILM, FILM_ROWS) + 2])
+    told = _reading(folder, FILM, _strip)
+    if told is None:  # of a version whose rows were all alike
+        return _smaller(canvas[: 2 * _cell(canvas, FILM, FILM_ROWS) + 2])
+    if not 2 < told <= len(canvas):
+        raise Unfit(f"{FILM} is no picture whose first image takes {told} rows of pixels (it has {len(canvas)})")
+    return _smaller(canvas[:told])
 
 
 def _drawn(folder: Path) -> Strip | None:
@@ -84,7 +96,7 @@ def _drawn(folder: Path) -> Strip | None:
     if SHOWN * height * width * max(channels, 3) * enlarged**2 > MOST_PIXELS:
         raise Unfit(f"{ARRAYS} holds images that are too large to be shown ({height} x {width})")
     canvas = pictures.tile((images / max(images.max(), 1) * 2 - 1)[None])
-    return _smaller(canvas[..., :3] if channels >= 3 else canvas[..., :1].repeat(3, axis=-1))
+    return _larger(canvas[..., :3] if channels >= 3 else canvas[..., :1].repeat(3, axis=-1))
 
 
 def _reading(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
@@ -128,6 +140,15 @@ def _png(path: Path) -> Strip:
         return np.asarray(Image.alpha_composite(paper, layer).convert("RGB"))
 
 
+def _strip(path: Path) -> int | None:
+    """The rows of pixels of a film's first image, if it says so."""
+    from PIL import Image
+
+    with Image.open(path, formats=("PNG",)) as image:
+        told = image.info.get(pictures.STRIP)
+    return int(told) if isinstance(told, str) and re.fullmatch("[0-9]{1,6}", told) else None
+
+
 def _cell(canvas: Strip, name: str, rows: int) -> int:
     """The height of an image of a grid with its gap."""
     cell, rest = divmod(len(canvas) - 2, rows)
@@ -164,7 +185,13 @@ def _first_images(path: Path) -> np.ndarray:
     return images
 
 
-def _smaller(row: Strip) -> Strip:
+def _larger(canvas: Strip) -> UInt8[np.ndarray, "tall wide 3"]:
+    """Enlarged by a whole factor, up to a width; or made smaller, where it is wider."""
+    factor = WIDE // canvas.shape[1]
+    return canvas.repeat(factor, 0).repeat(factor, 1) if factor > 1 else _smaller(canvas)
+
+
+def _smaller(row: Strip) -> UInt8[np.ndarray, "tall wide 3"]:
     from PIL import Image
 
     height, width = row.shape[:2]

@@ -1,7 +1,8 @@
-"""Captions as pixels: what belongs under pictures, in a few lines of their width, black on white."""
+"""Words as pixels, black on white: captions under pictures, in a few lines of their width, and names beside them."""
 
+import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ SIZE, LINE, LINES = 11, 14, 3
 ABOVE, BELOW, BESIDE = 3, 7, 6
 """White pixels over a caption, under it, and between it and its neighbour on the right. The first two make an even sum,
 and so is every height: reports cut a film into twice as many rows as it has captions."""
+
+SMALL = 10
+"""Of the font of what stands above and beside."""
 
 MOST, PAPER = 1000, 255
 """Characters of a caption that are looked at: more than three lines of any screen's width have."""
@@ -62,3 +66,37 @@ def wrapped(text: str, font: Any, width: int, most: int = LINES) -> list[str]:
         lines.append(rest[: end if end > 0 else fit].rstrip())
         rest = rest[end if end > 0 else fit :].lstrip()
     return lines
+
+
+def widest(names: Sequence[str]) -> int:
+    """The pixels that the widest of them takes above or beside a picture."""
+    font = fonts.of_size(SMALL)
+    return max((math.ceil(font.getlength(fonts.legible(name))) for name in names), default=0)
+
+
+def ruled(
+    canvas: UInt8[np.ndarray, "h w c"], times: Sequence[str], column: int, names: Mapping[int, str], gap: int
+) -> UInt8[np.ndarray, "higher wider c"]:
+    """A picture of columns with a time above each, and names to its left.
+
+    Args:
+        canvas: whose first column begins `gap` pixels from its left side.
+        times: from left to right.
+        column: from the start of a column to that of the next.
+        names: by the row of pixels that each stands beside.
+        gap: pixels between columns.
+    """
+    from PIL import Image, ImageDraw
+
+    left, top = widest([*names.values(), "t"]) + 2 * BESIDE, LINE + ABOVE
+    sheet = Image.new("L", (left + canvas.shape[1], top + len(canvas)), PAPER)
+    draw, font = ImageDraw.Draw(sheet), fonts.of_size(SMALL)
+    draw.text((left - BESIDE, top // 2), "t", fill=0, font=font, anchor="rm")
+    for number, time in enumerate(times):
+        middle = left + gap + number * column + (column - gap) // 2
+        draw.text((middle, top // 2), fonts.legible(time), fill=0, font=font, anchor="mm")
+    for row, name in names.items():
+        draw.text((left - BESIDE, top + row), fonts.legible(name), fill=0, font=font, anchor="rm")
+    whole = np.asarray(sheet)[..., None].repeat(canvas.shape[-1], axis=-1)
+    whole[top:, left:] = canvas
+    return whole

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeGuard
 
@@ -15,6 +15,12 @@ from ddpm_jax.runs import captions as words
 PAPER, GAP = 255, 2
 SMALLEST_SIDE = 32
 """Images are enlarged by a whole factor until their shorter side has at least this many pixels."""
+
+APART = 14
+"""Pixels between the two rows of an image in a film and those of the next, besides the usual gap."""
+
+STRIP = "first_strip"
+"""The text in a film's PNG that says how many rows of pixels its first image takes, with what is above."""
 
 CAPTIONED_WIDTH, HIGHEST = 128, 1024
 """A caption has at least this width, to which its picture is enlarged, but no further than this height."""
@@ -40,13 +46,19 @@ def tile(
     return canvas
 
 
-def save(path: Path, canvas: UInt8[np.ndarray, "h w c"]) -> Path:
-    """Write a picture as PNG, whole or not at all. Three channels are RGB (more are left out), one or two are grey."""
-    from PIL import Image
+def save(path: Path, canvas: UInt8[np.ndarray, "h w c"], texts: Mapping[str, str] | None = None) -> Path:
+    """Write a picture as PNG, whole or not at all. Three channels are RGB (more are left out), one or two are grey.
 
-    image = Image.fromarray(canvas[..., 0] if canvas.shape[-1] < 3 else canvas[..., :3])
+    `texts` are kept in the file, by name.
+    """
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    image, kept = Image.fromarray(canvas[..., 0] if canvas.shape[-1] < 3 else canvas[..., :3]), PngInfo()
+    for name, text in (texts or {}).items():
+        kept.add_text(name, text)
     content = io.BytesIO()
-    image.save(content, "PNG", optimize=True)
+    image.save(content, "PNG", optimize=True, pnginfo=kept)
     write_bytes(path, content.getvalue())
     return path
 
@@ -102,18 +114,31 @@ def film(
     noisy: Float[np.ndarray, "frames count height width channels"],
     estimates: Float[np.ndarray, "frames count height width channels"],
     captions: Sequence[str] | None = None,
+    times: Sequence[float] | None = None,
 ) -> Path:
     """A film strip: time runs from left to right; each image has a row of x_t and below it one of its estimate.
 
-    Captions, one an image, are drawn below its two rows; an empty one is none. Raises ValueError if they are of another
-    number.
+    Times, one a frame, are written above. Captions, one an image, are drawn below its two rows; an empty one is none.
+    Raises ValueError if they are of another number.
     """
+    frames, count = noisy.shape[:2]
     pair = np.stack([noisy, estimates], axis=1)  # [frames, 2, count, ...]
-    rows = np.moveaxis(pair, (2, 1), (0, 1)).reshape(-1, len(noisy), *noisy.shape[2:])
-    if not _captioned(captions, noisy.shape[1]):
-        return save(path, tile(rows))
-    canvas = tile(rows, GAP, _enlarged(noisy.shape, CAPTIONED_WIDTH // min(2, len(noisy))))
-    return save(path, _below(canvas, words.drawn(captions, canvas.shape[1] - GAP, GAP)))
+    rows = np.moveaxis(pair, (2, 1), (0, 1)).reshape(-1, frames, *noisy.shape[2:])
+    captioned, told = _captioned(captions, count), [f"{time:.3g}" for time in times or ()]
+    if times is not None and len(told) != frames:
+        raise ValueError(f"{len(told)} times for {frames} frames")
+    wanted = CAPTIONED_WIDTH // min(2, frames) if captioned else 0
+    canvas = tile(rows, GAP, _enlarged(noisy.shape, max(wanted, words.widest(told) + GAP if told else 0)))
+    height, inner = (len(canvas) - GAP) // count, canvas.shape[1] - GAP
+    below = words.drawn(captions or (), inner, GAP) if captioned else np.zeros((count, 0, inner), np.uint8)
+    canvas = _below(canvas, np.pad(below, ((0, 0), (0, APART), (0, 0)), constant_values=PAPER))[:-APART]
+    first, block = height + below.shape[1] + GAP, height + below.shape[1] + APART
+    if told:
+        middles = [GAP + number * block + share * (height // 4) for number in range(count) for share in (1, 3)]
+        names = dict(zip(middles, ["x_t", "x_hat"] * count, strict=True))
+        bare, canvas = len(canvas), words.ruled(canvas, told, inner // frames, names, GAP)
+        first += len(canvas) - bare
+    return save(path, canvas, {STRIP: f"{first}"})
 
 
 def _captioned(captions: Sequence[str] | None, count: int) -> TypeGuard[Sequence[str]]:

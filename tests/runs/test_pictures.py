@@ -9,6 +9,8 @@ from PIL import Image
 
 from ddpm_jax.runs import pictures
 
+SEVERAL = ["two small limes left of a large watermelon on a white plate", "apple", "", "\u202e\x1b 😀 日本", "x" * 500]
+
 
 def read(path):
     with Image.open(path) as image:
@@ -63,11 +65,51 @@ def test_film_has_time_from_left_to_right_and_estimates_below(tmp_path):
     value = np.arange(2 * frames * count).reshape(2, frames, count) / 20  # [kind, frame, image]
     noisy, estimates = np.broadcast_to(value[..., None, None, None], (*value.shape, 32, 32, 1))
     image = read(pictures.film(tmp_path / "x.png", noisy, estimates))
-    assert image.shape == (2 * count * 34 + 2, frames * 34 + 2)
+    apart = pictures.APART
+    assert image.shape == (2 * count * 34 + 2 + (count - 1) * apart, frames * 34 + 2)
     for row in range(2 * count):
         for frame in range(frames):
             expected = value[row % 2, frame, row // 2]
-            assert image[10 + 34 * row, 10 + 34 * frame] == round((expected + 1) * 127.5)
+            assert image[10 + 34 * row + apart * (row // 2), 10 + 34 * frame] == round((expected + 1) * 127.5)
+
+
+def test_the_pairs_of_a_film_stand_apart_from_one_another(tmp_path):
+    """The white between two images is several times that within one."""
+    black = -np.ones((3, 4, 8, 8, 1))
+    image = read(pictures.film(tmp_path / "x.png", black, black))
+    white = (image == 255).all(1)
+    edges = np.flatnonzero(np.diff(white.astype(int)))
+    between = np.diff(edges)[1::2]  # of white, without the borders
+    assert len(between) == 7
+    assert between[1::2].min() > 4 * between[::2].max()
+
+
+@pytest.mark.parametrize("size", [(8, 8, 1), (16, 16, 3), (64, 48, 3)])
+@pytest.mark.parametrize("captions", [None, SEVERAL])
+def test_times_are_above_the_frames_and_names_beside_the_rows(tmp_path, size, captions):
+    noisy, estimates = np.random.default_rng(0).uniform(-1.2, 1.2, (2, 4, 5, *size))
+    times = [1.0, 0.875, 0.12, 0.1]
+    pictures.film(tmp_path / "bare.png", noisy, estimates, captions)
+    bare = read(tmp_path / "bare.png")
+    image = read(pictures.film(tmp_path / "x.png", noisy, estimates, captions, times))
+    top, left = (theirs - ours for theirs, ours in zip(image.shape[:2], bare.shape[:2], strict=True))
+    np.testing.assert_array_equal(image[top:, left:], bare)
+    above, beside = dark(image[:top, left:, None]), dark(image[top:, :left, None])
+    wide = (bare.shape[1] - 2) // 4
+    ink = [int(above[:, 2 + number * wide :][:, : wide - 2].sum()) for number in range(4)]
+    assert min(ink) > 0 and ink[0] < ink[3] < ink[2]  # "1" is less than "0.1", and that than "0.12"
+    assert int(above.sum()) == sum(ink)  # none is cut, or runs into its neighbour
+    high = (len(bare) - 2 + pictures.APART) // 5
+    for number in range(5):  # two names an image, in the middles of its rows
+        rows = np.flatnonzero(beside[number * high :][:high].any(1))
+        assert 1 <= len(np.flatnonzero(np.diff(rows) > 3)) <= 2
+    with Image.open(tmp_path / "x.png") as kept:
+        assert top < int(kept.info[pictures.STRIP]) <= top + high
+
+
+def test_as_many_times_as_frames(tmp_path):
+    with pytest.raises(ValueError, match="2 times for 3 frames"):
+        pictures.film(tmp_path / "x.png", *np.zeros((2, 3, 2, 8, 8, 1)), times=[1.0, 0.5])
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(2, (36, 36)), (4, (36, 36, 3))])
@@ -77,9 +119,6 @@ def test_channels_that_are_no_colours_still_draw(tmp_path, channels, shape):
 
 def ramp(*shape):
     return np.arange(np.prod(shape)).reshape(shape) % 17 / 8 - 1.1
-
-
-SEVERAL = ["two small limes left of a large watermelon on a white plate", "apple", "", "\u202e\x1b 😀 日本", "x" * 500]
 
 
 @pytest.mark.parametrize(
@@ -96,12 +135,15 @@ def test_without_captions_nothing_has_changed(tmp_path, shape, pixels, captions)
         pictures.grid(tmp_path / "grid.png", ramp(*shape), given),
         pictures.film(tmp_path / "film.png", *ramp(2, 4, *shape), given),
     ]
-    for path, digest in zip(paths, pixels, strict=True):  # of what was drawn before there were captions
-        image = read(path)
+    whole = [read(path) for path in paths]
+    pair = (len(whole[1]) - 2 + pictures.APART) // shape[0]  # with the white behind it, which came later
+    kept = [row for row in range(len(whole[1])) if row % pair < pair - pictures.APART or row >= len(whole[1]) - 2]
+    whole[1] = whole[1][kept]
+    for image, digest in zip(whole, pixels, strict=True):  # of what was drawn before there were captions
         assert hashlib.sha256(image.tobytes()).hexdigest()[:16] == digest
-        content = io.BytesIO()
-        Image.fromarray(image).save(content, "PNG", optimize=True)
-        assert path.read_bytes() == content.getvalue()
+    content = io.BytesIO()
+    Image.fromarray(whole[0]).save(content, "PNG", optimize=True)
+    assert paths[0].read_bytes() == content.getvalue()
 
 
 def without(images, image, tops, pitch):
@@ -144,11 +186,11 @@ def test_captions_are_below_their_images_which_stay_as_they_are(tmp_path, size):
 def test_captions_of_a_film_are_below_each_pair_of_rows(tmp_path, frames, size):
     noisy, estimates = np.random.default_rng(0).uniform(-1.2, 1.2, (2, frames, 5, *size))
     image = read(pictures.film(tmp_path / "x.png", noisy, estimates, SEVERAL))
-    high, wide = (image.shape[0] - 2) // 5, (image.shape[1] - 2) // frames
+    high, wide = (image.shape[0] - 2 + pictures.APART) // 5, (image.shape[1] - 2) // frames
     row = (wide - 2) // size[1] * size[0] + 2
     pairs = np.stack([noisy, estimates]).transpose(2, 0, 1, 3, 4, 5).reshape(10, frames, *size)
     rest, _ = without(pairs, image, [2 + number * high + kind * row for number in range(5) for kind in range(2)], wide)
-    assert len(image) == 5 * high + 2 and frames * wide > 128
+    assert len(image) == 5 * high - pictures.APART + 2 and frames * wide > 128
     strips = [rest[number * high :][:high] for number in range(5)]
     assert all((strip[: 2 * row] == 255).all() for strip in strips)
     ink = [int(dark(strip).sum()) for strip in strips]
