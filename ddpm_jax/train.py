@@ -6,8 +6,10 @@ Any value of the config can be changed: --config.optimizer.learning_rate=3e-4. T
 metrics.jsonl, pictures and result.json. The same command started again goes on where it stopped.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ddpm_jax import commands
 from ddpm_jax.commands import joining, starting
@@ -36,9 +38,28 @@ def _main(arguments: Sequence[str], notice: Notice) -> None:
         const=str(profiling.STEPS),
         help=f"record N steps (default {profiling.STEPS}) and print where a step's time goes",
     )
+    parser.add_argument(
+        "--extend",
+        action="store_true",
+        help="make the finished run in --workdir longer: --config.training.steps=N in all, and another learning rate",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="RUN",
+        help="begin with the weights of another run, its folder or FOLDER:STEP; optimizer and averages start anew",
+    )
     parser.add_argument("--once", action="store_true", help="do nothing if the run is finished already")
     parser.add_argument("--print_config", action="store_true", help="print the resolved config as JSON and stop")
-    options, config, overrides = commands.parse_with_config(parser, arguments)
+    others, overrides = commands.split(arguments)
+    options, extension = commands.parse(parser, others), None
+    for name, flag in (("workdir", "--workdir"), ("start", "--from")):
+        if getattr(options, name) == "":
+            raise UserError(f"{flag}: the name of the folder is empty")
+    if options.extend:
+        config, extension = longer(options, overrides)
+    else:
+        options, config, overrides = commands.parse_with_config(parser, arguments)
     profile = profiling.steps_to_record(options.profile)
     if options.print_config:
         from ddpm_jax.config.identity import to_json
@@ -48,17 +69,34 @@ def _main(arguments: Sequence[str], notice: Notice) -> None:
     from ddpm_jax import runs
     from ddpm_jax.experiment import check
 
-    if options.workdir == "":
-        raise UserError("--workdir: the name of the folder is empty")
-    folder = Path(options.workdir) if options.workdir else runs.default_folder(options.config, overrides, config)
-    if options.once and runs.finished(folder, config):
+    folder = Path(options.workdir or "")
+    if not options.workdir:
+        folder = runs.default_folder(options.config, overrides, config, (options.start or "").partition(":")[0])
+    if options.once and extension is None and runs.finished(folder, config):
         print(f"{folder} is finished")
         return
     # before the first array: processes must be joined by then
     starting.start_jax(config.parallel.distributed, joining.facts(config, options), preemptible=True)
     check(config)
     notice.several = several_processes()
-    train(config, folder, profile, options.once, notice)
+    train(config, folder, profile, options.once, notice, extension=extension, start_from=options.start or "")
+
+
+def longer(options: argparse.Namespace, overrides: Sequence[str]) -> tuple[Any, Any]:
+    """The config and the extension of a run that is to be made longer.
+
+    Raises:
+        UserError: it cannot be.
+    """
+    if options.config is not None:
+        raise UserError("--config: a run that is made longer has its own config; leave it out with --extend")
+    if options.start is not None:
+        raise UserError("--from: that is for a new run; leave it out with --extend")
+    if options.workdir is None:
+        raise UserError("--extend: which run? give its folder, --workdir=RUN")
+    from ddpm_jax.pipeline.extension import planned
+
+    return planned(Path(options.workdir), overrides)
 
 
 def several_processes() -> bool:

@@ -55,6 +55,25 @@ class TestRefused:
         assert "unknown data set 'mnits'" in line
         assert "did you mean 'mnist'?" in line
 
+    @pytest.mark.parametrize(
+        ("words", "line"),
+        [
+            (["--extend", "--workdir=run"], "--config: a run that is made longer has its own config"),
+            (["--from="], "--from: the name of the folder is empty"),
+            (["--from=run"], "--from: run holds no run"),
+        ],
+    )
+    def test_beginnings_and_extensions(self, words, line):
+        assert refused(*words).startswith(line)
+
+    def test_a_longer_run_needs_a_folder(self):
+        with pytest.raises(UserError, match=r"--extend: which run\? give its folder"):
+            main(["--extend"])
+        with pytest.raises(UserError, match=r"--from: that is for a new run"):
+            main(["--extend", "--workdir=run", "--from=other"])
+        with pytest.raises(UserError, match=r"run holds no run"):
+            main(["--extend", "--workdir=run", "--config.training.steps=3"])
+
     def test_run_folders(self):
         Path("file").write_text("")
         Path("full").mkdir()
@@ -192,7 +211,7 @@ def test_once(trained, tmp_path, capsys, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
     (tmp_path / "run" / "result.json").unlink()
     going_on = []
-    monkeypatch.setattr(sys.modules[main.__module__], "train", lambda *words: going_on.append(words))
+    monkeypatch.setattr(sys.modules[main.__module__], "train", lambda *words, **more: going_on.append(words))
     monkeypatch.setattr("ddpm_jax.commands.starting.start_jax", lambda *words, **more: None)
     main([DIGITS, f"--workdir={tmp_path / 'run'}", "--once"])
     assert going_on[0][1:4] == (tmp_path / "run", 0, True)

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -48,6 +49,10 @@ class Job:
         """The state before the first step, in its shardings."""
         return self.plan.initialise(_first_state(self.experiment), purpose_key(self.experiment.config.seed, PARAMETERS))
 
+    def begun_with(self, params: PyTree) -> TrainState:
+        """The same with other parameters than drawn ones; averages start at them, and the optimizer anew."""
+        return self.plan.initialise(partial(_begun_with, self.experiment), params)
+
     @cached_property
     def abstract(self) -> TrainState:
         """Its shapes and types."""
@@ -83,6 +88,11 @@ class Job:
         """Of one training step on the global batch, by the compiler before optimisation. Slow the first time."""
         return self._flops
 
+    def rate_at(self, step: int, elapsed: float) -> float:
+        """The learning rate of the step after so many, and so many seconds."""
+        clock = jnp.float32(self.budget.clock(elapsed))
+        return float(self.recipe.rate(jnp.int32(step), clock))
+
     @property
     def parameters(self) -> int:
         """How many there are."""
@@ -94,8 +104,12 @@ def _first_state(experiment: Experiment) -> Callable[[jax.Array], TrainState]:
 
 
 def _start(experiment: Experiment, key: jax.Array) -> TrainState:
-    config, model = experiment.config, experiment.model
-    return new_state(model.init(key), decays_of(config), optimizer_of(config), extra=model.times.start())
+    return _begun_with(experiment, experiment.model.init(key))
+
+
+def _begun_with(experiment: Experiment, params: PyTree) -> TrainState:
+    config, times = experiment.config, experiment.model.times
+    return new_state(params, decays_of(config), optimizer_of(config), extra=times.start())
 
 
 def decays_of(config: ConfigDict) -> tuple[float, ...]:

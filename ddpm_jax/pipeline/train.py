@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # heavy to import
     from ddpm_jax.pipeline.job import Job
     from ddpm_jax.pipeline.screen import Screen
     from ddpm_jax.runs.book import Book
+    from ddpm_jax.runs.lineage import Extension
     from ddpm_jax.training.checkpoints import Checkpoints
     from ddpm_jax.training.logging import Log
     from ddpm_jax.training.loop import Every, Progress
@@ -36,11 +37,21 @@ def train(
     notice: Notice | None = None,
     experiment: "Experiment | None" = None,
     dataset: "Dataset | None" = None,
+    extension: "Extension | None" = None,
+    start_from: str = "",
 ) -> Record:
     """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
 
-    With `profile`, so many steps are recorded into `folder/profile`; the run's numbers do not depend on it. An
-    `experiment` and a `dataset` made in Python stand in for what the config would make.
+    Args:
+        config: the run's, from now on.
+        folder: the run's.
+        profile: so many steps are recorded into `folder/profile`; the run's numbers do not depend on it.
+        once: do nothing with a finished run.
+        notice: tells when the machine is wanted back.
+        experiment: made in Python, in place of what the config would make.
+        dataset: likewise.
+        extension: of a run that was trained to its end with another config.
+        start_from: the folder of the run whose weights a new one begins with, or `FOLDER:STEP`.
 
     Raises:
         UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
@@ -56,11 +67,12 @@ def train(
     from ddpm_jax.evaluation import drawing
     from ddpm_jax.experiment import check_data, check_prompts, check_sizes, load_data, make
     from ddpm_jax.files import sha256
-    from ddpm_jax.pipeline import screen
+    from ddpm_jax.pipeline import beginning, screen
     from ddpm_jax.pipeline.helpers import found
     from ddpm_jax.pipeline.job import make_job
     from ddpm_jax.reporting.summary import summary
-    from ddpm_jax.runs import locks
+    from ddpm_jax.runs import lineage, locks
+    from ddpm_jax.runs.results import EXTENDING, read_result
     from ddpm_jax.training.checkpoints import Checkpoints
     from ddpm_jax.training.logging import Log
     from ddpm_jax.training.loop import Every
@@ -69,7 +81,9 @@ def train(
     notice, limits, logging = notice or Notice(), config.training, config.logging
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     plan.check_parts(config.data.batch, limits.accumulate)
-    there = runs.check_folder(folder, config)
+    there = runs.check_folder(folder, extension.before if extension else config)
+    known = runs.read_lineage(folder)
+    begin = beginning.asked(start_from, folder, known, there)
     dataset = dataset or load_data(config)
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
         dataset.split(split)
@@ -90,30 +104,42 @@ def train(
     fingerprint = data.fingerprint(dataset)
     joining.check_alike({f"the data ({config.data.name})": sha256([fingerprint])[:12]})
     job = make_job(experiment, plan, dataset)
+    if extension and job.budget.steps is not None and job.budget.steps <= extension.step:
+        line = f"the budget is {job.budget.steps} steps in all, and {extension.step} are done; give more"
+        raise UserError(f"--extend: {line}")
+    first = None
+    if begin and runs.latest_checkpoint(folder) is None:
+        first = beginning.weights_of(begin, folder, experiment, dataset, known)
+        screen.say(f"{folder} {first.line}")
     with (
-        runs.claim(folder, config, once, fingerprint),
+        runs.claim(folder, config, once, fingerprint, extension, first.facts if first else None),
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):
         marks = {"config": training_mark(config), "validation": validation_mark(config)}
         reads = runs.config_reads(folder)  # then that file was compared
         fixed = ("config",) if reads or runs.trained(folder) else tuple(marks)
-        saved = [known for step in checkpoints.steps if (known := checkpoints.facts(step))]
-        ours = {"config": {0, marks["config"], *earlier_marks(config)}, "validation": {0, marks["validation"]}}
-        told = [(getattr(known, name), ours[name]) for known in saved for name in fixed]
+        saved = [facts for step in checkpoints.steps if (facts := checkpoints.facts(step))]
+        then = {*lineage.marks(known), *(extension.marks if extension else ())}
+        ours = {"config": {0, marks["config"], *earlier_marks(config), *then}, "validation": {0, marks["validation"]}}
+        told = [(getattr(facts, name), ours[name]) for facts in saved for name in fixed]
         if any(theirs not in known for theirs, known in told):
             raise UserError(f"{folder}: its checkpoints were saved with another config; choose another --workdir")
         if not reads and any(theirs == 0 for theirs, _ in told):  # then nothing tells whose they are
             line = f"{runs.CONFIG} does not read, and checkpoints of an earlier version do not tell their config"
             raise UserError(f"{folder}: {line}; put a copy of {runs.CONFIG} back, or choose another --workdir")
         runs.mend_config(folder, config)
-        restored = checkpoints.resume(job.fresh, job.abstract)
+        fresh = partial(job.begun_with, first.params) if first else job.fresh
+        restored = checkpoints.resume(fresh, job.abstract)
         state, start = restored.state, int(restored.state.step)
         facts = restored.facts if start else None
         screen.say(
             f"{'going on with' if there and start else 'training in'} {folder} from step {start}: "
             f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
         )
+        if extension:
+            rate = job.rate_at(start, restored.facts.elapsed)
+            screen.say(f"made longer: {extension.words}; the learning rate goes on at {rate:.3g}")
         trackers = logging.wandb, logging.project, logging.group, logging.tensorboard
         log = Log(folder, config.to_dict(), *trackers, start, runs.identity(folder, config), facts)
         stack.callback(log.close)
@@ -156,6 +182,8 @@ def train(
             "training_flops": job.count_flops() * int(state.step),
             "best_step": checkpoints.best,
             "skipped_steps": int(state.skipped[0]),
+            **lineage.facts(runs.read_lineage(folder)),
+            **({EXTENDING: None} if read_result(folder).get(EXTENDING) else {}),
         }
         book = runs.begin_figures(folder, int(state.step), config, result)
         shown = measure(config, folder, dataset, job, experiment, plan, state, checkpoints, book, log)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ddpm_jax.files import Record
 from ddpm_jax.reporting.markup import NAME
+from ddpm_jax.runs.lineage import EXTENDED, STARTED
 from ddpm_jax.runs.shown import clean
 
 LARGEST, SMALLEST = 1e30, 1e-30
@@ -171,6 +172,8 @@ CHECKPOINT = {"step": whole, "training_flops": amount, "likelihood": LIKELIHOOD,
 RESULT = {
     "device": {"kind": words, "count": whole},
     "git_commit": words,
+    STARTED: Needing({"run": words, "step": whole, "weights": words}, ("run", "step")),
+    EXTENDED: Each(Needing({"step": whole, "changes": words}, ("step", "changes"))),
     "evaluated": {"step": whole, "git_commit": words},
     "finished": flag,
     "steps": whole,

@@ -19,6 +19,7 @@ from ddpm_jax.files import Record
 from ddpm_jax.reporting import adherence, checks, images
 from ddpm_jax.reporting.checks import LAW, QUALITY
 from ddpm_jax.runs import CONFIG, METRICS, RESULT
+from ddpm_jax.runs.lineage import EXTENDED, STARTED
 from ddpm_jax.runs.shown import clean
 
 LIKELIHOODS = {
@@ -42,7 +43,8 @@ class Run:
     """A run that has a result.
 
     Attributes:
-        config: dotted keys and values; keys that the run's version did not have are at the base config's values.
+        config: dotted keys and values; keys that the run's version did not have are at the base config's values. Runs
+            that began with another's weights, or were made longer, have a word for that beside them.
         result: what reports read of its `result.json` (`checks.RESULT`).
         figures: by name; what a run has not measured is not there.
         kind: of its likelihood: `exact`, `bound` or `ode`; None where it has none.
@@ -159,7 +161,7 @@ def gather(places: Sequence[Path]) -> Ledger:
         elif run.result.get("finished") is False or ("curve" in run.result and not run.result.get("finished")):
             said = " is not finished: shown is what it has so far"
         reasons = [f"{key} is not computed ({why})" for key, why in run.result.get("not_computed", {}).items()]
-        if faults := [*run.faults, *images.faults(folder), *reasons]:
+        if faults := [*origins(run.result), *run.faults, *images.faults(folder), *reasons]:
             said += f"{';' if said else ':'} {'; '.join(faults)}"
         if said:
             ledger.notes.append(clean(f"{name}{said}"))
@@ -188,7 +190,7 @@ def read(folder: Path) -> Run:
     test = likelihood.get("test")
     return Run(
         folder=folder,
-        config={**_defaults(), **config},
+        config={**_defaults(), **config, **_as_settings(result)},
         result=result,
         figures=_figures(result, likelihood, curve),
         kind=test["kind"] if test else None,
@@ -197,6 +199,24 @@ def read(folder: Path) -> Run:
         log=log,
         faults=faults,
     )
+
+
+def origins(result: Record) -> list[str]:
+    """Where the first weights are from, and how the run was made longer, in words."""
+    found = []
+    if start := result.get(STARTED):
+        found.append(f"begins with the weights of step {start['step']} of {start['run']} ({start.get('weights', '?')})")
+    return found + [f"was made longer at step {one['step']} ({one['changes']})" for one in result.get(EXTENDED, [])]
+
+
+def _as_settings(result: Record) -> Record:
+    """The same as what tells a run from others of its config, which it is no twin of."""
+    found: Record = {}
+    if start := result.get(STARTED):
+        found[STARTED] = f"step {start['step']}, {start.get('weights', '?')}"
+    if longer := result.get(EXTENDED):
+        found[EXTENDED] = "; ".join(f"at step {one['step']}: {one['changes']}" for one in longer)
+    return found
 
 
 def _figures(result: Record, likelihood: Record, curve: Sequence[Record]) -> dict[str, Figure]:

@@ -2,8 +2,8 @@
 
 `folder.py` has the folder and its config, `naming.py` its name, `results.py` its `result.json`, `book.py` the figures
 as they come, `pictures.py` its PNGs and `captions.py` the words under them, `fonts.py` and `shown.py` text in pictures
-and in lines, `locks.py` who works in it, `origin.py` what else a figure depends on. The commands, sweeps, reports,
-`evaluation` and `pipeline` import it. All of it is light.
+and in lines, `locks.py` who works in it, `origin.py` what else a figure depends on, `lineage.py` what it began with and
+how it was made longer. The commands, sweeps, reports, `evaluation` and `pipeline` import it. All of it is light.
 """
 
 from ddpm_jax.runs.folder import (
@@ -24,6 +24,7 @@ from ddpm_jax.runs.folder import (
     read_data,
     read_unchecked,
 )
+from ddpm_jax.runs.lineage import read_lineage
 from ddpm_jax.runs.naming import default_folder
 from ddpm_jax.runs.origin import provenance
 from ddpm_jax.runs.results import (
@@ -59,6 +60,7 @@ __all__ = [
     "provenance",
     "read_config",
     "read_data",
+    "read_lineage",
     "read_unchecked",
     "trained",
     "write_result",

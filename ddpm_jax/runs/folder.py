@@ -18,8 +18,9 @@ from ddpm_jax.config.identity import differences, from_dict, training_mark
 from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.errors import Busy, UserError
 from ddpm_jax.files import DAMAGED, Record, checkpoint_steps, obstacle, plain, read_record, set_aside, write_record
+from ddpm_jax.runs import lineage
 from ddpm_jax.runs.locks import hold
-from ddpm_jax.runs.results import FINISHED, RESULT, finished, trained, write_result
+from ddpm_jax.runs.results import EXTENDING, FINISHED, RESULT, finished, trained, write_result
 from ddpm_jax.training.lines import parse, read_lines
 
 CONFIG, CHECKPOINTS, METRICS = "config.json", "checkpoints", "metrics.jsonl"
@@ -51,9 +52,11 @@ def check_folder(folder: Path, config: ConfigDict) -> bool:
             else:
                 check_config(folder, known)
             if different := differences(config, known, trained(folder)):
-                raise UserError(
-                    f"{folder} holds a run of another config; choose another --workdir, or undo: {'; '.join(different)}"
+                longer = "; it was made longer, and goes on by --extend" * bool(
+                    lineage.marks(lineage.read_lineage(folder))
                 )
+                line = f"holds a run of another config{longer}; choose another --workdir, or undo"
+                raise UserError(f"{folder} {line}: {'; '.join(different)}")
         _check_checkpoints(folder)
         return True
     if there := [name for name in WRITTEN if os.path.lexists(folder / name)]:
@@ -83,10 +86,25 @@ def _check_checkpoints(folder: Path) -> None:
 
 
 @contextmanager
-def claim(folder: Path, config: ConfigDict, once: bool = False, data: Record | None = None) -> Iterator[None]:
+def claim(
+    folder: Path,
+    config: ConfigDict,
+    once: bool = False,
+    data: Record | None = None,
+    extension: lineage.Extension | None = None,
+    start: Record | None = None,
+) -> Iterator[None]:
     """Make the run's folder and keep it for this run. When the run ends without an error, its result says `finished`.
 
-    Process 0 does it for all. `data` are the facts of the data set, which must be what they were when the run began.
+    Process 0 does it for all.
+
+    Args:
+        folder: the run's.
+        config: the run's, from now on.
+        once: do nothing with a finished run.
+        data: facts of the data set, which must be what they were when the run began.
+        extension: of a run that was finished with another config.
+        start: facts of the weights that a new run begins with.
 
     Raises:
         Busy: another process trains in it, or, with `once`, has finished the run.
@@ -98,7 +116,12 @@ def claim(folder: Path, config: ConfigDict, once: bool = False, data: Record | N
         yield
         return
     with hold(folder):
-        check_folder(folder, config)  # asked again: now nobody else writes here
+        check_folder(folder, extension.before if extension else config)  # asked again: now nobody else writes here
+        if start:
+            lineage.record_start(folder, start)
+        if extension:
+            lineage.record_extension(folder, extension)
+            write_result(folder, {FINISHED: False, EXTENDING: True})
         make_folder(folder, config)
         check_data(folder, data or {}, keep=True)
         if once and finished(folder, config):

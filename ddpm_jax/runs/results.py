@@ -14,7 +14,7 @@ from ddpm_jax.runs import book
 
 RESULT = "result.json"
 
-FINISHED, WAS_FINISHED, BEFORE = "finished", "was_finished", "before"
+FINISHED, WAS_FINISHED, BEFORE, EXTENDING = "finished", "was_finished", "before", "being_extended"
 
 DRAWN = ("evaluation.at_end", "evaluation.pictures")
 """Keys that no figure depends on, only whether there is one."""
@@ -44,7 +44,8 @@ def read_result(folder: Path) -> Record:
 
 def trained(folder: Path) -> bool:
     """Whether the run's training is done, and only figures may be missing."""
-    return "steps" in read_result(folder)
+    result = read_result(folder)
+    return "steps" in result and not result.get(EXTENDING)
 
 
 def finished(folder: Path, config: ConfigDict | None = None) -> bool:

@@ -146,3 +146,29 @@ def test_a_run_whose_figures_are_not_all_there_is_told(tmp_path, fabricate):
         (folder / "result.json").write_text(json.dumps({**kept, "finished": False}))
         (note,) = ledger.gather([tmp_path]).notes
         assert note.startswith(f"{folder} is not finished")
+
+
+def test_runs_that_were_made_longer_or_begin_with_others_weights_are_no_twins(tmp_path, fabricate):
+    """They have the config and the seed of a run that was trained from start to end, and are another model."""
+    import json
+
+    from ddpm_jax.reporting.groups import group
+
+    told = {
+        "straight": {},
+        "longer": {"extended": [{"step": 50, "changes": "training.steps 50 -> 100", "date": "2026-01-01"}]},
+        "later": {"started_from": {"run": "runs/x", "step": 7, "weights": "ema 0.9"}},
+        "odd": {"extended": [{"step": "x"}], "started_from": 3},
+    }
+    for name, values in told.items():
+        path = fabricate(tmp_path / name, name="same") / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    found = ledger.gather([tmp_path])
+    groups, notes = group(found.runs)
+    assert sorted(len(one.runs) for one in groups) == [1, 1, 1]
+    assert len({one.label for one in groups}) == 3
+    (twin,) = [note for note in notes if "has the config and the seed" in note]
+    assert "odd" in twin and "straight" in twin
+    words = "\n".join(found.notes)
+    assert "longer: was made longer at step 50 (training.steps 50 -> 100)" in words
+    assert "later: begins with the weights of step 7 of runs/x (ema 0.9)" in words
