@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax.files import Record
-from ddpm_jax.reporting import adherence, lines, plots, strips, tables
+from ddpm_jax.reporting import adherence, lines, plots, settings, strips, tables
 from ddpm_jax.reporting.blocks import Block, Bullets, Figures, Heading, Paragraph, Picture
 from ddpm_jax.reporting.checks import LAW
 from ddpm_jax.reporting.groups import KINDS, Group, several
@@ -39,8 +39,8 @@ class Section:
     styles: Mapping[str, Style]
 
     def plot(self, name: str, panels: Sequence[Panel], title: str, caption: str) -> Iterator[Block]:
-        """A plot of the panels that have lines; nothing if none has."""
-        if drawn := [panel for panel in panels if panel.lines]:
+        """A plot of the panels in which a line has two points or more; nothing if none has: tables have the rest."""
+        if drawn := [panel for panel in panels if any(len(points) > 1 for points in panel.lines.values())]:
             file = plots.draw(self.folder / f"{name}{self.suffix}.png", drawn, self.styles)
             yield Picture(file.name, title, caption)
 
@@ -117,9 +117,15 @@ def differences(groups: Sequence[Group]) -> list[str]:
     return [quoted(line) for line in (commits, devices) if line]
 
 
-def _table(section: Section) -> Iterator[Block]:
-    groups, references = section.groups, tables.references(section.groups)
+def _settings(section: Section) -> Iterator[Block]:
     yield Heading(2, quoted(section.name))
+    if table := settings.table(section.groups):
+        yield Paragraph("What differs between the groups:")
+        yield Figures(table)
+
+
+def _figures(section: Section) -> Iterator[Block]:
+    groups, references = section.groups, tables.references(section.groups)
     yield Figures(tables.figures(groups, references))
     names = {name for one in groups for run in one.runs for name in run.figures}
     kinds = [kind for kind in KINDS if any(one.kind == kind for one in groups)]
@@ -141,7 +147,12 @@ def _table(section: Section) -> Iterator[Block]:
         yield Paragraph(
             f"Lines in italics are what {_reference(section)} themselves and simple models score in the same way."
         )
-    devices = {run.device for one in groups for run in one.runs}
+
+
+def _details(section: Section) -> Iterator[Block]:
+    yield Heading(3, "Sizes, costs and further figures")
+    yield Figures(tables.details(section.groups, tables.references(section.groups)))
+    devices = {run.device for one in section.groups for run in one.runs}
     if len(devices) == 1:
         yield Paragraph(f"Device: {quoted(devices.pop())}.")
 
@@ -166,20 +177,24 @@ def _features(section: Section) -> str:
 
 
 def _quality(section: Section) -> Iterator[Block]:
-    curves = any(len(run.curve) > 1 for one in section.groups for run in one.runs)
-    shown = "One line a group over numbers of sampler steps" if curves else "One point a group: no run has a curve"
     band = ", with the 95 % interval over seeds" if any(len(one.runs) > 1 for one in section.groups) else ""
-    for name, against, axis, title in (
-        ("quality_evaluations", "network_evaluations_per_sample", EVALUATIONS, "Quality against network evaluations"),
-        ("quality_flops", "flops_per_sample", "FLOPs for a sample", "Quality against FLOPs a sample"),
-    ):
-        panels = [
-            Panel(axis, words, lines.quality(section.groups, metric, against), level(section.groups, metric))
-            for metric, words in lines.PLOTTED.items()
-        ]
-        yield from section.plot(
-            name, panels, title, f"{shown}{band}. Lower is better. The dotted line is what {_reference(section)} score."
-        )
+    panels = [
+        Panel(axis, words, drawn, level(section.groups, metric))
+        for metric, words in lines.PLOTTED.items()
+        for axis, drawn in _against(section, metric)
+    ]
+    caption = f"One line a group over numbers of sampler steps{band}. Lower is better. The dotted line is what "
+    caption += f"{_reference(section)} score."
+    yield from section.plot("quality", panels, "Quality against the cost of a sample", caption)
+
+
+def _against(section: Section, metric: str) -> Iterator[tuple[str, lines.Lines]]:
+    """Lines of what is measured along sampler steps against evaluations, and against FLOPs where those differ."""
+    by_evaluations = lines.quality(section.groups, metric, "network_evaluations_per_sample")
+    by_flops = lines.quality(section.groups, metric, "flops_per_sample")
+    yield EVALUATIONS, by_evaluations
+    if not lines.proportional(by_evaluations, by_flops):
+        yield "FLOPs for a sample", by_flops
 
 
 def _adherence(section: Section) -> Iterator[Block]:
@@ -193,11 +208,8 @@ def _adherence(section: Section) -> Iterator[Block]:
             yield Paragraph(said)
             yield Figures(table)
     panels = [
-        Panel(axis, ADHERENCE, lines.quality(section.groups, lines.ADHERENCE, against), _real(section), (True, False))
-        for against, axis in (
-            ("network_evaluations_per_sample", EVALUATIONS),
-            ("flops_per_sample", "FLOPs for a sample"),
-        )
+        Panel(axis, ADHERENCE, drawn, _real(section), (True, False))
+        for axis, drawn in _against(section, lines.ADHERENCE)
     ]
     caption = f"Higher is better. The dotted line is what {tables.REAL} pictures score."
     yield from section.plot("adherence", panels, "What was asked against the cost of a sample", caption)
@@ -205,16 +217,16 @@ def _adherence(section: Section) -> Iterator[Block]:
 
 def _guidance(section: Section) -> Iterator[Block]:
     groups, log = section.groups, (False, False)
-    shown = lines.guidance(groups, lines.ADHERENCE)
-    panels = [Panel(GUIDANCE, ADHERENCE, shown, _real(section), log)] if shown else []
-    for metric, words in GUIDED.items():
-        known = level(groups, metric) if metric != "variance" else {}
-        panels.append(Panel(GUIDANCE, words, lines.guidance(groups, metric), known, (False, metric == "frechet")))
-    caption = "Weight 1 is the conditional model without guidance, 0 the unconditional one."
-    yield from section.plot("guidance", panels, "What guidance brings and what it costs", caption)
+    if not lines.guidance(groups, lines.ADHERENCE):  # nothing to set distance and diversity against
+        panels = []
+        for metric, words in GUIDED.items():
+            known = level(groups, metric) if metric != "variance" else {}
+            panels.append(Panel(GUIDANCE, words, lines.guidance(groups, metric), known, (False, metric == "frechet")))
+        caption = "Weight 1 is the conditional model without guidance, 0 the unconditional one."
+        yield from section.plot("guidance", panels, "What guidance changes", caption)
     for metric, words, form in ((lines.ADHERENCE, "What was asked", ".3f"), ("frechet", "Frechet distance", ".2f")):
         if table := tables.guidance(groups, metric, form):
-            yield Paragraph(f"{words} by the weight of guidance:")
+            yield Paragraph(f"{words} by the weight of guidance (1: conditional, 0: unconditional):")
             yield Figures(table)
     panels = [
         Panel(words, ADHERENCE, lines.guidance(groups, lines.ADHERENCE, metric), _real(section), log)
@@ -223,7 +235,7 @@ def _guidance(section: Section) -> Iterator[Block]:
     weights = sorted({at["guidance"] for one in groups for run in one.runs for at in lines.guided(run)})
     marks = ", ".join(f"{weight:g}" for weight in weights)
     caption = f"Along a line the weight of guidance rises; marks are at {marks}. Without intervals."
-    yield from section.plot("trade", panels, "What was asked against distance and diversity", caption)
+    yield from section.plot("guidance", panels, "What guidance brings and what it costs", caption)
 
 
 def _real(section: Section) -> dict[str, float]:
@@ -280,11 +292,13 @@ def _history(section: Section) -> Iterator[Block]:
 
 
 def _training(section: Section) -> Iterator[Block]:
-    panels = [
-        Panel(axis, words, lines.training(section.groups, name, against))
-        for name, words in (("loss", "training loss"), ("validation_loss", "validation loss"))
-        for against, axis in (("images_seen", IMAGES), ("training_flops", FLOPS))
-    ]
+    panels = []
+    for name, words in (("loss", "training loss"), ("validation_loss", "validation loss")):
+        by_images = lines.training(section.groups, name, "images_seen")
+        by_flops = lines.training(section.groups, name, "training_flops")
+        panels.append(Panel(IMAGES, words, by_images))
+        if not lines.proportional(by_images, by_flops):
+            panels.append(Panel(FLOPS, words, by_flops))
     caption = "Each group's own loss: losses of different objectives do not compare."
     yield from section.plot("training", panels, "Training", caption)
 
@@ -306,5 +320,7 @@ def _published(data: str, rows: Sequence[Record], groups: Sequence[Group]) -> It
 
 
 Part = Callable[[Section], Iterator[Block]]
-PARTS: tuple[Part, ...] = (_table, _adherence, _quality, _guidance, _samples, _films, _history, _training)
+PARTS: tuple[Part, ...] = (
+    *(_settings, _samples, _figures, _adherence, _quality, _guidance, _films, _history, _training, _details),
+)
 """What is said of a data set, in order."""

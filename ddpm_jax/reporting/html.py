@@ -20,7 +20,7 @@ table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabula
 th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
 td { white-space: nowrap; } td.words { text-align: left; white-space: normal; } th { border-bottom: 2px solid #555; }
 th.words { text-align: left; }
-figure { margin: 1.2rem 0; } figure img { max-width: min(100%, 62rem); } figcaption { color: #444; font-size: 14px; }
+figure { margin: 1.2rem 0; } figure img { max-width: 100%; } figcaption { color: #444; font-size: 14px; }
 code { background: #f2f2f2; padding: 0 0.2em; }
 """
 

@@ -67,6 +67,17 @@ def quality(groups: Sequence[Group], name: str, against: str) -> Lines:
     return found
 
 
+def proportional(first: Lines, second: Lines) -> bool:
+    """Whether two plots of the same values look alike, for x of one is x of the other times one factor, within 1 %."""
+    ratios = [
+        there.x / here.x
+        for label in {*first} & {*second}
+        for here, there in zip(first[label], second[label], strict=False)
+        if here.x
+    ]
+    return {*first} >= {*second} and (not ratios or max(ratios) <= 1.01 * min(ratios))
+
+
 def guidance(groups: Sequence[Group], name: str, against: str = GUIDANCE) -> Lines:
     """A quality, or ADHERENCE, against the weight of guidance, or against another quality, as the weight rises.
 

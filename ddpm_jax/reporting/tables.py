@@ -34,7 +34,7 @@ class Column:
     format: str = ".3f"
 
 
-COLUMNS = (
+HEADLINES = (
     Column("bits_per_dimension", "bits/dim"),
     Column("kind", "kind"),
     Column("bits_per_dimension_ode", "bits/dim, ODE"),
@@ -43,22 +43,28 @@ COLUMNS = (
     Column("kl", "KL", ".4f"),
     Column("total_variation", "total variation", ".4f"),
     Column("frechet", "Frechet", ".2f"),
+    Column(adherence.HEADLINE, "adherence"),
+    Column("evaluations", "evaluations", ".4g"),
+    Column("parameters", "parameters", ",.0f"),
+)
+"""The columns of the first table: what runs are compared by."""
+
+DETAILS = (
     Column("precision", "precision"),
     Column("recall", "recall"),
     Column("copies", "copies"),
     Column("variance", "variance"),
-    Column(adherence.HEADLINE, "adherence"),
-    Column("evaluations", "evaluations", ".4g"),
     Column("steps", "steps", ",.0f"),
-    Column("parameters", "parameters", ",.0f"),
     Column("training_flops", "training FLOPs", ".2e"),
     Column("flops_per_sample", "FLOPs/sample", ".2e"),
 )
+"""Those of the second."""
+
 COSTS = ("evaluations", "steps", "parameters", "training_flops", "images_seen", "flops_per_sample")
 """Figures without an interval in the table: they are chosen, not measured."""
 
 DATA = (
-    *(column.name for column in COLUMNS if column.name != "kind"),
+    *(column.name for column in (*HEADLINES, *DETAILS) if column.name != "kind"),
     *("nats_ode", "nats_in_order", "images_seen"),
 )
 """The figures of the CSV file, besides those whose names start with `SHARE`."""
@@ -77,45 +83,60 @@ def cell(estimate: Estimate | None, format: str, interval: bool = True) -> str:
 
 
 def figures(groups: Sequence[Group], references: Mapping[str, Record]) -> Table:
-    """The figures of the groups of one data set in their order, and below what others score on the same test images.
+    """What the groups of one data set are compared by, in their order; below, others on the same test images.
 
-    Columns that nobody has are left out; so are devices where all runs had the same, and nats where a value costs more
-    than a bit, for binary images are compared in nats.
+    Columns that nobody has are left out. Nats are for binary images, where a value costs less than a bit.
     """
+    bits = [mean.value for one in groups if (mean := one.figure("bits_per_dimension"))]
+    columns = [column for column in HEADLINES if column.name != "nats" or (bits and max(bits) < 1)]
+    rows = [[quoted(one.label), *(_cell(one, column) for column in columns)] for one in groups]
+    rows += [[_name(name), *_reference(line, columns)] for name, line in references.items()]
+    return _filled(["", *(column.title for column in columns)], rows)
+
+
+def details(groups: Sequence[Group], references: Mapping[str, Record]) -> Table:
+    """What else there is to know of them: further qualities, sizes, costs, devices where they differ, and seeds."""
     devices = [", ".join(dict.fromkeys(run.device for run in one.runs)) for one in groups]
-    lines = [
-        [
-            quoted(one.label),
-            *(
-                quoted(one.kind or NONE)
-                if column.name == "kind"
-                else cell(one.figure(column.name), column.format, column.name not in COSTS)
-                for column in COLUMNS
-            ),
-            quoted(device),
-            " ".join(str(seed) for seed in one.seeds),
-        ]
+    devices = [NONE] * len(devices) if len(set(devices)) == 1 else list(map(quoted, devices))
+    rows = [
+        [quoted(one.label), *(_cell(one, column) for column in DETAILS), device, " ".join(map(str, one.seeds))]
         for one, device in zip(groups, devices, strict=True)
     ]
     for name, line in references.items():
-        floor = line.get("bits_per_dimension")
-        cells = {column.name: NONE for column in COLUMNS}
-        if floor:
-            cells["bits_per_dimension"] = cell(Estimate(floor["value"], floor.get("standard_error"), 1), ".3f")
-            cells["kind"] = quoted(floor["kind"])
-            if "nats" in floor:
-                cells["nats"] = cell(Estimate(floor["nats"], floor.get("nats_standard_error"), 1), ".2f")
-        formats = {column.name: column.format for column in COLUMNS}
-        cells |= {key: f"{line[key]:{formats[key]}}" for key in (*LAW, *QUALITY) if line.get(key) is not None}
-        lines.append([f"*{quoted(name.replace('_', ' ')) or 'unnamed'}*", *cells.values(), NONE, NONE])
-    head = ["", *(column.title for column in COLUMNS), "device", "seeds"]
-    bits = [mean.value for one in groups if (mean := one.figure("bits_per_dimension"))]
-    hidden = {"device"} if len(set(devices)) == 1 else set()
-    hidden |= {"nats"} if not bits or max(bits) >= 1 else set()
-    shown = [
-        i for i, title in enumerate(head) if i == 0 or (title not in hidden and any(line[i] != NONE for line in lines))
-    ]
-    return Table([head[i] for i in shown], [[line[i] for i in shown] for line in lines])
+        if {*(cells := _reference(line, DETAILS))} != {NONE}:
+            rows.append([_name(name), *cells, NONE, NONE])
+    return _filled(["", *(column.title for column in DETAILS), "device", "seeds"], rows)
+
+
+def _cell(one: Group, column: Column) -> str:
+    if column.name == "kind":
+        return quoted(one.kind or NONE)
+    return cell(one.figure(column.name), column.format, column.name not in COSTS)
+
+
+def _name(reference: str) -> str:
+    return f"*{quoted(reference.replace('_', ' ')) or 'unnamed'}*"
+
+
+def _reference(line: Record, columns: Sequence[Column]) -> list[str]:
+    """The cells of what others score."""
+    known = {column.name: f"{line[column.name]:{column.format}}" for column in columns if _scored(line, column)}
+    if floor := line.get("bits_per_dimension"):
+        known["bits_per_dimension"] = cell(Estimate(floor["value"], floor.get("standard_error"), 1), ".3f")
+        known["kind"] = quoted(floor["kind"])
+        if "nats" in floor:
+            known["nats"] = cell(Estimate(floor["nats"], floor.get("nats_standard_error"), 1), ".2f")
+    return [known.get(column.name, NONE) for column in columns]
+
+
+def _scored(line: Record, column: Column) -> bool:
+    return column.name in (*LAW, *QUALITY) and line.get(column.name) is not None
+
+
+def _filled(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Without the columns that nobody has."""
+    shown = [i for i in range(len(head)) if i == 0 or any(row[i] != NONE for row in rows)]
+    return Table([head[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def references(groups: Sequence[Group]) -> dict[str, Record]:

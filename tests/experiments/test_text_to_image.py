@@ -156,7 +156,7 @@ def test_the_report_of_fabricated_runs(parts, fabricated, fabricate, tmp_path, c
     told = capsys.readouterr().out
     for name in ("report.md", "report.html", "table.csv", "lines.csv"):
         assert str(runs / "report" / name) in told and (runs / "report" / name).stat().st_size
-    for name in ("adherence", "guidance", "trade", "quality_evaluations"):
+    for name in ("adherence", "guidance", "quality"):
         assert f"({name}.png)" in text and (runs / "report" / f"{name}.png").is_file()
     rows = [line.split("|") for line in text.splitlines() if line.startswith("| *the data's own*")]
     assert [[cell.strip() for cell in row[2:4]] for row in rows] == [["0.996"] * 2, ["0.995"] * 2]

@@ -27,14 +27,17 @@ def test_a_cell_says_whose_interval_it_is():
 def test_columns_are_what_somebody_has_and_references_are_below(tmp_path, fabricate):
     groups = made(tmp_path, fabricate)
     table = tables.figures(groups, tables.references(groups))
-    columns = ["", "bits/dim", "kind", "KL", "Frechet", "precision", "evaluations", "steps", "parameters"]
-    assert list(table.head) == [*columns, "training FLOPs", "device", "seeds"]
+    assert list(table.head) == ["", "bits/dim", "kind", "KL", "Frechet", "evaluations", "parameters"]
     lines = {line[0]: dict(zip(table.head, line, strict=True)) for line in table.rows}
-    assert list(lines) == ["b", "a", "*independent pixels*", "*train*"]
-    assert lines["a"]["seeds"] == "0 1 2" and lines["a"]["KL"] == "-" and lines["b"]["device"] == "gpu"
+    assert list(lines) == ["b", "a", "*independent pixels*", "*train*"] and lines["a"]["KL"] == "-"
+    more = tables.details(groups, tables.references(groups))
+    assert list(more.head) == ["", "precision", "steps", "training FLOPs", "device", "seeds"]
+    beside = {line[0]: dict(zip(more.head, line, strict=True)) for line in more.rows}
+    assert "*independent pixels*" not in beside  # nothing of it stands there
+    assert beside["a"]["seeds"] == "0 1 2" and beside["b"]["device"] == "gpu"
     assert lines["*independent pixels*"]["bits/dim"] == "2.400 ± 0.024 s.e."
     assert lines["*train*"]["Frechet"] == "10.00" and lines["*train*"]["bits/dim"] == "-"
-    same_device = tables.figures(groups[1:], {})
+    same_device = tables.details(groups[1:], {})
     assert "device" not in same_device.head
 
 
@@ -101,6 +104,6 @@ def test_true_draws_of_a_known_law_are_called_so(tmp_path, fabricate):
 @pytest.mark.parametrize("count", [1, 3])
 def test_costs_have_no_interval(tmp_path, fabricate, count):
     groups, _ = group([read(fabricate(tmp_path / f"a{seed}", seed=seed)) for seed in range(count)])
-    table = tables.figures(groups, {})
+    table = tables.details(groups, {})
     assert table.rows[0][table.head.index("steps")] == "100"
     assert table.rows[0][table.head.index("training FLOPs")] == "1.00e+09"
