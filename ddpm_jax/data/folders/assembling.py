@@ -51,6 +51,7 @@ class Collection:
         splits: of each; empty where none is said.
         labels: of each, as written; None where one has none.
         texts: likewise.
+        classes: names of classes, in the order of their numbers, where labels are these.
         notes: lines to tell a person.
         costly: to make the pictures takes a while, so that a copy is kept.
     """
@@ -64,6 +65,7 @@ class Collection:
     splits: Sequence[str] = ()
     labels: Sequence[str | int | None] = ()
     texts: Sequence[str | None] = ()
+    classes: Sequence[str] = ()
     notes: Sequence[str] = ()
     costly: bool = True
 
@@ -139,7 +141,7 @@ def _conditions(found: Collection, rows: Mapping[str, Rows]) -> tuple[Conditions
     values, said = {}, []
     if found.labels and None not in found.labels:
         labels: Any = found.labels
-        kind, numbers = classes_of(labels)
+        kind, numbers = classes_of(labels, found.classes)
         if kind.classes == 1:
             said.append(f"all pictures are of one class ({labels[0]}), so there is no label")
         else:

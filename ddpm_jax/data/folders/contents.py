@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -72,6 +72,32 @@ class Fact:
     reason: str = ""
 
 
+@runtime_checkable
+class Contents(Protocol):
+    """Files by their numbers, wherever they lie."""
+
+    def content(self, row: int, /) -> bytes:
+        """The bytes of a file. Raises OSError where it cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Those of a folder.
+
+    Attributes:
+        root: the folder.
+        names: of the files in it.
+    """
+
+    root: Path
+    names: Sequence[str]
+
+    def content(self, row: int) -> bytes:
+        """The bytes of a file."""
+        return (self.root / self.names[row]).read_bytes()
+
+
 def hashes(root: Path, names: Sequence[str]) -> list[str]:
     """The hexadecimal SHA-256 of each file; empty where a file cannot be read."""
     made_from = [VERSION, str(root.resolve())]
@@ -107,14 +133,14 @@ def _hashed(path: Path) -> str:
         return ""
 
 
-def sizes(root: Path, names: Sequence[str]) -> list[tuple[int, int] | None]:
+def sizes(files: Contents, count: int) -> list[tuple[int, int] | None]:
     """Width and height of each picture by its header; None where it has none."""
-    return list(_each(_measured, [root / name for name in names], "measuring pictures"))
+    return list(_each(partial(_measured, files), range(count), "measuring pictures"))
 
 
-def _measured(path: Path) -> tuple[int, int] | None:
+def _measured(files: Contents, row: int) -> tuple[int, int] | None:
     try:
-        return measure(path.read_bytes())
+        return measure(files.content(row))
     except (OSError, Unreadable):
         return None
 
@@ -125,27 +151,24 @@ def known_facts(digests: Sequence[str], form: Form) -> list[Fact] | None:
     return None if content is None else [Fact(*row) for row in json.loads(content)]
 
 
-def examine(
-    root: Path, names: Sequence[str], digests: Sequence[str], form: Form, pixels: Pixels | None = None
-) -> list[Fact]:
+def examine(files: Contents, digests: Sequence[str], form: Form, pixels: Pixels | None = None) -> list[Fact]:
     """Decode each file once, and say what is known of it.
 
     Args:
-        root: the folder.
-        names: the files in it.
+        files: one for each hash.
         digests: their hashes.
         form: which every picture is brought into.
         pixels: where each is put, in its row, if it is of that shape.
     """
-    look = partial(_examined, root, names, form, pixels)
-    facts = list(_each(look, range(len(names)), "decoding pictures"))
+    look = partial(_examined, files, form, pixels)
+    facts = list(_each(look, range(len(digests)), "decoding pictures"))
     cache.save("pictures", _key(digests, form), json.dumps([list(vars(fact).values()) for fact in facts]).encode())
     return facts
 
 
-def once_more(root: Path, names: Sequence[str], facts: Sequence[Fact], form: Form) -> list[Fact]:
+def once_more(files: Contents, facts: Sequence[Fact], form: Form) -> list[Fact]:
     """The facts, those of files that could not be read found out anew: another Pillow, or day, may read them."""
-    look = partial(_examined, root, names, form, None)
+    look = partial(_examined, files, form, None)
     bad = [row for row, fact in enumerate(facts) if fact.reason]
     again = dict(zip(bad, _each(look, bad, "decoding pictures"), strict=True))
     return [again.get(row, fact) for row, fact in enumerate(facts)]
@@ -155,9 +178,9 @@ def _key(digests: Sequence[str], form: Form) -> list[Any]:
     return [VERSION, form, sha256(digests)]
 
 
-def _examined(root: Path, names: Sequence[str], form: Form, pixels: Pixels | None, row: int) -> Fact:
+def _examined(files: Contents, form: Form, pixels: Pixels | None, row: int) -> Fact:
     try:
-        found = decode((root / names[row]).read_bytes(), form)
+        found = decode(files.content(row), form)
     except OSError as error:
         return Fact(reason=error.strerror or type(error).__name__)
     except Unreadable as error:
@@ -172,22 +195,22 @@ def has_colour(pixels: UInt8[np.ndarray, "*_ channels"]) -> bool:
     return pixels.shape[-1] >= 3 and bool((pixels[..., :1] != pixels[..., 1:3]).any())
 
 
-def read(root: Path, names: Sequence[str], form: Form, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n *shape"]:
+def read(files: Contents, rows: Sequence[int], form: Form, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n *shape"]:
     """The pictures of some files, decoded now by several threads.
 
     Raises:
         OSError: a file is not there any more.
         Unreadable: it is no picture any more.
     """
-    found = np.empty((len(names), *shape), np.uint8)
+    found = np.empty((len(rows), *shape), np.uint8)
     with _pool() as pool:
-        for row, picture in enumerate(pool.map(partial(_decoded, root, form), names)):
+        for row, picture in enumerate(pool.map(partial(_decoded, files, form), rows)):
             found[row] = picture[..., : shape[-1]]
     return found
 
 
-def _decoded(root: Path, form: Form, name: str) -> UInt8[np.ndarray, "height width channels"]:
-    return decode((root / name).read_bytes(), form).pixels
+def _decoded(files: Contents, form: Form, row: int) -> UInt8[np.ndarray, "height width channels"]:
+    return decode(files.content(row), form).pixels
 
 
 def _pool() -> ThreadPoolExecutor:

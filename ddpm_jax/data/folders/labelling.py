@@ -10,14 +10,14 @@ from ddpm_jax.conditions import Label, Text
 from ddpm_jax.errors import UserError, fail
 
 
-def classes_of(labels: Sequence[str | int]) -> tuple[Label, Int32[np.ndarray, " n"]]:
+def classes_of(labels: Sequence[str | int], names: Sequence[str] = ()) -> tuple[Label, Int32[np.ndarray, " n"]]:
     """The classes, and the number of each example's.
 
     Labels 0 ... K - 1 are the numbers. Others are names, which are numbered as they are sorted: by size where all are
-    numbers, else by letters.
+    numbers, else by letters; or as they stand in `names`.
     """
-    written = sorted({str(label) for label in labels})
-    if all(is_number(label) for label in written):
+    written = list(names) or sorted({str(label) for label in labels})
+    if not names and all(is_number(label) for label in written):
         written.sort(key=int)
     numbered = written == [str(number) for number in range(len(written))]
     number = {name: place for place, name in enumerate(written)}

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ddpm_jax.data.folders import contents
 from ddpm_jax.data.folders.assembling import Collection
-from ddpm_jax.data.folders.contents import Fact, Pixels
+from ddpm_jax.data.folders.contents import Contents, Fact, Pixels
 from ddpm_jax.data.folders.decoding import Form, Unreadable
-from ddpm_jax.data.folders.finding import Found, find, some
+from ddpm_jax.data.folders.finding import find, some
 from ddpm_jax.data.folders.splitting import Rows
 from ddpm_jax.errors import UserError, fail
 
@@ -38,43 +39,80 @@ class Wanted:
     room: Path | None = None
 
 
-def collect(root: Path, wanted: Wanted) -> Collection:
-    """The pictures in a folder.
+@dataclass(frozen=True)
+class Raw:
+    """Pictures that were found, a row each, and not decoded yet.
 
-    Raises:
-        UserError: as `finding.find`; a file cannot be read, or none can; or the pictures are of several sizes, and
-            none is asked for.
+    Attributes:
+        place: where, for people.
+        files: what they are in.
+        names: for people.
+        digests: hashes of the files' contents.
+        splits: as `Collection` has them, and so the rest.
     """
+
+    place: Path
+    files: Contents
+    names: Sequence[str]
+    digests: Sequence[str]
+    splits: Sequence[str]
+    labels: Sequence[str | int | None]
+    texts: Sequence[str | None]
+    classes: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+def find_raw(root: Path) -> Raw:
+    """The pictures in a folder. Raises UserError as `finding.find`."""
     folder = find(root)
     names = [one.path for one in folder.files]
-    digests = contents.hashes(root, names)
-    facts, pixels = contents.known_facts(digests, wanted.form), None
+    return Raw(
+        place=root,
+        files=contents.Files(root, names),
+        names=names,
+        digests=contents.hashes(root, names),
+        splits=[one.split for one in folder.files],
+        labels=[one.label for one in folder.files],
+        texts=[one.text for one in folder.files],
+        notes=folder.notes,
+    )
+
+
+def collect(raw: Raw, wanted: Wanted) -> Collection:
+    """Pictures, decoded once.
+
+    Raises:
+        UserError: a file cannot be read, or none can; or the pictures are of several sizes, and none is asked for.
+    """
+    facts, pixels = contents.known_facts(raw.digests, wanted.form), None
     if facts is None:
-        side = (wanted.form.size,) * 2 if wanted.form.size else _common(root, names, wanted.skip_bad)
-        pixels = _room(len(names), (*side, wanted.form.kept), wanted)
-        facts = contents.examine(root, names, digests, wanted.form, pixels)
+        side = (wanted.form.size,) * 2 if wanted.form.size else _common(raw)
+        pixels = _room(len(raw.names), (*side, wanted.form.kept), wanted)
+        facts = contents.examine(raw.files, raw.digests, wanted.form, pixels)
     else:
-        facts = contents.once_more(root, names, facts, wanted.form)
-    kept, notes = _kept(root, folder.files, facts, wanted.skip_bad)
-    files = [folder.files[row] for row in kept]
-    known = [facts[row] for row in kept]
-    shape, said = _shape(root, known, wanted.form)
-    if pixels is None:
-        read = partial(_read, root, [one.path for one in files], wanted.form, shape)
-    else:
-        read = partial(_taken, pixels, np.asarray(kept), shape[-1])
+        facts = contents.once_more(raw.files, facts, wanted.form)
+    kept, notes = _kept(raw, facts, wanted.skip_bad)
+    shape, said = _shape(raw.place, [facts[row] for row in kept], wanted.form)
+    rows = np.asarray(kept)
+    decoded = None if pixels is None else partial(_taken, pixels, rows, shape[-1])
     form = replace(wanted.form, channels=shape[-1])
     return Collection(
-        names=[one.path for one in files],
-        digests=[digests[row] for row in kept],
-        read=read,
+        names=_of(raw.names, kept),
+        digests=_of(raw.digests, kept),
+        read=decoded or partial(_read, raw, rows, wanted.form, shape),
         shape=shape,
         made_from=f"{contents.VERSION} {form}",
-        splits=[one.split for one in files],
-        labels=[one.label for one in files],
-        texts=[one.text for one in files],
-        notes=[*folder.notes, *notes, *said],
+        splits=_of(raw.splits, kept),
+        labels=_of(raw.labels, kept),
+        texts=_of(raw.texts, kept),
+        classes=raw.classes,
+        notes=[*raw.notes, *notes, *said],
     )
+
+
+def _of(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:
+    """The values in these rows; none where there are none."""
+    return [values[row] for row in rows] if values else []
 
 
 def _room(count: int, shape: tuple[int, ...], wanted: Wanted) -> Pixels | None:
@@ -83,13 +121,13 @@ def _room(count: int, shape: tuple[int, ...], wanted: Wanted) -> Pixels | None:
     return np.empty((count, *shape), np.uint8) if count * int(np.prod(shape)) <= wanted.most else None
 
 
-def _kept(root: Path, files: Sequence[Found], facts: Sequence[Fact], skip_bad: bool) -> tuple[list[int], list[str]]:
+def _kept(raw: Raw, facts: Sequence[Fact], skip_bad: bool) -> tuple[list[int], list[str]]:
     """The rows of the pictures that can be read, and a line that says how many cannot."""
     kept = [row for row, fact in enumerate(facts) if not fact.reason]
-    bad = [f"{files[row].path} ({fact.reason})" for row, fact in enumerate(facts) if fact.reason]
+    bad = [f"{raw.names[row]} ({fact.reason})" for row, fact in enumerate(facts) if fact.reason]
     if not bad:
         return kept, []
-    line = f"{len(bad)} of {len(files)} pictures in {root} cannot be read: {some(bad)}"
+    line = f"{len(bad)} of {len(facts)} pictures in {raw.place} cannot be read: {some(bad)}"
     if not skip_bad:
         fail("data.dir", f"{line}; mend or remove them, or set config.data.skip_bad=True")
     if not kept:
@@ -97,15 +135,15 @@ def _kept(root: Path, files: Sequence[Found], facts: Sequence[Fact], skip_bad: b
     return kept, [f"left out: {line}"]
 
 
-def _common(root: Path, names: Sequence[str], skip_bad: bool) -> tuple[int, int]:
+def _common(raw: Raw) -> tuple[int, int]:
     """Height and width of all pictures, by their headers.
 
     Raises:
-        UserError: they are of several sizes, or none has one.
+        UserError: they are of several sizes.
     """
-    found = Counter(size for size in contents.sizes(root, names) if size)
+    found = Counter(size for size in contents.sizes(raw.files, len(raw.names)) if size)
     if len(found) > 1:
-        _refuse_sizes(root, found)
+        _refuse_sizes(raw.place, found)
     if not found:
         return (1, 1)  # what is wrong with them is said when they are decoded
     ((width, height),) = found
@@ -148,10 +186,12 @@ def _taken(pixels: Pixels, kept: Rows, channels: int, rows: Rows) -> UInt8[np.nd
 
 
 def _read(
-    root: Path, names: Sequence[str], form: Form, shape: tuple[int, ...], rows: Rows
+    raw: Raw, kept: Rows, form: Form, shape: tuple[int, ...], rows: Rows
 ) -> UInt8[np.ndarray, "n height width channels"]:
     """Pictures that are decoded now."""
     try:
-        return contents.read(root, [names[row] for row in map(int, rows)], form, shape)
+        return contents.read(raw.files, kept[rows].tolist(), form, shape)
     except (OSError, Unreadable, ValueError) as error:
-        raise UserError(f"config.data.dir: the pictures in {root} changed while they were read ({error})") from error
+        raise UserError(
+            f"config.data.dir: the pictures in {raw.place} changed while they were read ({error})"
+        ) from error

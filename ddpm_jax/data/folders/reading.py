@@ -9,7 +9,7 @@ from typing import Any
 from ddpm_jax.data.folders import prepared, stored
 from ddpm_jax.data.folders.assembling import Splitting, assemble
 from ddpm_jax.data.folders.decoding import Form
-from ddpm_jax.data.folders.pictures import Wanted, collect
+from ddpm_jax.data.folders.pictures import Wanted, collect, find_raw
 from ddpm_jax.data.sources import LARGEST_COPY, Dataset
 from ddpm_jax.errors import UserError, fail
 
@@ -54,7 +54,7 @@ def load(
     split_seed: int = 0,
     room: Path | None = None,
 ) -> Dataset:
-    """The data set in a folder of pictures, in one that was prepared of these, or in a file of arrays.
+    """The data set in a folder of pictures, one that was prepared of these, or a file of arrays.
 
     Every picture is decoded once, and kept in the cache.
 
@@ -89,7 +89,7 @@ def load(
         given |= {"held_out": held_out, "split_seed": split_seed}
         unasked = {name: one.default for name, one in inspect.signature(load).parameters.items()}
         return prepared.load(root, how.words, {name: one for name, one in given.items() if one != unasked[name]})
-    return assemble(collect(root, Wanted(form, skip_bad, LARGEST_COPY, room)), how)
+    return assemble(collect(find_raw(root), Wanted(form, skip_bad, LARGEST_COPY, room)), how)
 
 
 def _colour(words: str) -> tuple[int, int, int]:
