@@ -5,7 +5,7 @@ import errno
 import os
 import tempfile
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,6 +59,16 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     names = sorted(choices)
     close = difflib.get_close_matches(word, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(names)}"
+
+
+SHOWN = 3
+"""Names that a line shows; the rest are counted."""
+
+
+def some(names: Sequence[str]) -> str:
+    """A few of the names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 SAID: dict[str, str] = {

@@ -13,6 +13,10 @@ from typing import Any
 
 from ddpm_jax.errors import UserError, nearest
 
+FOLDER = "folder"
+"""The name of a data set of the user's own: pictures in a folder. It stays wherever that lies, so moved data are the
+same data."""
+
 
 def dotted(name: str) -> bool:
     """Whether a name is a path to a part outside the tables."""

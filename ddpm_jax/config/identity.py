@@ -9,9 +9,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax.config.base import base
-from ddpm_jax.config.keys import FOLDER
 from ddpm_jax.config.loading import put
 from ddpm_jax.errors import UserError
+from ddpm_jax.plugins import FOLDER
 
 SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every", "training.save_minutes")
 """Keys and sections that do not change what a run computes: a run may be resumed with others."""

@@ -302,9 +302,6 @@ KEYS: dict[str, Key] = {
 OF_FOLDERS = ("size", "channels", "background", "skip_bad", "held_out", "split_seed")
 """Keys of data that are read for the user's own pictures alone: options of `data.folders.load`."""
 
-FOLDER = "folder"
-"""The `data.name` of the user's own pictures, which lie in `data.dir`; as `data.FOLDER`, which is heavy to import."""
-
 ETA = {
     **dict.fromkeys(("ddpm", "reverse_diffusion", "predictor_corrector", "annealed_langevin"), 1.0),
     **dict.fromkeys(("ddim", "heun", "tsit5", "cached", "confidence"), 0.0),

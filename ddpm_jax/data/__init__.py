@@ -17,12 +17,11 @@ from ddpm_jax.data.description import Description
 from ddpm_jax.data.encoded import encoded
 from ddpm_jax.data.identity import difference, fingerprint
 from ddpm_jax.data.levels import coarser
-from ddpm_jax.data.loading import FOLDER, load
+from ddpm_jax.data.loading import load
 from ddpm_jax.data.recorded import recorded
 from ddpm_jax.data.sources import Dataset, Source
 
 __all__ = [
-    "FOLDER",
     "Dataset",
     "Description",
     "Source",

@@ -12,9 +12,7 @@ from ddpm_jax.data import binarised, captioned, digits, ising, tfds
 from ddpm_jax.data.arrays import take
 from ddpm_jax.data.sources import Dataset, Examples, Source
 from ddpm_jax.errors import UserError, one_line
-
-FOLDER = "folder"
-"""The name of the user's own pictures."""
+from ddpm_jax.plugins import FOLDER
 
 
 def load(

@@ -15,6 +15,7 @@ from ddpm_jax.errors import UserError, fail
 from ddpm_jax.experiment.base import Experiment, Family
 from ddpm_jax.experiment.checks import check, check_data, check_prompts, check_sizes, family_of, kind_of
 from ddpm_jax.experiment.options import own
+from ddpm_jax.plugins import FOLDER
 
 
 def make(config: ConfigDict, description: Description) -> Experiment:
@@ -34,7 +35,7 @@ def load_data(config: ConfigDict) -> Dataset:
     """
     section = config.data
     splits = {name: words for name, words in section.splits.items() if words}
-    ours = {key: section[key] for key in OF_FOLDERS} if section.name == data.FOLDER else own(config, "data.name")
+    ours = {key: section[key] for key in OF_FOLDERS} if section.name == FOLDER else own(config, "data.name")
     found = data.load(section.name, section.dir or None, splits or None, ours)
     if section.levels:
         try:

@@ -12,13 +12,14 @@ from ddpm_jax import denoisers, models, plugins, schedules
 from ddpm_jax.config.checks import check_values, tell
 from ddpm_jax.config.identity import flatten
 from ddpm_jax.config.keys import IN_PYTHON, KEYS, OF_FOLDERS, OPTIONS
-from ddpm_jax.data import FOLDER, Description
+from ddpm_jax.data import Description
 from ddpm_jax.devices import plan
 from ddpm_jax.errors import UserError, fail, nearest
 from ddpm_jax.experiment import classifier, gaussian, ordered
 from ddpm_jax.likelihood import DIVERGENCES
 from ddpm_jax.objectives.losses import OBJECTIVES
 from ddpm_jax.objectives.times import TIMES
+from ddpm_jax.plugins import FOLDER
 from ddpm_jax.processes import PROCESSES, Refusal
 from ddpm_jax.processes.ordered import SPACINGS
 from ddpm_jax.processes.orders import ORDERS, RANDOM

@@ -21,6 +21,7 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import Experiment, check_data, load_data, make
 from ddpm_jax.generative import Model, Sampler, Sampling
+from ddpm_jax.plugins import FOLDER
 from ddpm_jax.training.state import weights
 
 
@@ -225,7 +226,7 @@ def data_of(config: Any, folder: Path, images: bool | None = True) -> Dataset:
 
     Args: as `read`.
     """
-    own = config.data.name == data.FOLDER
+    own = config.data.name == FOLDER
     if own and not (Path(config.data.dir).expanduser().exists() if images is None else images):
         kept = runs.read_data(folder)
         try:

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from ddpm_jax import data
 from ddpm_jax.config.base import base
 from ddpm_jax.config.identity import (
     RENAMED,
@@ -18,7 +17,7 @@ from ddpm_jax.config.identity import (
     training_mark,
     validation_mark,
 )
-from ddpm_jax.config.keys import FOLDER, KEYS
+from ddpm_jax.config.keys import KEYS
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import checks as c
 from tests.config.examples import changed, refused, small
@@ -135,4 +134,3 @@ def test_own_pictures_of_another_folder_are_another_run_wherever_it_lies():
     elsewhere = base()
     elsewhere.data.dir = "a/flowers"  # of a set of TFDS
     assert digest(elsewhere) == digest(base())
-    assert FOLDER == data.FOLDER

@@ -6,7 +6,6 @@ and `labelling.py` say what is in which split and what is known of it, and `asse
 `prepared.py` writes one that need not fit into memory, and `reading.py` chooses by the place.
 """
 
-from ddpm_jax.data.folders.assembling import NAME
 from ddpm_jax.data.folders.reading import load, write
 
-__all__ = ["NAME", "load", "write"]
+__all__ = ["load", "write"]

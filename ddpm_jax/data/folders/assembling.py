@@ -11,15 +11,12 @@ from jaxtyping import UInt8
 
 from ddpm_jax.conditions import Conditions
 from ddpm_jax.data.description import Description
-from ddpm_jax.data.folders.finding import some
 from ddpm_jax.data.folders.labelling import captions_of, classes_of
 from ddpm_jax.data.folders.splitting import TRAIN, Rows, assign, chosen
 from ddpm_jax.data.sources import Dataset, Examples, Source
-from ddpm_jax.errors import fail
+from ddpm_jax.errors import fail, some
 from ddpm_jax.files import sha256
-
-NAME = "folder"
-"""Of the data set, wherever it lies: a folder that was moved is the same data."""
+from ddpm_jax.plugins import FOLDER
 
 
 @dataclass(frozen=True)
@@ -90,12 +87,12 @@ def assemble(found: Collection, how: Splitting) -> Dataset:
     if how.words:
         rows, words = chosen(rows, how.words), dict(how.words)
     kinds, values, said = _conditions(found, rows)
-    description = Description(NAME, "1", found.shape, found.levels, kinds)
+    description = Description(FOLDER, "1", found.shape, found.levels, kinds)
     sources = {}
     for split, some_rows in rows.items():
         told = {name: array[some_rows] for name, array in values.items()}
         parts = [
-            NAME,
+            FOLDER,
             found.made_from,
             description.shape,
             *(found.digests[row] for row in map(int, some_rows)),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ddpm_jax.data.folders import metadata
-from ddpm_jax.errors import fail
+from ddpm_jax.errors import fail, some
 
 ENDINGS = frozenset(
     f".{ending}"
@@ -40,9 +40,6 @@ SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """Names of folders, in small letters, and the splits that they are."""
-
-SHOWN = 3
-"""Names that a line shows; the rest are counted."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +145,3 @@ def _splits(root: Path, pictures: list[str]) -> dict[str, str]:
             "data.dir", f"{root} has the splits {', '.join(found)}, and no train; put the pictures to learn from there"
         )
     return found
-
-
-def some(names: list[str]) -> str:
-    """A few of the names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

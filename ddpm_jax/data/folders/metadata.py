@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax.data.folders.labelling import is_number
-from ddpm_jax.errors import fail, one_line
+from ddpm_jax.errors import fail, one_line, some
 from ddpm_jax.files import from_json
 
 NAMES = ("metadata.csv", "metadata.jsonl")
@@ -55,12 +55,11 @@ def read(root: Path, tables: Sequence[str], pictures: Sequence[str]) -> tuple[di
             columns.update(dict.fromkeys(rows[path], table))
             unread.update(column for column in row if column not in (FILE, LABEL, TEXT))
     if missing := [name for name in pictures if name not in rows]:
-        few = ", ".join(missing[:3])
-        fail("data.dir", f"{len(missing)} of {len(pictures)} pictures in {root} have no row in {tables[0]}, as {few}")
+        count = f"{len(missing)} of {len(pictures)}"
+        fail("data.dir", f"{count} pictures in {root} have no row in {tables[0]}: {some(missing)}")
     for column, table in columns.items():
         if empty := [path for path, row in rows.items() if row.get(column) in (None, "")]:
-            few = ", ".join(sorted(empty)[:3])
-            words = f"{len(empty)} of {len(rows)} pictures have no {column}, as {few}"
+            words = f"{len(empty)} of {len(rows)} pictures have no {column}: {some(sorted(empty))}"
             fail("data.dir", f"{root / table}: {words}; say it of each, or leave the column out")
     for path, row in rows.items():
         _check(root, path, row)

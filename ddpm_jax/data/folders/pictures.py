@@ -14,9 +14,9 @@ from ddpm_jax.data.folders import contents
 from ddpm_jax.data.folders.assembling import Collection
 from ddpm_jax.data.folders.contents import Contents, Fact, Pixels
 from ddpm_jax.data.folders.decoding import Form, Unreadable
-from ddpm_jax.data.folders.finding import find, some
+from ddpm_jax.data.folders.finding import find
 from ddpm_jax.data.folders.splitting import Rows
-from ddpm_jax.errors import UserError, fail
+from ddpm_jax.errors import UserError, fail, some
 
 SUGGESTED = 64
 """The greatest size that a line proposes."""

@@ -18,9 +18,9 @@ from PIL import Image
 
 from ddpm_jax.data.folders.assembling import Collection
 from ddpm_jax.data.folders.decoding import VERSION, Form, fitted
-from ddpm_jax.data.folders.finding import SPLITS, some
+from ddpm_jax.data.folders.finding import SPLITS
 from ddpm_jax.data.folders.splitting import Rows
-from ddpm_jax.errors import fail, one_line
+from ddpm_jax.errors import fail, one_line, some
 
 ENDINGS = (".npz", ".npy")
 

@@ -3,20 +3,12 @@ import os
 import pytest
 
 from ddpm_jax.data.folders.finding import find
-from ddpm_jax.errors import UserError
+from tests.data.folders.examples import refused
 
 
 def said(root):
     """What is found of each picture, by its path."""
     return {one.path: (one.split, one.label) for one in find(root).files}
-
-
-def refused(root):
-    with pytest.raises(UserError) as caught:
-        find(root)
-    (line,) = str(caught.value).splitlines()
-    assert line.startswith("config.data.dir: ")
-    return line
 
 
 def test_pictures_alone(draw):
@@ -81,14 +73,14 @@ def test_links_are_followed_and_circles_are_not(draw, tmp_path):
 
 
 def test_errors_of_folders(draw, tmp_path):
-    assert "there is no folder" in refused(tmp_path / "none")
+    assert "there is no folder" in refused(find, tmp_path / "none")
     (tmp_path / "file.png").write_text("x")
-    assert "no folder" in refused(tmp_path / "file.png")
+    assert "no folder" in refused(find, tmp_path / "file.png")
     (tmp_path / "empty").mkdir()
-    assert "is empty" in refused(tmp_path / "empty")
+    assert "is empty" in refused(find, tmp_path / "empty")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("x")
-    line = refused(tmp_path / "texts")
+    line = refused(find, tmp_path / "texts")
     assert "no pictures" in line and "a.txt" in line and ".png" in line
 
 
@@ -103,4 +95,4 @@ def test_errors_of_folders(draw, tmp_path):
     ids=str,
 )
 def test_errors_of_splits(files, words, draw):
-    assert words in refused(draw(files))
+    assert words in refused(find, draw(files))

@@ -1,7 +1,7 @@
 import pytest
 
 from ddpm_jax.data.folders.finding import find
-from ddpm_jax.errors import UserError
+from tests.data.folders.examples import refused
 
 
 def said(root):
@@ -63,7 +63,7 @@ WRONG = {
     "its picture c.png is not there": [{"file_name": "a.png", "label": 0}, {"file_name": "c.png", "label": 0}],
     "1 of 2 pictures": [{"file_name": "a.png", "label": 0}],
     "a.png has two rows": [{"file_name": "a.png", "label": 0}] * 2,
-    "1 of 2 pictures have no text, as b.png": [{"file_name": "a.png", "text": "x"}, {"file_name": "b.png", "text": ""}],
+    "1 of 2 pictures have no text: b.png": [{"file_name": "a.png", "text": "x"}, {"file_name": "b.png", "text": ""}],
     "labels are numbers, as '3', and names, as 'cat'": [
         {"file_name": "a.png", "label": "3"},
         {"file_name": "b.png", "label": "cat"},
@@ -77,15 +77,7 @@ WRONG = {
 def test_tables_that_do_not_fit(words, name, draw, table):
     root = draw(["a.png", "b.png"])
     table(root / name, WRONG[words])
-    assert words in refused(root)
-
-
-def refused(root):
-    with pytest.raises(UserError) as caught:
-        find(root)
-    (line,) = str(caught.value).splitlines()
-    assert line.startswith("config.data.dir: ")
-    return line
+    assert words in refused(find, root)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +100,13 @@ def refused(root):
 def test_tables_that_do_not_read(name, content, words, draw):
     root = draw(["a.png"])
     (root / name).write_text(content)
-    assert words in refused(root)
+    assert words in refused(find, root)
 
 
 def test_tables_that_are_no_text_and_two_of_them(draw, table):
     root = draw(["a.png"])
     (root / "metadata.csv").write_bytes(b"file_name,text\na.png,\xff\xfe\n")
-    assert "UTF-8" in refused(root)
+    assert "UTF-8" in refused(find, root)
     table(root / "metadata.csv", [{"file_name": "a.png", "text": "x"}])
     table(root / "metadata.jsonl", [{"file_name": "a.png", "text": "x"}])
-    assert "leave one of them" in refused(root)
+    assert "leave one of them" in refused(find, root)

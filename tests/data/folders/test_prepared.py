@@ -9,6 +9,7 @@ from ddpm_jax import data
 from ddpm_jax.data import sources
 from ddpm_jax.errors import UserError
 from ddpm_jax.prepare import main as prepare
+from tests.data.folders.examples import line_of, load, refused
 
 
 @pytest.fixture
@@ -27,17 +28,6 @@ def pictures(draw, table):
 def done(pictures, tmp_path):
     prepare([str(pictures), f"--output={tmp_path / 'done'}", "--size=8"])
     return tmp_path / "done"
-
-
-def load(root, splits=None, **options):
-    return data.load("folder", root, splits, options)
-
-
-def refused(function, *given, **options):
-    with pytest.raises(UserError) as caught:
-        function(*given, **options)
-    (line,) = str(caught.value).splitlines()
-    return line
 
 
 def test_it_is_the_folders_own_data(pictures, done):
@@ -140,11 +130,11 @@ def test_what_the_command_refuses(pictures, done, tmp_path, draw):
         ([str(pictures), new, "--background=wihte"], "--background: 'wihte' is no colour"),
         ([str(pictures), new, "--size=-1"], "--size: "),
     ):
-        assert refused(prepare, words).startswith(line)
+        assert line_of(prepare, words).startswith(line)
     draw({"10.png": (20, 20)})
-    assert refused(prepare, [str(pictures), new]).startswith("--size: the pictures in")
+    assert line_of(prepare, [str(pictures), new]).startswith("--size: the pictures in")
     (pictures / "11.png").write_bytes(b"x")
-    line = refused(prepare, [str(pictures), new, "--size=8"])
+    line = line_of(prepare, [str(pictures), new, "--size=8"])
     assert "11.png" in line and line.endswith("or set --skip_bad")
     assert not (tmp_path / "new").exists()
     prepare([str(pictures), new, "--size=8", "--skip_bad"])

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,31 +12,11 @@ from ddpm_jax import data
 from ddpm_jax.data import sources
 from ddpm_jax.data.folders import contents
 from ddpm_jax.errors import UserError
+from tests.data.folders import examples
+from tests.data.folders.examples import held
 
-OPEN = {"held_out": 0.25}
-"""Shares with which few pictures fill all splits."""
-
-
-def load(root, splits=None, **options):
-    return data.load("folder", root, splits, {**OPEN, **options})
-
-
-def refused(root, splits=None, **options):
-    with pytest.raises(UserError) as caught:
-        load(root, splits, **options)
-    (line,) = str(caught.value).splitlines()
-    assert line.startswith("config.data.")
-    return line
-
-
-def held(dataset):
-    """The bytes of the pictures of each split, with their labels."""
-    found = {}
-    for split in dataset.sources:
-        images, conditions = dataset.split(split).arrays()
-        labels = conditions.get("label", np.zeros(len(images), int))
-        found[split] = sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
-    return found
+load = partial(examples.load, held_out=0.25)  # with which few pictures fill all splits
+refused = partial(examples.refused, load)
 
 
 @pytest.fixture

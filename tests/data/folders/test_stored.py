@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import data
-from ddpm_jax.errors import UserError
+from tests.data.folders.examples import held, load, pairs, refused
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (60, 6, 6, 3)).astype(np.uint8)
@@ -20,32 +20,10 @@ def save(tmp_path):
     return write
 
 
-def load(file, splits=None, **options):
-    return data.load("folder", file, splits, options)
-
-
-def held(dataset, split):
-    images, conditions = dataset.split(split).arrays()
-    labels = conditions.get("label", np.zeros(len(images), int))
-    return sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
-
-
-def pairs(images, labels):
-    return sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
-
-
-def refused(file, **options):
-    with pytest.raises(UserError) as caught:
-        load(file, **options)
-    (line,) = str(caught.value).splitlines()
-    assert line.startswith("config.data.")
-    return line
-
-
 def test_images_and_labels_are_split_by_content(save):
     dataset = load(save(images=IMAGES, labels=LABELS))
     assert dataset.description.shape == (6, 6, 3) and dataset.description.labels == 3
-    assert sorted(one for split in dataset.sources for one in held(dataset, split)) == pairs(IMAGES, LABELS)
+    assert sorted(one for found in held(dataset).values() for one in found) == pairs(IMAGES, LABELS)
     order = GENERATOR.permutation(60)
     again = load(save(images=IMAGES[order], labels=LABELS[order]))
     assert data.difference(data.fingerprint(dataset), data.fingerprint(again)) is None
@@ -61,7 +39,7 @@ def test_splits_by_the_names_of_arrays(names, validation, save):
     dataset = load(save(**arrays))
     assert list(dataset.sources) == ["train", "validation", "test"]
     for split, part in zip(dataset.sources, parts.values(), strict=True):
-        assert held(dataset, split) == pairs(IMAGES[part], LABELS[part])
+        assert held(dataset)[split] == pairs(IMAGES[part], LABELS[part])
 
 
 def test_kerass_digits_have_no_validation(save):
@@ -76,7 +54,7 @@ def test_images_alone(tmp_path, save):
     for file, write in ((tmp_path / "a.npy", np.save), (tmp_path / "b.npz", np.savez)):
         write(file, IMAGES)
         dataset = load(file)
-        assert sorted(one for split in dataset.sources for one in held(dataset, split)) == pairs(IMAGES, LABELS * 0)
+        assert sorted(one for found in held(dataset).values() for one in found) == pairs(IMAGES, LABELS * 0)
 
 
 def test_names_and_captions(save):
@@ -98,7 +76,7 @@ def test_what_samples_are_written_as_is_read(save):
 def test_two_levels_and_other_whole_numbers(save):
     dataset = load(save(images=IMAGES > 99))
     assert dataset.description.levels == 2 and dataset.split("train").arrays()[0].max() == 1
-    assert held(load(save(images=IMAGES.astype(np.int64))), "test") == held(load(save(images=IMAGES)), "test")
+    assert held(load(save(images=IMAGES.astype(np.int64)))) == held(load(save(images=IMAGES)))
     assert any("save images of two levels as bool" in note for note in load(save(images=IMAGES // 128)).notes)
 
 
@@ -143,16 +121,16 @@ FLOATS = (IMAGES / 255).astype(np.float32)
     ids=str,
 )
 def test_what_is_no_data_set(arrays, words, save):
-    assert words in refused(save(**arrays))
+    assert words in refused(load, save(**arrays))
 
 
 def test_files_that_do_not_read(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"hello")
-    assert "cannot be read" in refused(tmp_path / "a.npz")
+    assert "cannot be read" in refused(load, tmp_path / "a.npz")
     (tmp_path / "b.npy").write_bytes(b"")
-    assert "cannot be read" in refused(tmp_path / "b.npy")
-    assert "there is no file" in refused(tmp_path / "none.npz")
+    assert "cannot be read" in refused(load, tmp_path / "b.npy")
+    assert "there is no file" in refused(load, tmp_path / "none.npz")
 
 
 def test_two_levels_are_not_resized(save):
-    assert "two levels" in refused(save(images=IMAGES > 99), size=3)
+    assert "two levels" in refused(load, save(images=IMAGES > 99), size=3)
