@@ -3,8 +3,9 @@
     python -m ddpm_jax.prepare PICTURES --output=DIR --size=64
     python -m ddpm_jax.train --config=FILE.py --config.data.name=folder --config.data.dir=DIR
 
-PICTURES is a folder of pictures, or an .npz file, as config.data.dir may be one. Every picture is decoded once and
-brought into one form; DIR holds them as array_record, and prepared.json says what they are.
+PICTURES is a folder of pictures, or what else config.data.dir may be: a data set that Hugging Face's library saved, or
+an .npz file. Every picture is decoded once and brought into one form; DIR holds them as array_record, and prepared.json
+says what they are.
 """
 
 from collections.abc import Sequence

@@ -133,6 +133,18 @@ def _hashed(path: Path) -> str:
         return ""
 
 
+def digests(files: Contents, count: int) -> list[str]:
+    """As `hashes`, of files that lie anywhere; no table of them is kept."""
+    return list(_each(partial(_digested, files), range(count), "reading files"))
+
+
+def _digested(files: Contents, row: int) -> str:
+    try:
+        return hashlib.sha256(files.content(row)).hexdigest()
+    except OSError:
+        return ""
+
+
 def sizes(files: Contents, count: int) -> list[tuple[int, int] | None]:
     """Width and height of each picture by its header; None where it has none."""
     return list(_each(partial(_measured, files), range(count), "measuring pictures"))

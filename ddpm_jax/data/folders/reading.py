@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax.data.folders import prepared, stored
+from ddpm_jax.data.folders import huggingface, prepared, stored
 from ddpm_jax.data.folders.assembling import Splitting, assemble
 from ddpm_jax.data.folders.decoding import Form
 from ddpm_jax.data.folders.pictures import Wanted, collect, find_raw
@@ -54,12 +54,12 @@ def load(
     split_seed: int = 0,
     room: Path | None = None,
 ) -> Dataset:
-    """The data set in a folder of pictures, one that was prepared of these, or a file of arrays.
+    """The data set in a folder of pictures, one that was prepared of these, a file of arrays, or one of Hugging Face's.
 
     Every picture is decoded once, and kept in the cache.
 
     Args:
-        place: the folder, or an .npz or .npy file.
+        place: the folder, which may be what `datasets` of Hugging Face saved to disk, or an .npz or .npy file.
         splits: what is in each split; see `splitting.chosen`.
         size: pixels of both sides, to which the shorter one is resized before the middle is cut out; 0: as they are.
         channels: 1, 3 or 4; 0: 3, or 1 where no picture has colour.
@@ -89,7 +89,8 @@ def load(
         given |= {"held_out": held_out, "split_seed": split_seed}
         unasked = {name: one.default for name, one in inspect.signature(load).parameters.items()}
         return prepared.load(root, how.words, {name: one for name, one in given.items() if one != unasked[name]})
-    return assemble(collect(find_raw(root), Wanted(form, skip_bad, LARGEST_COPY, room)), how)
+    raw = huggingface.find_raw(root) if huggingface.is_one(root) else find_raw(root)
+    return assemble(collect(raw, Wanted(form, skip_bad, LARGEST_COPY, room)), how)
 
 
 def _colour(words: str) -> tuple[int, int, int]:
