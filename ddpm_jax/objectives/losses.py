@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ddpm_jax.denoisers import PREDICTIONS, Denoiser, point
 from ddpm_jax.processes import Gaussian, Process, Refusal, Traits
-from ddpm_jax.processes.process import Images
+from ddpm_jax.processes.process import Images, sum_sites
 
 
 class Objective(ABC):
@@ -224,6 +224,26 @@ class OneLook(Objective):
 
 
 @dataclass(frozen=True)
+class Hidden(Objective):
+    """-log p in bits, its mean over the values that are hidden, whatever their number (Chang et al. 2022, eq. 1).
+
+    Unlike the bound it looks most at times that the schedule of keeping looks at most: with `cosine`, where little is
+    shown. It bounds nothing, but where sites are taken one by one at an even pace: there it is the bound.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("ordered",)
+    points: ClassVar[bool | None] = False
+
+    def term(
+        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+    ) -> Float[Array, " batch"]:
+        """The mean over hidden values; 0 where none is."""
+        loss, hidden = posterior.loss(x), process.corrupt(x, z, t) != x
+        total = sum_sites(jnp.where(hidden[..., : loss.shape[-1]], loss, 0))  # one loss a pixel, or one a value
+        return total / (jnp.maximum(sum_sites(hidden.astype(x.dtype)), 1) * math.log(2))
+
+
+@dataclass(frozen=True)
 class Regression(Objective):
     """Half the squared error of the sites revealed, its mean over intervals and sites, for a posterior that is a point.
 
@@ -304,6 +324,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "bound": Bits,
     "hybrid": Hybrid,
     "likelihood": OneLook,
+    "hidden": Hidden,
     "regression": Regression,
     "causal_regression": CausalRegression,
     "classifier": CrossEntropy,

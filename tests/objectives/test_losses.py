@@ -87,7 +87,8 @@ def test_the_denoiser_sees_a_draw_of_x_t_its_time_and_the_condition():
     assert condition == "condition"
 
 
-OF_NOISE = [name for name in OBJECTIVES if "regression" not in name and name not in ("likelihood", "classifier")]
+OF_HIDING = ("likelihood", "hidden", "classifier")
+OF_NOISE = [name for name in OBJECTIVES if "regression" not in name and name not in OF_HIDING]
 """Objectives whose posterior is of the image, given noise and a time."""
 
 
@@ -317,6 +318,31 @@ def test_the_likelihood_of_a_causal_network_is_the_product_of_its_conditionals()
     chances = start[levels[:, 0]] * np.prod(move[levels[:, :-1], levels[:, 1:]], axis=1)
     np.testing.assert_allclose(ours, -np.log2(chances) / 6, rtol=1e-5)
     np.testing.assert_array_equal(ours, term)
+
+
+@pytest.mark.parametrize(("chunk", "channels"), [(1, 1), (2, 1), (1, 2)])
+def test_the_mean_over_hidden_sites_is_the_bound_where_groups_are_taken_one_by_one(chunk, channels):
+    """Of n hidden groups one is revealed, any as likely: the bound weighs by 1/n, times the groups there are."""
+    process = hidden("random", chunk, channels)
+    groups, space = process.order.groups, process.order.space
+    rng = np.random.default_rng(3)
+    values = jnp.asarray([-1, 0, 1], jnp.float32)
+    x = values[rng.integers(0, 3, (groups, *space, channels))]
+    logits = jnp.asarray(rng.standard_normal((*x.shape, 3)), jnp.float32)
+    t = jnp.arange(1, groups + 1) / groups
+    words = keys(groups), x, None, t, t - 1 / groups
+    denoise = lambda *_: Categorical(logits, values)  # noqa: E731
+    ours = loss(process, denoise, objective("hidden"), *words)
+    np.testing.assert_allclose(ours, loss(process, denoise, objective("bound", steps=groups), *words), rtol=1e-5)
+    assert ours[-1] == pytest.approx(
+        float(
+            -jnp.mean(
+                jnp.take_along_axis(jax.nn.log_softmax(logits[-1]), jnp.round(x[-1] + 1).astype(int)[..., None], -1)
+            )
+            / np.log(2)
+        ),
+        rel=1e-5,
+    )
 
 
 @pytest.mark.parametrize(("name", "chunk"), HIDING)
