@@ -21,6 +21,7 @@ sides. The peers need the extra `peers`; without them ours is measured alone.
 """
 
 import dataclasses
+import itertools
 import os
 import statistics
 import sys
@@ -36,6 +37,7 @@ from worker import Worker, WorkerError
 
 from ddpm_jax import commands
 from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.progress import Bar
 
 HERE = Path(__file__).parent
 DISTURBED = 0.1
@@ -207,8 +209,6 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", metavar="FILE.json", help="also write the figures there")
     options = commands.parse(parser, arguments)
     rows = chosen(options)
-    from tqdm import tqdm
-
     from ddpm_jax.files import obstacle, write_json
 
     if options.output and (reason := obstacle(Path(options.output).absolute().parent)):
@@ -220,11 +220,11 @@ def main(arguments: Sequence[str]) -> None:
     if alone:
         print(alone, flush=True)
     result: dict[str, Any] = {"size": options.size, "threads": options.threads, "pairs": options.pairs, "rows": {}}
-    with tqdm(total=_turns(rows, sides, options.pairs), leave=False, unit=" turns") as bar:
+    turn = itertools.count(1)
+    with Bar("turn", _turns(rows, sides, options.pairs), unit="turns") as bar:
 
         def step(text: str) -> None:
-            bar.set_postfix_str(text)
-            bar.update()
+            bar.update(next(turn), text)
 
         plain = [side for side in sides if side.name != "compiled"]
         limit = attempt(cases.product(options.size), plain, options.pairs, step)
@@ -232,18 +232,18 @@ def main(arguments: Sequence[str]) -> None:
         best = max(limits.values())
         result["limit"] = {**limit, "flops_per_second": best}
         each = ", ".join(f"{name} {value / 1e9:.0f}" for name, value in limits.items())
-        tqdm.write(f"limit, a matrix product, in GFLOP/s: {each}\n{header(names)}")
+        bar.write(f"limit, a matrix product, in GFLOP/s: {each}\n{header(names)}")
         for case in rows:
             those = [side for side in sides if case.peer or side.name == "ours"]
             row = attempt(case, those, options.pairs, step)
             for side in row["sides"].values():
                 side["share_of_limit"] = side["flops_per_second"] / best
             row["median_ratios"] = {name: statistics.median(values) for name, values in row["ratios"].items()}
-            tqdm.write(line(case, row, names))
+            bar.write(line(case, row, names))
             for name, reason in row["left_out"].items():
-                tqdm.write(f"    {name}: {reason}")
+                bar.write(f"    {name}: {reason}")
             if (others := statistics.median(disturbance(row["turns"][i]) for i in row["counted"])) > DISTURBED:
-                tqdm.write(f"    disturbed: others used {others:.1f} cores meanwhile, so this row means little")
+                bar.write(f"    disturbed: others used {others:.1f} cores meanwhile, so this row means little")
             if not case.peer:
                 row["left_out"] = dict.fromkeys(names[1:], "there is no network of the same architecture")
             result["rows"][case.name] = {"case": dataclasses.asdict(case), **row}

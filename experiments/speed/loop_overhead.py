@@ -186,13 +186,11 @@ def main(arguments: Sequence[str]) -> None:
     if options.output and (reason := obstacle(Path(options.output).absolute().parent)):
         raise UserError(f"--output: {options.output} cannot be written ({reason})")
     starting.start_jax()
-    from tqdm import tqdm
-
     provenance = runs.provenance()
     print(
         f"on {provenance['device']['kind']}: {options.pairs} pairs of {options.steps} steps, one of warm-up", flush=True
     )
-    pairs = measure(config, options.steps, options.pairs, tqdm.write)
+    pairs = measure(config, options.steps, options.pairs, print)
     median = statistics.median(pair.ratio for pair in pairs)
     met = median <= TARGET
     print(f"median ratio {median:.4f}, target at most {TARGET}: {'met' if met else 'not met'}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+from ddpm_jax.progress import Bar
 from tests.campaign import disks, environments, flips, inputs, kills, limits, places, signals
 from tests.campaign.judge import Judged, Verdict, failed
 from tests.campaign.places import Slot
@@ -97,8 +98,6 @@ def run(
 
     With `real`, every process imports all that it needs itself, as a user's does; else most are forked from one.
     """
-    from tqdm import tqdm
-
     here = World(folder / places.hash_of_product(), jobs, real)
     deadline = time.monotonic() + seconds if seconds else float("inf")
     waiting: Queue[tuple[str, int]] = Queue()
@@ -109,7 +108,7 @@ def run(
     try:
         print("preparing the runs that are attacked", file=sys.stderr, flush=True)
         here.prepare()
-        with tqdm(total=total, unit="case", dynamic_ncols=True, smoothing=0.05) as bar:
+        with Bar("case", total, unit="cases") as bar:
 
             def work(slot: Slot) -> None:
                 for kind, number in _taken(waiting, deadline):
@@ -117,8 +116,7 @@ def run(
                     results.append(result)
                     if result.failed:
                         bar.write(f"{kind}:{number} {result.what}: {result.judged.why}"[:400])
-                    bar.set_postfix_str(f"{sum(r.failed for r in results)} failed", refresh=False)
-                    bar.update()
+                    bar.update(len(results), f"{sum(r.failed for r in results)} failed")
 
             workers = [threading.Thread(target=work, args=[slot], daemon=True) for slot in here.slots]
             for worker in workers:

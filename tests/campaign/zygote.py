@@ -43,7 +43,6 @@ HEAVY = [
     "sklearn.linear_model",
     "tensorflow_datasets",
     "threadpoolctl",
-    "tqdm",
 ]
 
 COMMANDS = ("train", "sample", "evaluate", "report", "sweep")

@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 from ddpm_jax import cache
 from ddpm_jax.data.folders.decoding import VERSION, Form, Unreadable, decode, measure
 from ddpm_jax.files import sha256
+from ddpm_jax.progress import Bar
 
 AT_ONCE = 1000
 """Files that are waited for together: what is found out of them lies in memory until then."""
@@ -231,11 +232,9 @@ def _pool() -> ThreadPoolExecutor:
 
 def _each(function: Callable[[Any], Any], items: Sequence[Any], title: str) -> Iterator[Any]:
     """What the function says of each, by several threads, with a bar if it takes a while."""
-    from tqdm import tqdm
-
-    with _pool() as pool, tqdm(total=len(items), desc=title, delay=2, mininterval=0.5, leave=False) as bar:
+    with _pool() as pool, Bar(f"{title}: file", len(items), unit="files") as bar:
         for start in range(0, len(items), AT_ONCE):
             part: Iterable[Any] = items[start : start + AT_ONCE]
-            for answer in pool.map(function, part):
-                bar.update()
+            for number, answer in enumerate(pool.map(function, part), start + 1):
+                bar.update(number)
                 yield answer

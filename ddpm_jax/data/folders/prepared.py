@@ -19,6 +19,7 @@ from ddpm_jax.data.recorded import recorded
 from ddpm_jax.data.sources import Dataset, Examples, Source
 from ddpm_jax.errors import UserError, fail, one_line
 from ddpm_jax.files import DAMAGED, Record, read_record, sha256, write_record
+from ddpm_jax.progress import Bar
 
 FILE = "prepared.json"
 FORMAT = 1
@@ -41,10 +42,9 @@ def prepare(dataset: Dataset, folder: Path, options: Mapping[str, Any], progress
         progress: show a bar.
     """
     from array_record.python.array_record_module import ArrayRecordWriter
-    from tqdm import tqdm
 
-    total = sum(dataset.sizes.values())
-    with tqdm(total=total, desc="writing", unit=" pictures", delay=2, leave=False, disable=not progress) as bar:
+    done, total = 0, sum(dataset.sizes.values())
+    with Bar("writing: picture", total, unit="pictures", off=not progress) as bar:
         for split, source in dataset.sources.items():
             writer = ArrayRecordWriter(str(_path(folder, split)), "group_size:1")  # any record is read alone
             for start in range(0, len(source), AT_ONCE):
@@ -52,7 +52,8 @@ def prepare(dataset: Dataset, folder: Path, options: Mapping[str, Any], progress
                 values = [rows["condition"][name] for name in dataset.description.conditions]
                 for number, image in enumerate(rows["image"]):
                     writer.write(b"".join([*(value[number].tobytes() for value in values), image.tobytes()]))
-                    bar.update()
+                done += len(rows["image"])
+                bar.update(done)
             writer.close()
     facts = {"format": FORMAT, "options": dict(options), **fingerprint(dataset)}
     write_record(folder / FILE, facts)
