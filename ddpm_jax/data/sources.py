@@ -1,6 +1,7 @@
 """A data set: a description, and a source of images for each split."""
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,19 +96,16 @@ class Source:
 
     @functools.cached_property
     def _first(self) -> Examples:
-        found = self.rows(np.arange(self.affordable))
-        return found["image"], found["condition"]
+        return _read_only(self._read_first(self.affordable))
 
     @functools.cached_property
     def _decoded(self) -> Examples:
         kept = self._load_copy()
         if kept is None:
-            kept = self._read_all()
+            kept = self._read_first(self.length)
             self._save_copy(*kept)
         self._doubt(*kept)
-        for array in jax.tree.leaves(kept):
-            array.flags.writeable = False
-        return kept
+        return _read_only(kept)
 
     def _doubt(self, images: np.ndarray, conditions: dict[str, np.ndarray]) -> None:
         """Say where more levels or classes are described than the images have: a damaged count looks like that."""
@@ -123,17 +121,18 @@ class Source:
             where = f"data set {self.description.name!r}, split {self.words!r}"
             warnings.warn(f"{where}: described with {doubt}; if that is wrong, prepare it again", stacklevel=2)
 
-    def _empty(self) -> Examples:
-        """Room for all of it."""
+    def _shapes(self, count: int) -> Mapping[str, tuple[tuple[int, ...], Any]]:
+        """Shape and type of the conditions of so many examples, by name."""
         kinds = self.description.conditions
-        conditions = {name: np.empty((self.length, *kinds[name].shape), kinds[name].dtype) for name in kinds}
-        return np.empty((self.length, *self.description.shape), np.uint8), conditions
+        return {name: ((count, *kinds[name].shape), kinds[name].dtype) for name in kinds}
 
-    def _read_all(self, chunk: int = 500) -> Examples:
-        images, conditions = self._empty()
-        with Bar(f"decoding {self.description.name}: image", self.length, unit="images") as bar:
-            for start in range(0, self.length, chunk):
-                rows = np.arange(start, min(start + chunk, self.length))
+    def _read_first(self, count: int, chunk: int = 500) -> Examples:
+        """So many examples, from the first, a chunk at a time: beside them only that is in memory."""
+        images = np.empty((count, *self.description.shape), np.uint8)
+        conditions = {name: np.empty(shape, kind) for name, (shape, kind) in self._shapes(count).items()}
+        with Bar(f"decoding {self.description.name}: image", count, unit="images") as bar:
+            for start in range(0, count, chunk):
+                rows = np.arange(start, min(start + chunk, count))
                 images[rows], found = self.read(rows)
                 for name, values in conditions.items():
                     values[rows] = found[name]
@@ -144,20 +143,25 @@ class Source:
         """The decoded copy, or None if there is none that fits."""
         if not self.made_from or (content := cache.load("images", self._key)) is None:
             return None
-        images, conditions = self._empty()
-        start = 0
-        for array in (*conditions.values(), images):
-            array[...] = np.frombuffer(content, array.dtype, array.size, start).reshape(array.shape)
-            start += array.nbytes
-        return images, conditions
+        conditions, start = {}, 0
+        for name, (shape, kind) in self._shapes(self.length).items():
+            conditions[name] = np.frombuffer(content, kind, math.prod(shape), start).reshape(shape).copy()
+            start += conditions[name].nbytes
+        return np.frombuffer(content, np.uint8, offset=start).reshape(self.length, *self.description.shape), conditions
 
     def _save_copy(self, images: np.ndarray, conditions: dict[str, np.ndarray]) -> None:
         if self.made_from and self.nbytes <= LARGEST_COPY:
-            cache.save("images", self._key, b"".join(array.tobytes() for array in (*conditions.values(), images)))
+            cache.save("images", self._key, b"".join(array.data for array in (*conditions.values(), images)))
 
     @property
     def _key(self) -> list[str]:
         return [*self.made_from, repr((self.length, self.description.shape, self.description.conditions))]
+
+
+def _read_only(examples: Examples) -> Examples:
+    for array in jax.tree.leaves(examples):
+        array.flags.writeable = False
+    return examples
 
 
 @runtime_checkable

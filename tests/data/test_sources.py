@@ -118,3 +118,23 @@ def test_of_a_split_that_memory_is_small_for_the_first_images_are_had(monkeypatc
     monkeypatch.setattr(Source, "arrays", lambda _: pytest.fail("all was held"))
     assert source.affordable == 4
     np.testing.assert_array_equal(source.first()[0], images[:4])
+
+
+@pytest.mark.parametrize("least", [1300, 1200])
+def test_what_is_held_is_read_a_part_at_a_time(least, monkeypatch):
+    """Whether all of it is held or the first images alone."""
+    images = np.random.default_rng(0).integers(0, 256, (1300, 2, 2, 1)).astype(np.uint8)
+    labels = np.arange(1300, dtype=np.int32)
+    counts = []
+
+    def read(rows):
+        counts.append(len(rows))
+        return images[rows], {"label": labels[rows]}
+
+    monkeypatch.setattr(sources_module, "LARGEST_COPY", 8 * least)
+    source = Source(Description("any", "1", (2, 2, 1), 256, Conditions((("label", Label(1300)),))), 1300, read)
+    found, known = source.first()
+    np.testing.assert_array_equal(found, images[:least])
+    np.testing.assert_array_equal(known["label"], labels[:least])
+    assert sum(counts) == least and max(counts) <= 500
+    assert not found.flags.writeable and not known["label"].flags.writeable

@@ -7,9 +7,10 @@ not read again; what was decoded is kept by hashes, so that a folder that was mo
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -56,7 +57,7 @@ Pixels = np.ndarray | Scratch
 """Room for pictures of one form, `[files, height, width, channels]`, uint8."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fact:
     """What is known of a file.
 
@@ -101,29 +102,33 @@ class Files:
 
 def hashes(root: Path, names: Sequence[str]) -> list[str]:
     """The hexadecimal SHA-256 of each file; empty where a file cannot be read."""
-    made_from = [VERSION, str(root.resolve())]
-    try:
-        known = json.loads(cache.load("pictures", made_from) or b"{}")
-    except ValueError:
-        known = {}
-    states = [_state(root / name) for name in names]
-    new = [row for row, name in enumerate(names) if states[row] is None or known.get(name, [])[:2] != states[row]]
-    found = ["" if row is None else row[2] for row in (known.get(name) for name in names)]
-    paths = [root / names[row] for row in new]
-    for row, digest in zip(new, _each(_hashed, paths, "reading files"), strict=True):
+    made_from = [VERSION, "hashes", str(root.resolve())]
+    known = _known(cache.load("pictures", made_from) or b"")
+    states = [_state(root, name) for name in names]
+    found = [known.get(state, b"").decode() for state in states]
+    del known  # there may be many
+    new = [row for row, digest in enumerate(found) if not digest]
+    for row, digest in zip(new, _each(_hashed, [root / names[row] for row in new], "reading files"), strict=True):
         found[row] = digest
     if new:
-        table = {name: [*state, one] for name, state, one in zip(names, states, found, strict=True) if state and one}
-        cache.save("pictures", made_from, json.dumps(table).encode())
+        rows = (digest.encode() + state for state, digest in zip(states, found, strict=True) if state and digest)
+        cache.save("pictures", made_from, b"\0".join(rows))
     return found
 
 
-def _state(path: Path) -> list[int] | None:
+def _known(content: bytes) -> dict[bytes, bytes]:
+    """The hash of each file that was as its state says."""
+    rows = (row[0] for row in re.finditer(rb"[^\0]+", content))
+    return {row[64:]: row[:64] for row in rows}
+
+
+def _state(root: Path, name: str) -> bytes:
+    """A file's name, size and time of change; empty where there is none."""
     try:
-        state = os.stat(path)
+        state = os.stat(root / name)
     except OSError:
-        return None
-    return [state.st_size, state.st_mtime_ns]
+        return b""
+    return f"{state.st_size} {state.st_mtime_ns} ".encode() + os.fsencode(name)
 
 
 def _hashed(path: Path) -> str:
@@ -175,7 +180,7 @@ def examine(files: Contents, digests: Sequence[str], form: Form, pixels: Pixels 
     """
     look = partial(_examined, files, form, pixels)
     facts = list(_each(look, range(len(digests)), "decoding pictures"))
-    cache.save("pictures", _key(digests, form), json.dumps([list(vars(fact).values()) for fact in facts]).encode())
+    cache.save("pictures", _key(digests, form), json.dumps([astuple(fact) for fact in facts]).encode())
     return facts
 
 

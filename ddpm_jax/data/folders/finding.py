@@ -42,7 +42,7 @@ SPLITS = {
 """Names of folders, in small letters, and the splits that they are."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A picture's file.
 

@@ -94,6 +94,14 @@ def test_nothing_is_decoded_or_read_twice(two, tmp_path, monkeypatch):
     assert (bytes(8 * 8 * 3), 0) in [one for split in changed.values() for one in split] and changed != truth
 
 
+def test_whatever_a_file_is_called_it_is_read_once(two, monkeypatch):
+    for number, name in enumerate((b"a\nb.png", b"\xff.png", "ä 1 2.png".encode())):
+        os.rename(two / "cat" / f"{number}.png", os.fsencode(two / "cat") + b"/" + name)
+    truth = held(load(two))
+    hashed = count_of(monkeypatch, "_hashed")
+    assert held(load(two)) == truth and not hashed
+
+
 def test_a_form_is_decoded_once_too(two, monkeypatch):
     decoded = count_of(monkeypatch, "decode")
     for _ in range(2):
