@@ -1,4 +1,7 @@
-"""Someone comes with a folder of pictures: trained on, moved, sampled without them, evaluated with them."""
+"""Someone comes with a folder of pictures: trained on, moved, sampled without them, evaluated with them.
+
+And with 200 of all sizes, formats and kinds, some of which are no pictures: with classes, and with captions.
+"""
 
 import json
 import shutil
@@ -8,12 +11,120 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from ddpm_jax import evaluate
+from ddpm_jax import data, evaluate
 from ddpm_jax.errors import UserError
 from ddpm_jax.sample import main as sample
+from ddpm_jax.train import main as train_command
 from ddpm_jax.train import train
 
 FORMATS = ("png", "jpg", "webp", "gif", "bmp", "tif")
+KINDS = ("disc", "square")
+CONFIG = Path(__file__).parents[1] / "configs" / "digits" / "ddpm.py"
+TINY = {
+    "model.name": "dit",
+    "model.patch": 4,
+    "model.channels": 8,
+    "model.depth": 1,
+    "model.heads": 1,
+    "data.batch": 8,
+    "training.steps": 2,
+    "sampler.steps": 2,
+    "evaluation.at_end": False,
+    "evaluation.pictures": False,
+    "logging.wandb": "off",
+}
+
+
+def drawn(kind, generator):
+    """A disc or a square in the middle, lighter than what is around it."""
+    width, height = generator.integers(12, 60, 2).tolist()
+    dark, light = (tuple(generator.integers(low, low + 100, 3).tolist()) for low in (0, 150))
+    image = Image.new("RGB", (width, height), dark)
+    radius = min(width, height) // 3
+    box = (width // 2 - radius, height // 2 - radius, width // 2 + radius, height // 2 + radius)
+    canvas = ImageDraw.Draw(image)
+    (canvas.ellipse if kind == "disc" else canvas.rectangle)(box, fill=light)
+    return image
+
+
+def saved(image, odd, path):
+    """The picture in a file, or of a kind that is rarer, by a number."""
+    if odd == 0:
+        image.putalpha(200)
+        image.save(path.with_suffix(".png"))
+    elif odd == 1:
+        image.convert("P").save(path.with_suffix(".png"), transparency=0)
+    elif odd == 2:
+        inverted = Image.eval(image, lambda level: 255 - level)
+        image.save(path.with_suffix(".gif"), save_all=True, append_images=[inverted])
+    elif odd == 3:
+        Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(path.with_suffix(".png"))
+    elif odd == 4:
+        image.convert("CMYK").save(path.with_suffix(".jpg"))
+    elif odd == 5:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(path.with_suffix(".jpg"), exif=exif)
+    elif odd == 6:
+        image.convert("1").save(path.with_suffix(".tif"))
+    else:
+        image.save(path)
+
+
+@pytest.fixture
+def two_hundred(tmp_path):
+    """A function that draws 200 pictures, seven of twenty rare and twelve in all no pictures, in folders of classes or
+    with captions."""
+
+    def write(captions):
+        generator, root, rows = np.random.default_rng(0), tmp_path / "all", []
+        for number in range(200):
+            kind = KINDS[number % 2]
+            path = (root if captions else root / kind) / f"{number:03}.{FORMATS[number % len(FORMATS)]}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            saved(drawn(kind, generator), number % 20, path)
+            (path,) = path.parent.glob(f"{path.stem}.*")
+            content = path.read_bytes()
+            if number % 40 in (7, 27):
+                path.write_bytes(content[: len(content) // 2] if number % 40 == 7 else b"no picture")
+            elif number in (100, 101):
+                path.write_bytes(b"")
+            rows.append({"file_name": path.name, "text": f"a {kind}"})
+        if captions:
+            (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        return root
+
+    return write
+
+
+def test_of_200_pictures_all_that_are_ones_are_read(two_hundred):
+    root = two_hundred(captions=False)
+    with pytest.raises(UserError, match=r"^config\.data\.dir: 12 of 200 pictures") as caught:
+        data.load("folder", root, None, {"size": 16})
+    assert len(str(caught.value).splitlines()) == 1 and "config.data.skip_bad=True" in str(caught.value)
+    dataset = data.load("folder", root, None, {"size": 16, "skip_bad": True})
+    assert sum(dataset.sizes.values()) == 188 and dataset.description.class_names == KINDS
+    for split in dataset.sources:
+        images = dataset.split(split).arrays()[0].astype(float)
+        corners = images[:, [0, 0, -1, -1], [0, -1, 0, -1]].mean((1, 2))
+        assert (images[:, 5:11, 5:11].mean((1, 2, 3)) > corners + 20).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("condition", "words"), [("label", "--label=disc"), ("text", "--prompt=a disc")])
+def test_one_command_trains_on_them_and_one_samples(condition, words, two_hundred, tmp_path, capsys):
+    root = two_hundred(captions=condition == "text")
+    given = {**TINY, "data.name": "folder", "data.dir": root, "data.size": 8, "model.conditions": condition}
+    command = [f"--config={CONFIG}", *(f"--config.{key}={value}" for key, value in given.items())]
+    with pytest.raises(UserError, match="12 of 200 pictures"):
+        train_command([*command, f"--workdir={tmp_path / 'run'}"])
+    assert not (tmp_path / "run").exists()
+    train_command([*command, "--config.data.skip_bad=True", f"--workdir={tmp_path / 'run'}"])
+    assert "left out: 12 of 200 pictures" in capsys.readouterr().out
+    shutil.rmtree(root)
+    sample([f"--workdir={tmp_path / 'run'}", "--count=2", words])
+    (found,) = (tmp_path / "run" / "samples").glob("*.npz")
+    assert np.load(found)["images"].shape == (2, 8, 8, 3)
 
 
 @pytest.fixture
@@ -21,16 +132,9 @@ def pictures(tmp_path):
     """60 pictures of discs and of squares, of all sizes and formats, and what systems leave beside them."""
     generator = np.random.default_rng(0)
     for number in range(60):
-        kind, (width, height) = ("disc", "square")[number % 2], generator.integers(12, 60, 2).tolist()
-        dark, light = (tuple(generator.integers(low, low + 100, 3).tolist()) for low in (0, 150))
-        image = Image.new("RGB", (width, height), dark)
-        radius = min(width, height) // 3
-        box = (width // 2 - radius, height // 2 - radius, width // 2 + radius, height // 2 + radius)
-        canvas = ImageDraw.Draw(image)
-        (canvas.ellipse if kind == "disc" else canvas.rectangle)(box, fill=light)
-        path = tmp_path / "pictures" / kind / f"{number}.{FORMATS[number % len(FORMATS)]}"
+        path = tmp_path / "pictures" / KINDS[number % 2] / f"{number}.{FORMATS[number % len(FORMATS)]}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+        drawn(KINDS[number % 2], generator).save(path)
     (tmp_path / "pictures" / ".DS_Store").write_bytes(b"x")
     return tmp_path / "pictures"
 
