@@ -44,7 +44,7 @@ def load(kind: str, made_from: Iterable[Any], root: Path | None = None) -> bytes
     try:
         if path is None or not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             return None
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:  # a buffer would hold the content twice
             head, content = file.read(_HEAD), file.read()
     except OSError:
         return None
@@ -61,7 +61,7 @@ def save(kind: str, made_from: Iterable[Any], content: bytes, root: Path | None 
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        write_bytes(path, _head(kind, key, content) + content)
+        write_bytes(path, _head(kind, key, content), content)
     except OSError as error:
         tell(f"{path.parent}: {error.strerror or error}")
 

@@ -39,12 +39,13 @@ def obstacle(folder: Path) -> str | None:
     return None if os.access(place, os.W_OK | os.X_OK) else f"{place} is not writable"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: into a neighbour first, then renamed over `path`."""
+def write_bytes(path: Path, *content: bytes) -> None:
+    """Write a file, part after part, whole or not at all: into a neighbour first, then renamed over `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
-        part.write_bytes(content)
+        with part.open("wb") as file:
+            file.writelines(content)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

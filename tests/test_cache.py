@@ -110,7 +110,7 @@ def a_file_for_the_kind(monkeypatch, folder):
 
 
 def a_full_disk(monkeypatch, folder):
-    def full(path, content):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache, "write_bytes", full)

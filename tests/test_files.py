@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import io
 import json
 import os
 
@@ -16,7 +17,15 @@ def test_write_makes_folders_and_replaces(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["b.json"]
 
 
-@pytest.mark.parametrize("broken", ["write_bytes", "replace"])
+class Full(io.FileIO):
+    """A file that the disk has room for a byte of."""
+
+    def writelines(self, lines):
+        self.write(lines[0][:1])
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("broken", ["write", "replace"])
 def test_failed_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch, broken):
     path = tmp_path / "x"
     files.write_bytes(path, b"old")
@@ -24,11 +33,16 @@ def test_failed_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch, bro
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(path) if broken == "write_bytes" else os, broken, fail)
-    with pytest.raises(OSError, match="No space"):
-        files.write_bytes(path, b"new")
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        if broken == "write":
+            patch.setattr(type(path), "open", lambda path, mode: Full(path, "wb"))
+        else:
+            patch.setattr(os, broken, fail)
+        files.write_bytes(path, b"new", b"er")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+    files.write_bytes(path, b"new", b"er")
+    assert path.read_bytes() == b"newer"
 
 
 def test_value_that_is_no_json_leaves_the_old_file(tmp_path):
