@@ -72,8 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", metavar="FILE.json", required=True, help="where to keep the told")
     options = commands.parse(parser, arguments)
     starting.start_jax()
-    from tqdm import tqdm
-
+    from ddpm_jax.progress import bar
     from ddpm_jax.runs import provenance
 
     folders = first_of_each(options.tier, Path(options.runs))
@@ -82,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     if {name: one.get("run") for name, one in kept.items()} == {name: path.name for name, path in folders.items()}:
         print(f"{output} has these runs already; delete it to measure again")
         return
-    arms = {name: cost(folder) for name, folder in tqdm(folders.items(), desc="costs")}
+    arms = {name: cost(folder) for name, folder in bar(folders.items(), "costs: arm", "arms")}
     device = provenance()["device"]["kind"]
     write_json(output, {"device": device, "repeats": REPEATS, "batch": BATCH, "arms": arms})
     print(options.output)

@@ -146,16 +146,15 @@ def measure(name: str) -> dict[str, Any]:
     """The distances from the law by arm and network evaluations, and those of as many true draws."""
     from dataclasses import asdict
 
-    from tqdm import tqdm
-
     from ddpm_jax.metrics.law import between, law_distance, law_references
+    from ddpm_jax.progress import bar
 
     law = ising.LAWS[name][0]()
     arms: dict[str, dict[str, Any]] = {
         arm: {str(n): asdict(between(q, law, 0)) for n, q in laws.items()} for arm, laws in hidden_arms(name).items()
     }
     wanted = [(arm, steps) for arm in NOISE for steps in NOISE_STEPS]
-    for arm, steps in tqdm(wanted, desc="samples of noise", leave=False):
+    for arm, steps in bar(wanted, "samples of noise: grid", "grids"):
         measured = asdict(law_distance(noise_samples(name, arm, steps), law))
         arms.setdefault(arm, {})[str(steps)] = measured
     references = {line: asdict(distance) for line, distance in law_references(law, SAMPLES).items()}
