@@ -59,7 +59,8 @@ def find(name: str, data_dir: str | os.PathLike | None) -> tuple[str, Path]:
     if there is None:
         remedy = "correct" if chosen else "set"
         line = f"TFDS data directory {root} does not exist: {remedy} config.data.dir or $TFDS_DATA_DIR"
-        raise UserError(f"data set {name!r}: {line} (only digits needs none)")
+        more = "" if chosen else f", or prepare it with {_command(name, root)}; digits and still_lifes need none"
+        raise UserError(f"data set {name!r}: {line}{more}")
     base, _, version = re.sub(r"/(\d+\.\d+\.\d+)$", r":\1", name).partition(":")
     if base not in there:
         configs = [other for other in there if other.startswith(f"{base}/")]
