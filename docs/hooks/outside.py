@@ -1,7 +1,7 @@
 """What the pages link to outside docs/ is part of the site, so that one link serves there and in the repository.
 
 A page of docs/ keeps its place in the site; any other file of the repository has its own path, `experiments/README.md`
-for one. A link to a folder means its README.
+for one. A link to a folder means its README, and one to a notebook the page that `from_notebooks.py` makes of it.
 """
 
 import os
@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from from_notebooks import markdown_of
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -24,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     root = Path(config.config_file_path).parent
     known = {file.src_uri for file in files}
     waiting = [root / "docs" / uri for uri in sorted(known) if uri.endswith(".md")]
-    waiting += [root / uri for uri in _named(config.nav) if uri not in known]
+    waiting += [source(root / uri) for uri in _named(config.nav) if uri not in known]
     while waiting:
         path = waiting.pop()
         if not path.is_file():
@@ -33,8 +34,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if uri not in known:
             known.add(uri)
             files.append(File.generated(config, uri, abs_src_path=str(path)))
-        if path.suffix == ".md":
-            found = (target(path, link, root) for link in links(path.read_text("utf-8")))
+        if path.suffix in (".md", ".ipynb"):
+            markdown = markdown_of(path) if path.suffix == ".ipynb" else path.read_text("utf-8")
+            found = (target(path, link, root) for link in links(markdown))
             waiting += [other for other in found if other and site_uri(other, root) not in known]
     return files
 
@@ -68,7 +70,14 @@ def target(path: Path, link: str, root: Path) -> Path | None:
 
 def site_uri(path: Path, root: Path) -> str:
     """The place of a file of the repository in the site."""
+    path = path.with_suffix(".md") if path.suffix == ".ipynb" else path
     return path.relative_to(root).as_posix().removeprefix("docs/")
+
+
+def source(path: Path) -> Path:
+    """The file of the repository that a page of the navigation is made of: a notebook, where there is no such page."""
+    notebook = path.with_suffix(".ipynb")
+    return notebook if notebook.is_file() and not path.is_file() else path
 
 
 def outside_fences(markdown: str, change: Callable[[str], str]) -> str:
