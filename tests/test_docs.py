@@ -24,7 +24,8 @@ from ddpm_jax.schedules import SCHEDULES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "launch/README.md", "experiments/README.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *(ROOT / name for name in ("launch/README.md", "experiments/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "experiments").glob("*/README.md")),
 ]
@@ -100,6 +101,30 @@ def test_the_readme_does_what_it_says():
     assert made["x"].shape == (64, 2)
     (command,) = re.findall(r"(python -m pytest [^\n]*)\n", text)
     assert f"\n{command}\n" in (ROOT / ".ci/run").read_text("utf-8")
+
+
+def test_ci_does_what_contributors_are_told_to():
+    (block,) = re.findall(r"^```bash\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.M | re.S)
+    done = (ROOT / ".ci/run").read_text("utf-8")
+    for command in re.split(r" && |\n", re.sub(r" *#.*", "", block).strip()):
+        assert command.startswith("pip install") or command in done, command
+
+
+def rows(page):
+    """The rows of a page's tables, each a list of cells without their marks."""
+    lines = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| ")]
+    return [[cell.strip(" `*") for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_table_of_members_has_every_config_and_figures_that_stand_among_the_results():
+    page = ROOT / "docs/reference/members.md"
+    told = [path for paths in re.findall(r"`(configs/[^`]+)`", page.read_text("utf-8")) for path in unbraced(paths)]
+    assert sorted(told) == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*/*.py"))
+    reached = {}
+    for member, *cells in rows(ROOT / "docs/explanation/results.md"):
+        reached.setdefault(member, set()).update(cell.partition(" ± ")[0] for cell in cells)
+    for member, _, config, _, bits, _, frechet in [row for row in rows(page) if len(row) == 7 and row[0] != "member"]:
+        assert {bits, frechet} <= (reached[member] if "digits" in config else {"-"}), member
 
 
 @pytest.mark.parametrize(
