@@ -266,9 +266,11 @@ def run_command(command, besides):
     """Run one command: ours in this process, where no variable is set, others in one of their own."""
     given, words, ours = parted(command)
     words = [path for word in words for path in sorted(glob.glob(word)) or [word]]
-    besides = [part for word in shlex.split(besides) for part in {"briefly": BRIEFLY, "few": FEW}.get(word, [word])]
+    given_config = any(word.startswith("--config=") for word in words)  # else its run is brief already
+    short = {"briefly": BRIEFLY if given_config else (), "few": FEW}
+    besides = [part for word in shlex.split(besides) for part in short.get(word, [word])]
     if ours == "train" and besides:
-        words += in_its_folder(words[3:]) + besides
+        words += (in_its_folder(words[3:]) if given_config else []) + besides
     elif not ours or ours == "sweep":
         words += besides
     if ours and not given:
@@ -286,5 +288,6 @@ def in_its_folder(words):
     others, overrides = commands.split(words)
     (file,) = [word.removeprefix("--config=") for word in others if word.startswith("--config=")]
     overrides = [checked(word) for word in overrides]
-    folder = runs.default_folder(file, overrides, load_config(file, overrides))
+    (start,) = [word.removeprefix("--from=") for word in others if word.startswith("--from=")] or [""]
+    folder = runs.default_folder(file, overrides, load_config(file, overrides), start.partition(":")[0])
     return [] if any(word.startswith("--workdir=") for word in others) else [f"--workdir={folder}"]
