@@ -1,4 +1,4 @@
-"""Every member of the house on one data set, side by side: train what is missing, print one table, keep it.
+"""Every member on one data set, side by side: train what is missing, print one table, keep it.
 
     python experiments/families/table.py                  # what there is in runs/
     python experiments/families/table.py --train --keep   # train the rest first, and keep the table beside this file
