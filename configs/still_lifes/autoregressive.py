@@ -12,5 +12,6 @@ def get_config(size: str = "small") -> ConfigDict:
     full = size == "full"
     config.model.channels, config.model.depth, config.model.heads = (512, 12, 8) if full else (64, 4, 4)
     config.data.batch = 128 if full else 16
+    config.sampler.temperature, config.sampler.guidance = 0.7, 2.0  # a pixel at a time, rare mistakes add up
     config.training.steps = 100_000 if full else 33_000
     return config

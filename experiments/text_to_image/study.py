@@ -62,6 +62,7 @@ def _autoregressive(config: ConfigDict) -> None:
     config.model.prediction = "logistics"
     config.model.channels, config.model.depth, config.model.heads = 64, 4, 4
     config.data.batch = 16
+    config.sampler.temperature = 0.7  # a pixel at a time, rare mistakes add up
 
 
 def _pooled(config: ConfigDict) -> None:
