@@ -1,4 +1,4 @@
-"""The exceptions that mean "the user can mend this" and "start again". Any room may raise them; only commands catch."""
+"""The exceptions that mean "the user can mend this" and "start again". Anything may raise them; only commands catch."""
 
 import difflib
 import errno

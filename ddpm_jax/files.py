@@ -1,6 +1,6 @@
 """How files are written and read: whole or not at all, as plain JSON, with a checksum where a flipped bit would lie.
 
-Any room may import this one.
+Any folder may import this one.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """Random numbers that belong to an example, not to a batch.
 
-Every function takes either one key, or `keys` of shape `[batch]`: one key an example. With a key an example, row i of
-the result depends on key i alone. So an example's noise, dropout and sampling path are the same whatever the batch
-size, the padding, or the number of devices that share the batch. Any room may import this one.
+Every function takes either one key, or `keys` of shape `[batch]`, one for each example. With these, row i of the result
+depends on key i alone. So an example's noise, dropout and sampling path are the same whatever the batch size, the
+padding, or the number of devices that share the batch. Any folder may import this one.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ def _draw(function: Callable, keys: Key[Array, "*batch"], shape: Sequence[int]) 
 
 
 def normal(keys: Key[Array, "*batch"], shape: Sequence[int]) -> Float[Array, "..."]:
-    """Standard normal draws of `shape`, whose first axis is the keys' batch axis if there is a key an example."""
+    """Standard normal draws of `shape`, whose first axis is the keys' batch axis if there is a key for each example."""
     return _draw(jax.random.normal, keys, shape)
 
 

@@ -1,6 +1,6 @@
-"""Parts by name: an entry of a room's table, or a dotted path `package.module:function` to a part of the user's own.
+"""Parts by name: an entry of a folder's table, or a dotted path `package.module:function` to a part of the user's own.
 
-The options of a part are its keyword arguments. Any room may import this one.
+The options of a part are its keyword arguments. Any folder may import this one.
 """
 
 import inspect

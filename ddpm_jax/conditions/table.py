@@ -121,7 +121,7 @@ def of_plain(plain: Mapping[str, Any], reader: Reader | None = None) -> Kind:
 
 
 KINDS: dict[Any, Any] = {kind.kind: kind for kind in (Label, Vector, Picture, Text, Tokens)}
-"""Those of this room, by name."""
+"""Those of this folder, by name."""
 
 NONE = Conditions()
 """No condition."""

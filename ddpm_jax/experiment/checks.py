@@ -65,7 +65,7 @@ def family_of(config: ConfigDict) -> Any:
 
 
 def choices(kind: str = "") -> dict[str, tuple[str, ...]]:
-    """The names that a key can take, from each room's table; those for processes of one kind, if it is given."""
+    """The names that a key can take, from each folder's table; those for processes of one kind, if it is given."""
     from ddpm_jax.metrics.kept import FEATURES  # imports Flax, which is slow
 
     own: dict[str, dict[str, Any]] = {

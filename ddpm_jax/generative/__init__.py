@@ -1,7 +1,7 @@
 """A generative model as a whole, made of its parts, without a config.
 
 `model.py` has the `Model` (description, process, network, prediction, objective, times), `sampling.py` how images are
-drawn from one, `estimators.py` how the likelihood of images is computed. Imports every room of the mathematics, and
+drawn from one, `estimators.py` how the likelihood of images is computed. Imports every folder of the mathematics, and
 `data` for the description; `training`, `experiment` and what stands above import it.
 """
 

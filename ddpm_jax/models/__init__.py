@@ -1,6 +1,6 @@
 """The networks: what a denoiser asks for a number at every site.
 
-Lives here: networks and their layers, in Flax Linen, which no other room imports. To the rest a network is a
+Lives here: networks and their layers, in Flax Linen, which no other folder imports. To the rest a network is a
 `network.Network`, two pure functions. Imports `conditions`, `keys` and `errors` only; anyone above may import it.
 A module that makes a network, or an object within one, offers `OPTIONS`, `check(shape, conditioning, **options)` and
 `make(shape, out_channels, conditioning, **options)`, where `conditioning` is a `Conditioning` or None.

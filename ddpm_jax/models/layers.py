@@ -92,7 +92,7 @@ def upsample(x: Float[Array, "batch *space channels"]) -> Float[Array, "batch *t
 
 
 class Dropout(nn.Module):
-    """Dropout with a key an example: the mask of example i depends on key i and on this module's path in the network.
+    """Dropout with a key for each example: the mask of example i depends on key i and on this module's path.
 
     Linen's own dropout draws one mask for the whole batch from one key, so that an example's mask would depend on
     where in the batch it stands. Values are kept with probability 1 - rate and divided by it. Keys None: identity.

@@ -1,4 +1,4 @@
-"""A network as two pure functions, so that no other room needs to know how its layers are written."""
+"""A network as two pure functions, so that no other folder needs to know how its layers are written."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +48,7 @@ class Network:
         `[batch, *space, out_channels]`, or `[batch, out_channels]` of a network in `models.POOLED`.
 
         `condition` has a value for each of the network's conditions, a row an example; None says nothing. ValueError
-        where it has others. `dropout_keys`: None evaluates; a key an example trains, and then row i of the output
+        where it has others. `dropout_keys`: None evaluates; a key for each example trains, and then row i of the output
         depends on key i alone.
         """
         if x.shape[1:] != self.shape:

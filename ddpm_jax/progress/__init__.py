@@ -2,7 +2,7 @@
 
 It says where the work is, how fast it goes and how long it still takes. While JAX traces and compiles it says that
 instead, with the seconds, which speed and time left leave out. `pace.py` has the sums, `bars.py` what is drawn. Any
-room may import this one.
+folder may import this one.
 """
 
 from ddpm_jax.progress.bars import Bar, bar, watch

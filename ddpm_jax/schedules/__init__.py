@@ -3,7 +3,7 @@
 A schedule is a function `t -> (alpha, sigma)` of times in [0, 1] of any shape and float dtype. `table.py` has those
 known at i/T only, `continuous.py` those with a formula, `learned.py` the one with parameters; `calculus.py` derives
 log-SNR, rates, drift and diffusion from any of them. A grid (`grids.py`) is an array of times to walk down when
-sampling. Pure mathematics: imports nothing of the other rooms; everyone may import it.
+sampling. Pure mathematics: imports nothing of the other folders; everyone may import it.
 
 To add a schedule: a frozen dataclass (or a function) with float options that is or gives such a function, with the
 attributes `continuous` (has derivatives in t) and `t_min` (the least time a network should see), and its name in
