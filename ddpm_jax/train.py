@@ -71,7 +71,7 @@ def _main(arguments: Sequence[str], notice: Notice) -> None:
 
     folder = Path(options.workdir or "")
     if not options.workdir:
-        folder = runs.default_folder(options.config, overrides, config, (options.start or "").partition(":")[0])
+        folder = runs.default_folder(options.config, overrides, config, options.start or "")
     if options.once and extension is None and runs.finished(folder, config):
         print(f"{folder} is finished")
         return

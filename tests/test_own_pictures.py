@@ -201,3 +201,22 @@ def test_mistakes_are_told_before_anything_is_written(config, tmp_path):
         with pytest.raises(UserError, match=words):
             train(wrong, tmp_path / "run")
         assert not Path(tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_run_begins_with_the_weights_of_one_on_other_pictures_that_are_gone(tmp_path, tiny_config):
+    """Only the weights are wanted, and that the pictures are others is said."""
+    generator = np.random.default_rng(3)
+    for place in ("old", "new"):
+        for kind in KINDS:
+            (tmp_path / place / kind).mkdir(parents=True)
+            for number in range(30):
+                drawn(kind, generator).save(tmp_path / place / kind / f"{number}.png")
+    settings = [f"--config.{key}={value}" for key, value in TINY.items()]
+    words = [f"--config={CONFIG}", "--config.data.name=folder", "--config.data.size=8", *settings]
+    train_command([*words, f"--config.data.dir={tmp_path / 'old'}", f"--workdir={tmp_path / 'a'}"])
+    shutil.rmtree(tmp_path / "old")
+    place = [f"--config.data.dir={tmp_path / 'new'}", f"--workdir={tmp_path / 'b'}"]
+    train_command([*words, *place, f"--from={tmp_path / 'a'}"])
+    started = json.loads((tmp_path / "b" / "lineage.json").read_text())["started_from"]
+    assert started["run"] == str(tmp_path / "a") and started["step"] == 2

@@ -9,7 +9,7 @@ import jax
 from jaxtyping import PyTree
 
 from ddpm_jax import runs
-from ddpm_jax.config.identity import flatten, within
+from ddpm_jax.config.identity import flatten, own_data, within
 from ddpm_jax.data import Dataset
 from ddpm_jax.devices.plan import checksum
 from ddpm_jax.errors import UserError
@@ -18,6 +18,7 @@ from ddpm_jax.files import Record
 from ddpm_jax.keys import PARAMETERS, purpose_key
 from ddpm_jax.pipeline.helpers import place
 from ddpm_jax.pipeline.restored import read
+from ddpm_jax.plugins import FOLDER
 from ddpm_jax.runs.lineage import STARTED
 
 SHOWN = 3
@@ -63,7 +64,7 @@ def asked(words: str, folder: Path, lineage: Record, there: bool) -> str:
     Raises:
         UserError: the run in the folder began with something else.
     """
-    known = lineage.get(STARTED)
+    known = lineage.get(STARTED) if there else None
     if known is None:
         if words and there:
             raise UserError(f"--from: {folder} holds a run that began with its own weights; choose another --workdir")
@@ -71,7 +72,7 @@ def asked(words: str, folder: Path, lineage: Record, there: bool) -> str:
     theirs = Path(known["run"])
     if words:
         where, step = place(words, folder)
-        if where.absolute() != theirs.absolute() or step not in (None, known["step"]):
+        if where.resolve() != theirs.resolve() or step not in (None, known["step"]):
             line = f"{folder} holds a run that began with step {known['step']} of {theirs}; choose another --workdir"
             raise UserError(f"--from: {line}")
     return f"{theirs}:{known['step']}"
@@ -99,18 +100,19 @@ def weights_of(words: str, folder: Path, experiment: Experiment, dataset: Datase
 
 def _weights_of(words: str, folder: Path, experiment: Experiment, dataset: Dataset, lineage: Record) -> Beginning:
     where, step = place(words, folder)
-    if where.absolute() == folder.absolute():
+    if where.resolve() == folder.resolve():
         raise UserError("that is the run itself; give another run's folder, or --extend")
     ours, theirs = experiment.config, runs.read_config(where)
     theirs.parallel = ours.parallel  # the devices that this run has
-    if same := not any(within(key, OF_DATA) for key, _, _ in _apart(ours, theirs)):
+    own = FOLDER in (ours.data.name, theirs.data.name)  # then what the other run kept of them will do
+    if same := not own and not any(within(key, OF_DATA) for key, _, _ in _apart(ours, theirs)):
         theirs.data.dir = ours.data.dir
-    run = read(theirs, where, dataset=dataset if same else None, step=step)
+    run = read(theirs, where, dataset=dataset if same else None, step=step, images=False)
     root = purpose_key(ours.seed, PARAMETERS)
     if found := list(mismatches(run.params, jax.eval_shape(experiment.model.init, root))):
         raise UserError(f"the weights in {where} do not fit: {_few(found)}")
     facts = {
-        "run": str(where),
+        "run": str(where.resolve()),
         "step": run.step,
         "weights": f"ema {theirs.sampler.ema}" if theirs.sampler.ema else "raw",
         "checksum": int(jax.jit(checksum)(run.params)),
@@ -138,6 +140,8 @@ def _shapes(params: PyTree) -> dict[str, str]:
 def _apart(ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
     """The keys in which two configs differ, with both values."""
     here, there = flatten(ours), flatten(theirs)
+    for known in (here, there):
+        known["data.name"] = own_data(known) or known.get("data.name")
     for key in {**here, **there}:
         if here.get(key) != there.get(key):
             yield key, here.get(key), there.get(key)

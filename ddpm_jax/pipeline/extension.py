@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import runs
 from ddpm_jax.errors import UserError
-from ddpm_jax.runs.lineage import Extension, extended
+from ddpm_jax.runs.lineage import EXTENDED, Extension, extended, recorded
 
 
 def planned(folder: Path, overrides: Sequence[str]) -> tuple[ConfigDict, Extension | None]:
@@ -22,18 +22,22 @@ def planned(folder: Path, overrides: Sequence[str]) -> tuple[ConfigDict, Extensi
     """
     before = runs.read_unchecked(folder)
     config, changes = extended(before, overrides, folder)
+    known = runs.read_lineage(folder)
+    if not changes and not known.get(EXTENDED):
+        raise UserError(f"--extend: {folder} has this budget already; give more")
     if not changes:  # the same command again
         return config, None
-    step = runs.latest_checkpoint(folder)
-    if step is None or not runs.trained(folder):
-        where = f"step {step or 0}" + (f" of {before.training.steps}" if before.training.steps else "")
+    step = runs.latest_checkpoint(folder) or 0
+    extension = Extension(before, step, changes)
+    if not step or not (runs.trained(folder) or recorded(known, extension)):
+        where = f"step {step}" + (f" of {before.training.steps}" if before.training.steps else "")
         line = f"{folder} is not trained to its end ({where}); the command that trains it goes on, and then --extend"
         raise UserError(line)
     spent = runs.last_row(folder, "elapsed_seconds").get("elapsed_seconds", 0.0)
     if refused := dict(_refusals(config, step, spent)):
         key = next((key for key in refused if key in changes), next(iter(refused)))  # what was asked, first of all
         raise UserError(f"config.{key}: {refused[key]}")
-    return config, Extension(before, step, changes)
+    return config, extension
 
 
 def _refusals(config: ConfigDict, step: int, spent: float) -> Iterator[tuple[str, str]]:

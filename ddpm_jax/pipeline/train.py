@@ -1,6 +1,7 @@
 """A run from its config to its figures: train in a folder, or go on there, then draw and measure."""
 
 import contextlib
+import dataclasses
 import math
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,7 @@ def train(
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
     plan.check_parts(config.data.batch, limits.accumulate)
     there = runs.check_folder(folder, extension.before if extension else config)
-    known = runs.read_lineage(folder)
+    known = runs.read_lineage(folder) if there else {}
     begin = beginning.asked(start_from, folder, known, there)
     dataset = dataset or load_data(config)
     for split in ("validation", *(["test"] if config.evaluation.at_end else [])):
@@ -112,7 +113,7 @@ def train(
         first = beginning.weights_of(begin, folder, experiment, dataset, known)
         screen.say(f"{folder} {first.line}")
     with (
-        runs.claim(folder, config, once, fingerprint, extension, first.facts if first else None),
+        runs.claim(folder, extension.before if extension else config, once, fingerprint, first and first.facts),
         Checkpoints(folder / runs.CHECKPOINTS, plan, limits.keep_latest, 1, limits.keep_every) as checkpoints,
         contextlib.ExitStack() as stack,
     ):
@@ -131,6 +132,7 @@ def train(
         runs.mend_config(folder, config)
         fresh = partial(job.begun_with, first.params) if first else job.fresh
         restored = checkpoints.resume(fresh, job.abstract)
+        del fresh, first  # the other run's weights: those of the state are copies
         state, start = restored.state, int(restored.state.step)
         facts = restored.facts if start else None
         screen.say(
@@ -138,6 +140,7 @@ def train(
             f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
         )
         if extension:
+            runs.extend(folder, config, dataclasses.replace(extension, step=start))
             rate = job.rate_at(start, restored.facts.elapsed)
             screen.say(f"made longer: {extension.words}; the learning rate goes on at {rate:.3g}")
         trackers = logging.wandb, logging.project, logging.group, logging.tensorboard

@@ -28,7 +28,7 @@ CONFIG, CHECKPOINTS, METRICS = "config.json", "checkpoints", "metrics.jsonl"
 DATA = "data.json"
 
 WRITTEN = (CONFIG, CHECKPOINTS, DATA, METRICS, RESULT, "frozen", "progress", "samples.png", "film.png")
-"""What training writes into a run's folder, where a file of somebody else's would be lost or misread."""
+"""Of what training writes into a run's folder, that for which a file of somebody else's would be lost or misread."""
 
 
 def check_folder(folder: Path, config: ConfigDict) -> bool:
@@ -91,7 +91,6 @@ def claim(
     config: ConfigDict,
     once: bool = False,
     data: Record | None = None,
-    extension: lineage.Extension | None = None,
     start: Record | None = None,
 ) -> Iterator[None]:
     """Make the run's folder and keep it for this run. When the run ends without an error, its result says `finished`.
@@ -100,10 +99,9 @@ def claim(
 
     Args:
         folder: the run's.
-        config: the run's, from now on.
+        config: the run's; of one that is made longer the one up to now (`extend`).
         once: do nothing with a finished run.
         data: facts of the data set, which must be what they were when the run began.
-        extension: of a run that was finished with another config.
         start: facts of the weights that a new run begins with.
 
     Raises:
@@ -116,18 +114,30 @@ def claim(
         yield
         return
     with hold(folder):
-        check_folder(folder, extension.before if extension else config)  # asked again: now nobody else writes here
-        if start:
+        there = check_folder(folder, config)  # asked again: now nobody else writes here
+        check_data(folder, data or {})
+        if not there:
             lineage.record_start(folder, start)
-        if extension:
-            lineage.record_extension(folder, extension)
-            write_result(folder, {FINISHED: False, EXTENDING: True})
         make_folder(folder, config)
         check_data(folder, data or {}, keep=True)
         if once and finished(folder, config):
             raise Busy(f"another process has finished {folder}")
         yield
         write_result(folder, {FINISHED: True})
+
+
+def extend(folder: Path, config: ConfigDict, extension: lineage.Extension) -> None:
+    """Turn a claimed run into the longer one of a config. Cut off in between, the same command does it again.
+
+    Process 0 does it for all.
+    """
+    import jax
+
+    if jax.process_index() != 0:
+        return
+    lineage.record_extension(folder, extension)
+    write_result(folder, {FINISHED: False, EXTENDING: True})
+    make_folder(folder, config)
 
 
 def latest_checkpoint(folder: Path) -> int | None:
@@ -151,9 +161,9 @@ def last_row(folder: Path, *keys: str) -> Record:
 
 
 def identity(folder: Path, config: ConfigDict) -> str:
-    """The id of a run of a group in W&B, wherever the group's folder lies; empty without a group."""
+    """The id of a run of a group in W&B, wherever its folder lies and however long it is; empty without a group."""
     group = config.logging.group
-    words = f"{group}/{folder.name}/{training_mark(config)}"
+    words = f"{group}/{folder.name}/{lineage.first_mark(lineage.read_lineage(folder)) or training_mark(config)}"
     return hashlib.sha256(words.encode()).hexdigest()[:12] if group else ""
 
 

@@ -96,21 +96,32 @@ def read_lineage(folder: Path) -> Record:
         raise UserError(f"{folder / LINEAGE} does not read ({error}); put a copy of it back") from error
 
 
-def record_start(folder: Path, facts: Record) -> None:
-    """Keep whose weights a run begins with."""
-    write_record(folder / LINEAGE, {**read_lineage(folder), STARTED: {**facts, **_now()}})
+def record_start(folder: Path, facts: Record | None) -> None:
+    """Keep whose weights a new run begins with; None: its own, whatever one that never began has left there."""
+    if facts is None:
+        (folder / LINEAGE).unlink(missing_ok=True)
+    else:
+        write_record(folder / LINEAGE, {STARTED: {**facts, **_now()}})
 
 
 def record_extension(folder: Path, extension: Extension) -> None:
     """Keep that a run is made longer; once, however often its command is given."""
     lineage = read_lineage(folder)
-    kept = lineage.get(EXTENDED, [])
-    entry = {"step": extension.step, "changes": extension.words, "marks": extension.marks}
-    if kept and all(
-        kept[-1].get(key) == entry[key] for key in entry
-    ):  # the process ended before its config was written
+    if recorded(lineage, extension):
         return
-    write_record(folder / LINEAGE, {**lineage, EXTENDED: [*kept, {**entry, **_now()}]})
+    entry = {"step": extension.step, "changes": extension.words, "marks": extension.marks}
+    write_record(folder / LINEAGE, {**lineage, EXTENDED: [*lineage.get(EXTENDED, []), {**entry, **_now()}]})
+
+
+def recorded(lineage: Record, extension: Extension) -> bool:
+    """Whether this was the last that was done to it, by a process that may have ended before it wrote the config."""
+    last = next(reversed(lineage.get(EXTENDED, [])), {})
+    return (last.get("step"), last.get("changes")) == (extension.step, extension.words)
+
+
+def first_mark(lineage: Record) -> int:
+    """That of the config that the run was begun with; 0 where it is its own."""
+    return next((entry["marks"][0] for entry in lineage.get(EXTENDED, [])), 0)
 
 
 def marks(lineage: Record) -> set[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ddpm_jax.config.identity import SAME_RESULT, digest, flatten, within
+from ddpm_jax.config.identity import SAME_RESULT, digest, flatten, own_data, within
 from ddpm_jax.files import Record
 
 LONGEST = 80
@@ -25,14 +25,18 @@ def default_folder(config_file: str, overrides: Sequence[str], config: ConfigDic
         config_file: `FILE.py` or `FILE.py:argument`.
         overrides: each `--config.KEY=VALUE`.
         config: with the overrides put in.
-        start: the folder of the run whose weights it starts from, if it does.
+        start: the folder of the run whose weights it starts from, or `FOLDER:STEP`, if it does.
     """
     name = of_config(config_file)
     if start:
-        name = f"{name}_from-{re.sub('[^A-Za-z0-9_.+-]+', '-', Path(start).name).strip('-.')}"
-    keys = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
+        where, colon, step = start.rpartition(":")
+        there = Path(where if colon and step.isdecimal() else start).resolve().name
+        name = plain([name, f"from-{there}", *([step] if colon and step.isdecimal() else [])])
+    keys = sorted({word.removeprefix("--config.").partition("=")[0] for word in overrides})
     flat = flatten(config)
     changes = {key: flat.get(key) for key in keys if not within(key, SAME_RESULT)}
+    if changes.get("data.name") and own_data(flat):
+        changes["data.name"] = f"-{own_data(flat)}"
     ending = f"-{digest(config)[:8]}" if changes else ""
     earlier = Path("runs") / f"{name}{ending}"
     if not changes or earlier.is_dir():

@@ -10,10 +10,12 @@ import pytest
 from ddpm_jax import runs
 from ddpm_jax.commands.preemption import Notice
 from ddpm_jax.errors import Preempted, UserError
+from ddpm_jax.files import write_record
 from ddpm_jax.pipeline.extension import planned
 from ddpm_jax.pipeline.restored import load_run
 from ddpm_jax.pipeline.train import train
 from ddpm_jax.reporting import ledger
+from ddpm_jax.runs import folder
 from ddpm_jax.training.lines import read_lines
 
 
@@ -88,6 +90,7 @@ def test_one_that_was_cut_off_goes_on_by_the_same_command(copied, tiny_config):
     [
         ([], "--extend: nothing says how long"),
         (["optimizer.learning_rate=1e-3"], "--extend: nothing says how long"),
+        (["training.steps=2"], "--extend: "),
         (["training.steps=2", "optimizer.learning_rate=0.1"], "config.training.steps: 2 is not more than the 2 steps"),
         (["training.steps=1"], "config.training.steps: 1 is not more than the 2 steps"),
         (["training.images=16"], "config.training.images: 16 is not more than the 2 steps of 8 images"),
@@ -104,6 +107,36 @@ def test_what_makes_it_no_longer_or_another_run_is_refused(copied, words, line):
         longer(copied, *words)
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+def test_nothing_is_changed_where_the_data_are_others(copied):
+    facts = json.loads((copied / "data.json").read_text())
+    facts["splits"]["train"] = {**facts["splits"]["train"], "images": 3}
+    record = {key: value for key, value in facts.items() if key != "checksum"}
+    write_record(copied / "data.json", record)
+    before = {path: path.read_bytes() for path in copied.glob("*.json*")}
+    with pytest.raises(UserError, match="the data are not those that it was trained on"):
+        longer(copied, "training.steps=5")
+    assert {path: path.read_bytes() for path in copied.glob("*.json*")} == before
+
+
+@pytest.mark.parametrize("last", ["record_extension", "write_result"])
+def test_killed_while_it_is_recorded_it_is_made_longer_by_the_same_command(copied, monkeypatch, last):
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_):
+        raise KilledError
+
+    module = {"record_extension": "write_result", "write_result": "make_folder"}
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        made = folder.make_folder
+        names = {"make_folder": lambda *words: made(*words) if words[1].training.steps == 2 else kill()}
+        patched.setattr(folder, module[last], names.get(module[last], kill))
+        longer(copied, "training.steps=3")
+    assert len(runs.read_lineage(copied)["extended"]) == 1 and runs.read_config(copied).training.steps == 2
+    extension, result = longer(copied, "training.steps=3")
+    assert extension is not None and len(result["extended"]) == 1 and result["steps"] == 3
 
 
 def test_a_budget_that_another_limit_ends_is_refused(copied, tmp_path, tiny_config):

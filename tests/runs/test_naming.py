@@ -35,7 +35,17 @@ def test_what_is_changed_stands_in_the_name(name):
     assert name("configs/digits/ddpm.py", optimizer__learning_rate=3e-4, seed=1) == changed
     assert name("configs/digits/ddpm.py", optimizer__learning_rate=3e-4, seed=2) != changed
     both = name("configs/digits/ddpm.py", training__steps=7, sampler__steps=1)
-    assert both[:-9] == "runs/digits_ddpm_training.steps7_sampler.steps1"
+    assert both[:-9] == "runs/digits_ddpm_sampler.steps1_training.steps7"
+
+
+def test_the_order_of_options_makes_no_other_run(name):
+    one = name("configs/digits/ddpm.py", seed=1, optimizer__learning_rate=1e-3)
+    assert name("configs/digits/ddpm.py", optimizer__learning_rate=1e-3, seed=1) == one
+
+
+def test_own_data_are_named_by_their_folder(name):
+    named = name("configs/digits/ddpm.py", data__name="folder", data__dir="/some/where/cats")
+    assert named[:-9] == "runs/digits_ddpm_name-cats"
 
 
 def test_what_changes_no_result_changes_no_name(name):

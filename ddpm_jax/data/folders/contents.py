@@ -4,6 +4,7 @@ A file is known by its content. Its hash is kept with its size and its time of c
 not read again; what was decoded is kept by hashes, so that a folder that was moved is not decoded again.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -42,7 +43,8 @@ class Scratch:
     def __setitem__(self, row: int, pixels: UInt8[np.ndarray, "height width channels"]) -> None:
         with self.path.open("r+b", buffering=0) as file:
             file.seek(row * pixels.nbytes)
-            file.write(pixels.tobytes())
+            if file.write(pixels.tobytes()) != pixels.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def __getitem__(self, rows: np.ndarray) -> UInt8[np.ndarray, "n height width channels"]:
         found = np.empty((len(rows), *self.shape[1:]), np.uint8)

@@ -61,13 +61,14 @@ def find_raw(root: Path) -> Raw:
     splits = _splits(root)
     first = next(iter(splits.values()))
     features: Any = first.features
-    column = _image(root, features)
+    column, label = _image(root, features), _label(root, features)
+    text = next((name for name in TEXTS if name in features), None)
+    _check_alike(root, splits, [name for name in (column, label, text) if name])
     files = Columns(
         [one.select_columns([column]).cast_column(column, _undecoded()) for one in splits.values()],
         column,
         list(accumulate(len(one) for one in splits.values())),
     )
-    label, text = _label(root, features), next((name for name in TEXTS if name in features), None)
     names = tuple(getattr(features[label], "names", None) or ()) if label else ()
     unread = sorted(set(features) - {column, label, text})
     return Raw(
@@ -111,6 +112,17 @@ def _splits(root: Path) -> dict[str, Any]:
     if "train" not in splits:
         fail("data.dir", f"{root} has the splits {', '.join(found)}, and no train")
     return splits
+
+
+def _check_alike(root: Path, splits: dict[str, Any], columns: Sequence[str]) -> None:
+    """Refuse splits whose columns mean different things, such as classes in another order."""
+    (name, first), *others = splits.items()
+    for other, one in others:
+        for column in columns:
+            if column not in one.features:
+                fail("data.dir", f"{root}: {other} has no column {column}, which {name} has; give both the same")
+            if one.features[column] != first.features[column]:
+                fail("data.dir", f"{root}: the column {column} is of another type or classes in {other} than in {name}")
 
 
 def _image(root: Path, features: Any) -> str:

@@ -111,6 +111,14 @@ def test_what_is_no_data_set_of_pictures(whole, datasets, tmp_path):
             ),
             (whole.remove_columns("text").add_column("text", ["x", ""] * 24), "24 of 48 pictures have no text"),
             (whole.remove_columns("label").add_column("label", [0.5] * 48), "a label is 0.5"),
+            (whole.select([]), "cannot be read"),
+            (datasets.DatasetDict(train=whole, test=whole.remove_columns("label")), "test has no column label"),
+            (
+                datasets.DatasetDict(
+                    train=whole, test=whole.cast_column("label", datasets.ClassLabel(names=["fig", "pear", "apple"]))
+                ),
+                "the column label is of another type or classes in test than in train",
+            ),
         ]
     ):
         made.save_to_disk(tmp_path / str(number))
