@@ -14,8 +14,7 @@ SIZE, LINE, LINES = 11, 14, 3
 """Of the font; pixels from a line to the next; lines of a caption at most."""
 
 ABOVE, BELOW, BESIDE = 3, 7, 6
-"""White pixels over a caption, under it, and between it and its neighbour on the right. The first two make an even sum,
-and so is every height: reports cut a film into twice as many rows as it has captions."""
+"""White pixels over a caption, under it, and between it and its neighbour on the right."""
 
 SMALL = 10
 """Of the font of what stands above and beside."""
