@@ -44,6 +44,7 @@ def test_every_config_is_here():
     assert set(COUNTS) == {path.stem for path in FOLDER.glob("*.py")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameters_are_those_of_the_docstring(name):
     path = FOLDER / f"{name}.py"

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from ddpm_jax.config import base
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SHORTENED = {"train_and_change": {"STEPS": 6, "SAMPLES": 24, "CODED": 4, "FEWER": (5,)}}
 """What a run in CI sets after a notebook's cell of parameters, by name."""
+
+
+def _small(config):
+    """The base of every config with a network that compiles in a moment."""
+    config.model.update({"channels": 8, "blocks": 1, "multipliers": (1,), "attention_resolutions": ()})
+    return config.copy_and_resolve_references
 
 
 def cells(notebook, kind):
@@ -56,6 +64,7 @@ def test_a_notebook_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
     from matplotlib import pyplot as plt
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(base, "digits", _small(base.digits()))
     made = {"__name__": "__main__"}
     with plt.rc_context():
         plt.switch_backend("agg")

@@ -177,6 +177,7 @@ def test_a_run_on_ones_own_pictures(config, pictures, tmp_path, capsys):
         evaluate.main([*words, f"--data_dir={tmp_path / 'moved'}"])
 
 
+@pytest.mark.slow
 def test_a_run_in_python_knows_its_classes_without_the_pictures(config, pictures, tmp_path):
     import ddpm_jax as dj
 

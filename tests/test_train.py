@@ -188,6 +188,7 @@ def test_a_run_in_the_middle_keeps_what_its_validation_losses_depend_on(trained,
     assert train(tiny_config, tmp_path / "run")["steps"] == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_closes_its_log(tmp_path, tiny_config, monkeypatch):
     closed = []
     monkeypatch.setattr("ddpm_jax.training.logging.Log.close", lambda self: closed.append(self))  # noqa: PLW0108
@@ -228,6 +229,7 @@ def test_bad_steps_are_passed_over_only_so_many_in_a_row(tmp_path, tiny_config):
             train(tiny_config, tmp_path / f"run{most}")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_after_some_minutes(tmp_path, tiny_config, monkeypatch):
     """By the clock, between milestones; what is left of the run is the same."""
     from ddpm_jax.training.checkpoints import Checkpoints

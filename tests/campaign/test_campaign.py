@@ -248,7 +248,7 @@ def test_stub_commands_that_are_at_fault(bare_world, text, bad, real, tmp_path):
 @pytest.mark.timeout(900)
 def test_a_very_short_campaign_finds_nothing(tmp_path):
     """Seeded: the same cases each time. `python -m tests.campaign` says more of one that fails."""
-    counts = "kills=1,flips=4,inputs=6,signals=1,environments=1"
+    counts = "kills=1,flips=2,inputs=4,signals=1,environments=1"
     words = [
         sys.executable,
         "-m",
@@ -260,4 +260,4 @@ def test_a_very_short_campaign_finds_nothing(tmp_path):
     done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     verdicts = [case["judged"]["verdict"] for case in json.loads((tmp_path / "all.json").read_text())]
-    assert len(verdicts) == 13 and {"refused", "survived"} <= set(verdicts)
+    assert len(verdicts) == 9 and {"refused", "survived"} <= set(verdicts)

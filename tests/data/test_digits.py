@@ -88,6 +88,7 @@ def test_with_a_decoded_copy_neither_tfds_nor_scikit_learn_is_imported():
     assert result.stdout.split() == [str(int(load_digits().images[:1000].sum())), "[]"]
 
 
+@pytest.mark.slow
 def test_two_processes_may_prepare_at_once(cache):
     started = [subprocess.Popen([sys.executable, "-c", PREPARE], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     sums = [process.communicate(timeout=120)[0].strip() for process in started]

@@ -153,6 +153,7 @@ def test_a_figure_that_fails_takes_no_other_with_it(evaluated, tmp_path, monkeyp
     }
 
 
+@pytest.mark.slow
 def test_pictures_that_fail_are_drawn_by_the_same_command(config, given, tmp_path, monkeypatch):
     config.evaluation.pictures, config.evaluation.at_end = True, False
     given()

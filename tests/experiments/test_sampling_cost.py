@@ -50,6 +50,7 @@ def test_kinds_of_pixels_come_as_often_as_they_do(script):
     assert sum(script.kinds_of_steps(12, 2).values()) == 144
 
 
+@pytest.mark.slow
 def test_figures_are_printed_and_written(script, tmp_path, capsys):
     output = tmp_path / "out.json"
     script.main(["--sides=2,4", "--repeats=1", "--networks=causal_transformer", f"--output={output}"])

@@ -250,6 +250,8 @@ def test_a_member_is_trained_measured_and_reported(parts, tmp_path):
         "evaluation.prompts": ("a red cup",),
     }
     small |= {"model.text_channels": 8, "evaluation.pictures": False}
+    small |= {"model.multipliers": (1,), "model.attention_resolutions": ()}
+    small |= {f"data.splits.{split}": f"{split}[:64]" for split in ("train", "validation", "test")}
     root = tmp_path / "runs"
     member = expansion.make_member(f"{FOLDER / 'study.py'}:flow", root, {"argument": "flow", **small})
     from ddpm_jax.train import train

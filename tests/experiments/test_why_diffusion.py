@@ -193,7 +193,7 @@ def test_the_report_of_fabricated_runs(fabricate, tmp_path, monkeypatch, capsys)
     run.main([f"--runs={runs}", "--report"])
     assert "known: no runs yet" in capsys.readouterr().out
     text = (runs / "report" / "report.md").read_text()
-    assert "central_digits.png" in text and "| masked" in text and text.count("\n| raster") == 1
+    assert "central_digits.png" in text and text.count("\n| raster") == text.count("\n| masked") > 0
     (runs / "mnist").mkdir()  # its first runs are training: the others' report is written none the less
     run.main([f"--runs={runs}", "--tiers=mnist,digits", "--report"])
     assert "mnist holds no run" in capsys.readouterr().out

@@ -71,6 +71,7 @@ def images(model, params, how, asked=ASKED):
     return np.asarray(draw(how.joined(params), asked))
 
 
+@pytest.mark.slow
 def test_two_conditions_with_weights_of_their_own_are_the_denoisers_put_together_by_hand():
     told = model("label", "vector")
     params = drawn(told)

@@ -24,6 +24,7 @@ def gradient(filled, name, **options):
     return lambda: program.lower().compile()(params), text.count("dot_general[") + text.count("canonical_convolution[")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_products_that_are_kept_are_not_computed_again(filled, name):
     """That a gradient stays with nothing kept is in `test_networks`."""

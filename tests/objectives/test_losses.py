@@ -275,6 +275,7 @@ def test_all_of_the_bound_trains_a_learned_schedule():
     assert all((leaf == 0).all() for leaf in shape)  # it does not matter in continuous time, and is left alone
 
 
+@pytest.mark.slow
 def test_the_shape_of_a_learned_schedule_is_trained_in_discrete_time():
     family = schedules.make("learned", 10)
     params = jax.tree.map(jnp.asarray, family.init(jax.random.key(0)))

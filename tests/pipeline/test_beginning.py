@@ -40,6 +40,7 @@ def test_the_first_state_has_those_weights_and_nothing_else_of_that_run(trained,
     assert found.facts["step"] == 2 and found.facts["weights"] == "ema 0.9"
 
 
+@pytest.mark.slow
 def test_a_run_knows_what_it_began_with(trained, tiny_config, tmp_path, capsys):
     """It goes on without that run, and no other weights are taken for it."""
     shutil.copytree(trained, tmp_path / "old")

@@ -64,6 +64,7 @@ def test_the_rate_is_the_new_configs_from_there_on(copied, capsys):
     assert rates[2] < 1e-6  # its own, of its warm-up
 
 
+@pytest.mark.slow
 def test_one_that_was_cut_off_goes_on_by_the_same_command(copied, tiny_config):
     class At(Notice):
         def wanted(self):
@@ -120,6 +121,7 @@ def test_nothing_is_changed_where_the_data_are_others(copied):
     assert {path: path.read_bytes() for path in copied.glob("*.json*")} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["record_extension", "write_result"])
 def test_killed_while_it_is_recorded_it_is_made_longer_by_the_same_command(copied, monkeypatch, last):
     class KilledError(BaseException):

@@ -54,7 +54,8 @@ def final_state(config, folder):
         return checkpoints.restore(abstract_state(experiment)).state
 
 
-@pytest.mark.parametrize("placement", [pytest.param("device", marks=pytest.mark.slow), "host"])
+@pytest.mark.slow
+@pytest.mark.parametrize("placement", ["device", "host"])
 def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, placement):
     config = tiny(placement)
     train(config, tmp_path / "whole")
