@@ -24,6 +24,9 @@ class DamagedError(ValueError):
 Record = dict[str, Any]
 """An object as JSON has it: a result, a config, what was read of a run."""
 
+Facts = Mapping[str, Any]
+"""The same where it is only read."""
+
 DAMAGED = (ValueError, IsADirectoryError, NotADirectoryError)
 """What `read_record` raises of a file that is there and damaged. Other OSErrors may be of the moment only."""
 
@@ -91,7 +94,7 @@ def read_json(path: Path) -> Any:
     return from_json(path.read_bytes())
 
 
-def write_record(path: Path, values: Mapping[str, Any]) -> None:
+def write_record(path: Path, values: Facts) -> None:
     """Write an object as `write_json` does, and its checksum as its last key."""
     content = {key: value for key, value in values.items() if key != CHECKSUM}
     write_json(path, {**content, CHECKSUM: _checksum(content)})
@@ -136,7 +139,7 @@ def checkpoint_steps(folder: Path) -> list[int]:
         return []
 
 
-def _checksum(content: Mapping[str, Any]) -> str:
+def _checksum(content: Facts) -> str:
     return hashlib.sha256(to_json(content).encode()).hexdigest()[:16]
 
 

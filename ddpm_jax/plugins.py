@@ -13,6 +13,12 @@ from typing import Any
 
 from ddpm_jax.errors import UserError, nearest
 
+Options = Mapping[str, Any]
+"""Options of a part, by the names of its keyword arguments."""
+
+Function = Callable[..., Any]
+"""What makes a part."""
+
 FOLDER = "folder"
 """The name of a data set of the user's own: pictures in a folder. It stays wherever that lies, so moved data are the
 same data."""
@@ -44,7 +50,7 @@ def find(table: Mapping[str, Any], name: str) -> Any:
     return found
 
 
-def options(function: Callable[..., Any], without: Iterable[str] = ()) -> dict[str, Any]:
+def options(function: Function, without: Iterable[str] = ()) -> Options:
     """The keyword arguments of a part and their defaults; `inspect.Parameter.empty` where there is none."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -54,7 +60,7 @@ def options(function: Callable[..., Any], without: Iterable[str] = ()) -> dict[s
     return {one.name: one.default for one in named if one.name not in without}
 
 
-def made(name: str, function: Callable[..., Any], arguments: Mapping[str, Any], kind: type | None = None) -> Any:
+def made(name: str, function: Function, arguments: Options, kind: type | None = None) -> Any:
     """What a function makes of these arguments: a part of ours, or of the user's own by the dotted path `name`.
 
     Raises:
@@ -75,15 +81,13 @@ def made(name: str, function: Callable[..., Any], arguments: Mapping[str, Any], 
     return part
 
 
-def given(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+def given(function: Function, **arguments: Any) -> Options:
     """Those of the arguments that the part takes."""
     taken = options(function)
     return {name: value for name, value in arguments.items() if name in taken}
 
 
-def refusals(
-    function: Callable[..., Any], chosen: Mapping[str, Any], without: Iterable[str] = ()
-) -> list[tuple[str, str]]:
+def refusals(function: Function, chosen: Options, without: Iterable[str] = ()) -> list[tuple[str, str]]:
     """What is wrong with the options chosen: `(option, reason)` for each that is unknown, missing or of another type.
 
     An option is of the type of its default; one without a default must be chosen, and may be of any type.

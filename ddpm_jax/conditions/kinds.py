@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float32, Int32, Shaped
 
 from ddpm_jax.errors import UserError, nearest
-from ddpm_jax.files import plain
+from ddpm_jax.files import Record, plain
 
 
 class Kind(ABC):
@@ -66,7 +66,7 @@ class Kind(ABC):
         """One example's value for people; empty where there is nothing to read."""
         return ""
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> Record:
         """What it is, as plain JSON, of the fields that are compared."""
         own: Any = self
         return {"kind": self.kind, **{one.name: plain(getattr(self, one.name)) for one in fields(own) if one.compare}}

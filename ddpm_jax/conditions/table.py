@@ -13,6 +13,7 @@ from ddpm_jax.conditions.kinds import Kind, Label, Picture, Vector
 from ddpm_jax.conditions.text import Text
 from ddpm_jax.conditions.tokens import Reader, Tokens
 from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.files import Facts
 
 Condition = dict[str, Any]
 """What some images' conditions are: `{name: [batch, *shape]}`."""
@@ -104,7 +105,7 @@ class Conditions:
         return found
 
 
-def of_plain(plain: Mapping[str, Any], reader: Reader | None = None) -> Kind:
+def of_plain(plain: Facts, reader: Reader | None = None) -> Kind:
     """The kind that `Kind.plain` told of, as JSON has it; `reader` is the encoder of tokens.
 
     Raises:

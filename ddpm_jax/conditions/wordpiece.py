@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ddpm_jax.errors import UserError, one_line
-from ddpm_jax.files import from_json
+from ddpm_jax.files import Facts, from_json
 
 UNKNOWN, FIRST, LAST = "[UNK]", "[CLS]", "[SEP]"
 """Pieces that stand for a word of which some part is in no vocabulary, before a text and after it."""
@@ -176,7 +175,7 @@ def _of_lines(path: Path) -> WordPiece:
     return _made(pieces, clean, "do_lower_case", "tokenize_chinese_chars")
 
 
-def _made(pieces: Sequence[str], clean: Mapping[str, Any], lower: str, apart: str) -> WordPiece:
+def _made(pieces: Sequence[str], clean: Facts, lower: str, apart: str) -> WordPiece:
     """Accents go where letters are made small, unless it says otherwise."""
     small, plain = bool(clean.get(lower, True)), clean.get("strip_accents")
     return WordPiece(tuple(pieces), small, small if plain is None else bool(plain), bool(clean.get(apart, True)))

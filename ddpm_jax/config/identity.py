@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from ddpm_jax.config.base import base
 from ddpm_jax.config.loading import put
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import Facts, Record
 from ddpm_jax.plugins import FOLDER
 
 SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every", "training.save_minutes")
@@ -34,7 +35,7 @@ VALIDATION = ("sampler.ema", "evaluation.validation_images")
 """Of these, what the validation losses of a run depend on, which must be alike until it is trained."""
 
 
-def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: ConfigDict | Facts, prefix: str = "") -> Record:
     """Dotted keys and their values."""
     flat = {}
     for key, value in config.items():
@@ -74,14 +75,14 @@ def _tupled(value: Any) -> Any:
     return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value
 
 
-def result_keys(config: ConfigDict) -> dict[str, Any]:
+def result_keys(config: ConfigDict) -> Record:
     """The dotted keys and values that change what a run computes; of the user's own data their folder's name."""
     flat = flatten(config)
     found = {key: value for key, value in flat.items() if not within(key, SAME_RESULT)}
     return {**found, "data.dir": own_data(flat)} if own_data(flat) else found
 
 
-def own_data(flat: Mapping[str, Any]) -> str:
+def own_data(flat: Facts) -> str:
     """The last part of the path of the user's own data, by which people tell them apart; empty of other data sets."""
     place = flat.get("data.dir", "") if flat.get("data.name") == FOLDER else ""
     return PurePath(place).name if isinstance(place, str) else ""
@@ -117,12 +118,12 @@ def earlier_marks(config: ConfigDict) -> tuple[int, ...]:
     return tuple(marks)
 
 
-def _fixed(flat: Mapping[str, Any]) -> dict[str, Any]:
+def _fixed(flat: Facts) -> Record:
     """The values, of places only whether they are given."""
     return {key: bool(value) if key in PLACES else value for key, value in flat.items()}
 
 
-def _apart(own: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+def _apart(own: Facts, known: Facts) -> Record:
     """What cannot be changed, as far as it is not what is known."""
     return {key: own[key] for key in sorted(own) if not within(key, CHANGEABLE) and own[key] != known.get(key)}
 
@@ -133,7 +134,7 @@ def validation_mark(config: ConfigDict) -> int:
     return _mark({key: own[key] for key in VALIDATION})
 
 
-def _mark(values: Mapping[str, Any]) -> int:
+def _mark(values: Facts) -> int:
     return int(hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12], 16)
 
 

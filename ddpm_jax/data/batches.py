@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, UInt8
 
+from ddpm_jax.conditions.table import Condition
 from ddpm_jax.data.sources import Source
 
 
@@ -26,7 +27,7 @@ def fits_device(source: Source, limit_bytes: int = 512 * 2**20) -> bool:
 
 def draw(
     images: UInt8[Array, "examples *site"],
-    conditions: dict[str, Any],
+    conditions: Condition,
     keys: Key[Array, " batch"],
     flip: bool = False,
 ) -> dict[str, Any]:

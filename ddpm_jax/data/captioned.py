@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ddpm_jax.conditions import Conditions, Picture, Text
+from ddpm_jax.conditions.table import Condition
 from ddpm_jax.data import emoji
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
@@ -70,7 +71,7 @@ def splits_of(name: str, splits: Mapping[str, str] | None) -> dict[str, tuple[st
     return found
 
 
-def read_still_lifes(description: Description, words: str, rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def read_still_lifes(description: Description, words: str, rows: np.ndarray) -> tuple[np.ndarray, Condition]:
     """Still lifes of a split, and their captions as numbers."""
     from ddpm_jax.data import still_lifes
 
@@ -109,7 +110,7 @@ def count_of_emoji(name: str, split: str) -> int:
     return len(parts[split])
 
 
-def read_emoji(description: Description, split: str, rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def read_emoji(description: Description, split: str, rows: np.ndarray) -> tuple[np.ndarray, Condition]:
     """Emoji of a split, with their names and sketches."""
     found, kinds = _emoji(description.shape[0])[split].rows(rows), description.conditions
     sketches: Any = found.sketches

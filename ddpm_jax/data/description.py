@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Num
 
 from ddpm_jax.conditions import NONE, Conditions, Label
+from ddpm_jax.files import Record
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Description:
         if self.levels is not None and not 2 <= self.levels <= 256:
             raise ValueError(f"levels lie between 2 and 256, or are None; not {self.levels}")
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> Record:
         """As plain JSON: what a run keeps of its data."""
         kinds: Any = {name: kind.plain() for name, kind in self.conditions.kinds}
         others = {name: kind for name, kind in kinds.items() if name != "label" or not self.labels}

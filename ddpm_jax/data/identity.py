@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from ddpm_jax.conditions.table import Condition
 from ddpm_jax.data.description import Description
 from ddpm_jax.data.sources import Dataset
-from ddpm_jax.files import sha256
+from ddpm_jax.files import Facts, Record, sha256
 
 LARGEST = 2**28
 """Bytes of a decoded split up to which its images are hashed, which takes about a second."""
 
 
-def fingerprint(dataset: Dataset) -> dict[str, Any]:
+def fingerprint(dataset: Dataset) -> Record:
     """The description, and of each split its words, its size and a hash of its images and labels, as plain JSON.
 
     A split above `LARGEST` is not read for this; then the names and sizes of the set's files stand in. A split that is
@@ -43,12 +44,12 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _hashed(description: Description, count: int, conditions: Mapping[str, Any]) -> list[Any]:
+def _hashed(description: Description, count: int, conditions: Condition) -> list[Any]:
     """The conditions in their order; images without any are hashed with zeros, as those without labels always were."""
     return [conditions[name] for name in description.conditions] or [np.zeros(count, np.int32)]
 
 
-def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+def difference(before: Facts, now: Facts) -> str | None:
     """The first thing in which two fingerprints differ, as words: `description.levels is 19, was 17`; None if equal."""
     old, new = _flat(before), _flat(now)
     for key in sorted([*old, *new], key=lambda key: not key.endswith(".encoder")):  # the rest may follow from it
@@ -57,7 +58,7 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(tree: Facts, prefix: str = "") -> Record:
     flat = {}
     for key, value in tree.items():
         inner = isinstance(value, Mapping)

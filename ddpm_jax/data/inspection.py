@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import Record
 
 OWN_CLASSES = "tensorflow_datasets."
 """Where features come from: TFDS imports whatever module features.json names, and no code is taken from data."""
@@ -20,7 +21,7 @@ BANDS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 """The channels of Pillow's modes, where these are the stored ones."""
 
 
-def read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> Record:
     """The object in a JSON file of a prepared set.
 
     Raises:
@@ -36,7 +37,7 @@ def read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> Record:
     content = dict(pairs)
     if len(content) < len(pairs):
         raise ValueError("a key is there twice")

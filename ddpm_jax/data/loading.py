@@ -3,7 +3,6 @@
 import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -12,14 +11,14 @@ from ddpm_jax.data import binarised, captioned, digits, ising, tfds
 from ddpm_jax.data.arrays import take
 from ddpm_jax.data.sources import Dataset, Examples, Source
 from ddpm_jax.errors import UserError, one_line
-from ddpm_jax.plugins import FOLDER
+from ddpm_jax.plugins import FOLDER, Options
 
 
 def load(
     name: str,
     data_dir: str | os.PathLike | None = None,
     splits: Mapping[str, str] | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Options | None = None,
 ) -> Dataset:
     """A data set by name. Nothing is downloaded, and no image is read yet.
 
@@ -66,9 +65,7 @@ def load(
     return Dataset(facts.description, sources, files=files)
 
 
-def _users(
-    name: str, options: Mapping[str, Any], place: str | os.PathLike | None, splits: Mapping[str, str] | None
-) -> Dataset:
+def _users(name: str, options: Options, place: str | os.PathLike | None, splits: Mapping[str, str] | None) -> Dataset:
     """A data set of the user's own: a folder, or what a function returns."""
     if name == FOLDER:
         from ddpm_jax.data import folders  # imports Pillow

@@ -1,6 +1,5 @@
 """What a run kept of its data: enough to draw samples where the images are not at hand."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,10 @@ from ddpm_jax.data.description import Description
 from ddpm_jax.data.encoder import read
 from ddpm_jax.data.sources import Dataset
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import Facts
 
 
-def recorded(fingerprint: Mapping[str, Any], encoder: str | Path = "") -> Dataset:
+def recorded(fingerprint: Facts, encoder: str | Path = "") -> Dataset:
     """A data set without images, of the fingerprint that a run kept (`identity.fingerprint`).
 
     Args:

@@ -12,14 +12,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ddpm_jax import cache
+from ddpm_jax.conditions.table import Condition
 from ddpm_jax.data.description import Description
 from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.files import Facts
 from ddpm_jax.progress import Bar
 
 # A decoded copy of a split is kept up to this size, with its conditions; a larger one would fill the disk unasked.
 LARGEST_COPY = 2**30
 
-Examples = tuple[np.ndarray, dict[str, Any]]
+Examples = tuple[np.ndarray, Condition]
 """Images as they are stored, and what is known of each, by name: arrays, or what is indexed by rows as an array is."""
 
 _doubted: set[Description] = set()  # of which this process has said so
@@ -193,7 +195,7 @@ class Dataset:
     oracle: Oracle | None = None
     files: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    recorded: Mapping[str, Any] = field(default_factory=dict)
+    recorded: Facts = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:

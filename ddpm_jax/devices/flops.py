@@ -5,14 +5,15 @@ of the other rooms.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 from jaxtyping import PyTree
 
+from ddpm_jax.plugins import Function
 
-def of_function(function: Callable[..., Any], *inputs: Any) -> float:
+
+def of_function(function: Function, *inputs: Any) -> float:
     """FLOPs of one call on inputs of these shapes; nan where a loop's length is not known before it runs."""
     return of_jaxpr(jax.make_jaxpr(function)(*inputs))
 

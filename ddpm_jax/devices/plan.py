@@ -23,6 +23,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from ddpm_jax.errors import UserError
+from ddpm_jax.plugins import Function
 
 AXIS = "batch"
 MAPS = ("jit", "pmap")
@@ -97,7 +98,7 @@ class Plan:
 
         return jax.tree.map(place, tree)
 
-    def initialise(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def initialise(self, function: Function, *arguments: Any) -> Any:
         """`function(*arguments)`, computed straight into the state's shardings."""
         shardings = self.state_sharding(jax.eval_shape(function, *arguments))
         return jax.jit(function, out_shardings=shardings)(*arguments)

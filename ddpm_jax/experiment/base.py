@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from ddpm_jax.conditions import Conditions
 from ddpm_jax.data import Description
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import Facts, Record
 from ddpm_jax.generative import Helper, Measure, Model, Sampling
 
 
@@ -32,7 +33,7 @@ class Family(Protocol):
         ...
 
     @staticmethod
-    def facts(config: ConfigDict, model: Model) -> dict[str, Any]:
+    def facts(config: ConfigDict, model: Model) -> Record:
         """How the likelihood is computed, to be kept beside the figures."""
         ...
 
@@ -54,7 +55,7 @@ class Experiment:
     model: Model
     sampling: Sampling | None
     measures: Mapping[str, Measure] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
     family: Family | None = None
 
     @property

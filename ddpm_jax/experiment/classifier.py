@@ -16,6 +16,7 @@ from ddpm_jax.denoisers import LABEL, ClassifierGuided, LabelPrediction
 from ddpm_jax.errors import fail
 from ddpm_jax.experiment import gaussian, options
 from ddpm_jax.experiment.options import make_schedule, of, tried
+from ddpm_jax.files import Record
 from ddpm_jax.generative import Measure, Model
 from ddpm_jax.processes import Refusal
 
@@ -67,7 +68,7 @@ def measures(config: ConfigDict, model: Model) -> dict[str, Measure]:
     return {}
 
 
-def facts(config: ConfigDict, model: Model) -> dict[str, Any]:
+def facts(config: ConfigDict, model: Model) -> Record:
     """There are none."""
     return {}
 

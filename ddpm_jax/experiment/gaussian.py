@@ -14,6 +14,7 @@ from ddpm_jax.data import Description
 from ddpm_jax.denoisers import CATEGORICAL, ClassifierGuided, GaussianPrediction
 from ddpm_jax.experiment import options
 from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, make_schedule, make_solver, of, own, tried
+from ddpm_jax.files import Record
 from ddpm_jax.generative import Bound, Measure, Model, ProbabilityFlow, Sampling, bound_grid, default_estimator
 from ddpm_jax.processes import PROCESSES, Gaussian, Refusal, Traits
 from ddpm_jax.samplers import AnnealedLangevin
@@ -62,7 +63,7 @@ def t_min(config: ConfigDict) -> float:
     return 1 / section.steps if section.steps else section.t_min or getattr(make_schedule(config), "t_min", 1e-3)
 
 
-def facts(config: ConfigDict, model: Model) -> dict[str, Any]:
+def facts(config: ConfigDict, model: Model) -> Record:
     """Evaluations, intervals, and where the decoder takes over."""
     bound: Bound = model.estimator
     return {

@@ -1,6 +1,6 @@
 """Sections of a config as the arguments that the parts take, and what parts refuse as keys of the config."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -13,6 +13,7 @@ from ddpm_jax.denoisers.guidance_rules import Plain, Projected, Rescaled
 from ddpm_jax.errors import UserError, fail
 from ddpm_jax.objectives.losses import OBJECTIVES, Objective
 from ddpm_jax.objectives.times import TimeDistribution, make_times
+from ddpm_jax.plugins import Function, Options
 from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.samplers import Solver
 
@@ -22,7 +23,7 @@ OF_OBJECTIVES = ("min_snr", "sigmoid_bias", "hybrid")
 OF_TIMES = ("log_mean", "log_deviation", "logit_mean", "logit_deviation")
 
 
-def own(config: ConfigDict, key: str) -> dict[str, Any]:
+def own(config: ConfigDict, key: str) -> Options:
     """The options of the dotted path that a key names; empty for a name of ours."""
     section: Any = config
     for part in OPTIONS[key].split("."):
@@ -30,7 +31,7 @@ def own(config: ConfigDict, key: str) -> dict[str, Any]:
     return section.to_dict()
 
 
-def schedule_options(config: ConfigDict) -> dict[str, Any]:
+def schedule_options(config: ConfigDict) -> Options:
     """The options of the schedule that the config sets; 0 leaves the schedule's own default."""
     set_here = {name: float(config.process[name]) for name in SCHEDULE_OPTIONS if config.process[name]}
     return {**set_here, **own(config, "process.schedule")}
@@ -68,7 +69,7 @@ def make_solver(config: ConfigDict) -> Solver:
     return samplers.make(config.sampler.name, config.sampler.to_dict(), own(config, "sampler.name"))
 
 
-def model_options(config: ConfigDict, description: Description) -> dict[str, Any]:
+def model_options(config: ConfigDict, description: Description) -> Options:
     """The model section as the arguments that its network takes."""
     ours = () if plugins.dotted(config.model.name) else models.options(config.model.name)
     chosen = {name: config.model[name] for name in ours}
@@ -91,7 +92,7 @@ def conditioning(config: ConfigDict, description: Description) -> Any:
     return models.Conditioning(told, section.text_channels, section.text_depth, section.text_tokens)
 
 
-def guidance(config: ConfigDict) -> dict[str, Any]:
+def guidance(config: ConfigDict) -> Options:
     """What a sampler is told of guidance. Raises ValueError for two rules at once."""
     section = config.sampler
     if section.guidance_rescale and (section.guidance_parallel != 1 or section.guidance_limit):
@@ -110,7 +111,7 @@ def guidance(config: ConfigDict) -> dict[str, Any]:
     }
 
 
-def tried(key: str, words: str, make: Callable[..., Any], *arguments: Any) -> Generator[Refusal, None, Any]:
+def tried(key: str, words: str, make: Function, *arguments: Any) -> Generator[Refusal, None, Any]:
     """What it makes of the arguments; None where that cannot be, which is refused under the key."""
     try:
         return make(*arguments)

@@ -13,6 +13,7 @@ from ddpm_jax.denoisers import HEADS, LIKELY, OrderedPrediction
 from ddpm_jax.errors import fail, nearest
 from ddpm_jax.experiment import options
 from ddpm_jax.experiment.options import make_solver, model_options, of, own, tried
+from ddpm_jax.files import Record
 from ddpm_jax.generative import Bound, Measure, Model, Sampling, default_estimator
 from ddpm_jax.models import Sites
 from ddpm_jax.processes import PROCESSES, Ordered, Refusal, Traits
@@ -95,7 +96,7 @@ def _times(config: ConfigDict, steps: int) -> Any:
     return options.make_training_times(config, keep, steps, config.process.t_min or T_MIN)
 
 
-def facts(config: ConfigDict, model: Model) -> dict[str, Any]:
+def facts(config: ConfigDict, model: Model) -> Record:
     """Evaluations, and the order."""
     if model.estimator is None:
         return {}

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax import likelihood, schedules
+from ddpm_jax.files import Record
 from ddpm_jax.generative.model import Model, Rows
 from ddpm_jax.likelihood import Kind, Terms, interval_groups
 from ddpm_jax.likelihood.ode import Divergence
@@ -63,7 +64,7 @@ class Measure:
     kind: Kind
     dequantisation: str = "none"
     draws: int = 1
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Record = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

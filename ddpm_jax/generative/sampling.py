@@ -1,6 +1,6 @@
 """How images are drawn from a model: a solver, its grid, and the wrappers of the denoiser."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -25,6 +25,7 @@ from ddpm_jax.denoisers import (
     Told,
 )
 from ddpm_jax.denoisers.guidance_rules import Plain, Rule
+from ddpm_jax.files import Facts
 from ddpm_jax.generative.model import Model
 from ddpm_jax.processes import Process
 from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver
@@ -45,7 +46,7 @@ class Helper:
 
     model: Model
     params: PyTree
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from ddpm_jax.conditions import NONE
 from ddpm_jax.errors import UserError, one_line
 from ddpm_jax.models.network import BoundNetwork, Network, parameter_count
 from ddpm_jax.models.sites import Sites
+from ddpm_jax.plugins import Options
 
 __all__ = [
     "CAUSAL",
@@ -126,7 +127,7 @@ def check(
     _module(name).check(shape, conditioning, **sequence, **options)
 
 
-def options(name: str) -> dict[str, Any]:
+def options(name: str) -> Options:
     """The options of the network `name` and their defaults."""
     return plugins.options(_module(name), GIVEN) if plugins.dotted(name) else dict(_module(name).OPTIONS)
 

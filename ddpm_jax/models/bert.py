@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int
 
 from ddpm_jax.errors import UserError, one_line
-from ddpm_jax.files import from_json
+from ddpm_jax.files import Facts, Record, from_json
 from ddpm_jax.models.attention import attend_where
 
 WEIGHTS, FACTS = "model.safetensors", "config.json"
@@ -42,7 +41,7 @@ class Bert:
         epsilon: of the normalisations.
     """
 
-    weights: Mapping[str, Any]
+    weights: Mapping[str, Array]
     heads: int
     epsilon: float
 
@@ -135,7 +134,7 @@ def read(folder: Path) -> Bert:
     return Bert(weights, facts["num_attention_heads"], float(facts["layer_norm_eps"]))
 
 
-def shapes(facts: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def shapes(facts: Facts) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The published name and the shape of each weight, of the numbers in `config.json`."""
     pieces, width, layers, _, wide = (facts[name] for name in SIZES)
     counts = {"word": pieces, "position": facts["max_position_embeddings"], "token_type": facts["type_vocab_size"]}
@@ -158,7 +157,7 @@ def shapes(facts: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"{name}.bias", (width,)
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _facts(path: Path) -> Record:
     try:
         facts = from_json(path.read_bytes())
     except FileNotFoundError as error:

@@ -1,7 +1,6 @@
 """Checks that networks share on what a config may choose. An option of two networks means the same in both."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.models.remat import KEEPS
+from ddpm_jax.plugins import Options
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 """The option `dtype`, which every network has, and the type of its activations."""
@@ -30,9 +30,7 @@ def of_module(module: type) -> dict[str, Any]:
     return {field.name: field.default for field in ours if field.default is not MISSING}
 
 
-def chosen(
-    network: str, defaults: Mapping[str, Any], shape: tuple[int, ...], options: Mapping[str, Any]
-) -> dict[str, Any]:
+def chosen(network: str, defaults: Options, shape: tuple[int, ...], options: Options) -> dict[str, Any]:
     """`options` on top of `defaults`, each of its default's type; `dropout` and `dtype` within what they may be.
 
     Raises:

@@ -1,6 +1,6 @@
 """Training from Python: of a config, or of a model that no config knows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ddpm_jax.files import Record, sha256
 from ddpm_jax.generative import Model, Sampling
 from ddpm_jax.pipeline import train as pipeline
 from ddpm_jax.pipeline.restored import Run, given, restore
+from ddpm_jax.plugins import Options
 
 SETTINGS: Record = {
     "training.steps": 1000,
@@ -37,7 +38,7 @@ def train(
     model: Model | ConfigDict,
     data: Dataset | str | np.ndarray | None = None,
     workdir: str | Path = "runs/python",
-    settings: Mapping[str, Any] | None = None,
+    settings: Options | None = None,
     sampling: Sampling | None = None,
 ) -> Run:
     """Train in a folder, or go on there, as `python -m ddpm_jax.train` does, and return the run.
@@ -143,7 +144,7 @@ OF_SAMPLING = ("sampler.ema", "sampler.batch")
 """What is read of the section sampler; a `Sampling` says the rest."""
 
 
-def changed(config: ConfigDict, settings: Mapping[str, Any], by_hand: bool) -> ConfigDict:
+def changed(config: ConfigDict, settings: Options, by_hand: bool) -> ConfigDict:
     """The config with these values.
 
     Raises:

@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from ddpm_jax.files import Facts
 from ddpm_jax.reporting.groups import SETTING, Group, differing
 from ddpm_jax.reporting.markup import quoted
 from ddpm_jax.reporting.tables import NONE, Table
@@ -39,6 +39,6 @@ def table(groups: Sequence[Group]) -> Table | None:
     return Table(["", "is not as in most of them"], rows, frozenset({0, 1}))
 
 
-def _setting(config: Mapping[str, Any], key: str) -> str:
+def _setting(config: Facts, key: str) -> str:
     value = config.get(key)
     return NONE if value in (None, "", [], {}) else quoted(clean(f"{value}", SETTING))

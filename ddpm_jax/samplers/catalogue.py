@@ -1,9 +1,10 @@
 """Solvers by name, made from the options that a config may hold."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from ddpm_jax import plugins
+from ddpm_jax.plugins import Options
 from ddpm_jax.processes import Refusal
 from ddpm_jax.samplers.adaptive import Tsit5
 from ddpm_jax.samplers.cached import Cached
@@ -33,7 +34,7 @@ CHURN = {"churn": "amount", "churn_min": "low", "churn_max": "high", "churn_nois
 """The options of `Churned` in a config."""
 
 
-def make(name: str, chosen: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> Solver:
+def make(name: str, chosen: Options, own: Options | None = None) -> Solver:
     """The solver of a name, or of a dotted path.
 
     Args:
@@ -54,7 +55,7 @@ def make(name: str, chosen: Mapping[str, Any], own: Mapping[str, Any] | None = N
     return solver
 
 
-def unread(name: str, chosen: Mapping[str, Any]) -> Iterator[Refusal]:
+def unread(name: str, chosen: Options) -> Iterator[Refusal]:
     """Options that say something and that the solver of this name does not have."""
     function: Any = plugins.find(SOLVERS, name)
     taken, (low, high) = plugins.options(function), getattr(function, "etas", (0, 1))

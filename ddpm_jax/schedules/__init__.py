@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ddpm_jax import plugins
+from ddpm_jax.plugins import Options
 from ddpm_jax.schedules.calculus import drift_diffusion, log_snr, rates, time_of_log_snr
 from ddpm_jax.schedules.continuous import EDM, VE, VP, Cosine, Flow, SubVP
 from ddpm_jax.schedules.learned import Learned, Trained
@@ -39,7 +40,7 @@ GIVEN = ("steps", "trains_shape")
 """Arguments that are no options: `make` gives them to a schedule that takes them."""
 
 
-def options(name: str) -> dict[str, Any]:
+def options(name: str) -> Options:
     """The options of a schedule and their defaults, without those that `make` sets."""
     return plugins.options(plugins.find(SCHEDULES, name), GIVEN)
 

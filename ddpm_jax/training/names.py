@@ -10,7 +10,7 @@ import jax
 from jaxtyping import PyTree
 
 from ddpm_jax.errors import UserError
-from ddpm_jax.files import Record
+from ddpm_jax.files import Facts, Record
 
 RENAMED: dict[tuple[str, str], str] = {
     ("conditioning", "label"): "labels",
@@ -67,7 +67,7 @@ def _is_renamed(node: Any) -> bool:
     return isinstance(node, Mapping) and any(part in _parts(node, module) for module, part in RENAMED)
 
 
-def _parts(node: Mapping[str, Any], module: str) -> Record:
+def _parts(node: Facts, module: str) -> Record:
     found = node.get(module)
     return dict(found) if isinstance(found, Mapping) else {}
 

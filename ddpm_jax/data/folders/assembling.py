@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ddpm_jax.conditions import Conditions
+from ddpm_jax.conditions.table import Condition
 from ddpm_jax.data.description import Description
 from ddpm_jax.data.folders.labelling import captions_of, classes_of
 from ddpm_jax.data.folders.splitting import TRAIN, Rows, assign, chosen
@@ -132,7 +133,7 @@ def _twins(found: Collection, rows: Mapping[str, Rows]) -> list[str]:
     ]
 
 
-def _conditions(found: Collection, rows: Mapping[str, Rows]) -> tuple[Conditions, dict[str, Any], list[str]]:
+def _conditions(found: Collection, rows: Mapping[str, Rows]) -> tuple[Conditions, Condition, list[str]]:
     """The kinds, the values of all examples, and lines to tell a person."""
     kinds: list[tuple[str, Any]] = []
     values, said = {}, []

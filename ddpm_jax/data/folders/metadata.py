@@ -8,11 +8,10 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ddpm_jax.data.folders.labelling import is_number
 from ddpm_jax.errors import fail, one_line, some
-from ddpm_jax.files import from_json
+from ddpm_jax.files import Record, from_json
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 FILE, LABEL, TEXT = "file_name", "label", "text"
@@ -21,7 +20,7 @@ Label = str | int
 """A class, by its number or its name."""
 
 
-def read(root: Path, tables: Sequence[str], pictures: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def read(root: Path, tables: Sequence[str], pictures: Sequence[str]) -> tuple[dict[str, Record], list[str]]:
     """What the tables say of each picture, `{path: {"label": ..., "text": ...}}`, and lines to tell a person.
 
     Args:
@@ -33,7 +32,7 @@ def read(root: Path, tables: Sequence[str], pictures: Sequence[str]) -> tuple[di
         UserError: a table does not read; a row's picture is missing, or a picture's row; or some rows say what others
             do not.
     """
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, Record] = {}
     columns: dict[str, str] = {}
     unread: Counter[str] = Counter()
     there = set(pictures)
@@ -73,7 +72,7 @@ def read(root: Path, tables: Sequence[str], pictures: Sequence[str]) -> tuple[di
     return rows, said
 
 
-def _check(root: Path, path: str, row: dict[str, Any]) -> None:
+def _check(root: Path, path: str, row: Record) -> None:
     label = row.get(LABEL, "")
     if isinstance(label, bool) or not isinstance(label, str | int):
         fail("data.dir", f"{root}: the label of {path} is {label!r}; a label is a whole number or a name")
@@ -92,7 +91,7 @@ def _joined(place: str, path: str) -> str:
     return "/".join(parts)
 
 
-def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(table: Path) -> Iterator[tuple[int, Record]]:
     """The number of each line, and what it says by column."""
     try:
         content = table.read_text(encoding="utf-8-sig")
@@ -101,7 +100,7 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         fail("data.dir", f"{table} cannot be read ({one_line(error)}); it must be text in UTF-8")
 
 
-def _of_csv(table: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _of_csv(table: Path, content: str) -> Iterator[tuple[int, Record]]:
     reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
     if FILE not in (reader.fieldnames or ()):
         fail("data.dir", f"{table} has no column {FILE}; its first line is to name the columns, with commas between")
@@ -111,7 +110,7 @@ def _of_csv(table: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield reader.line_num, row
 
 
-def _of_lines(table: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _of_lines(table: Path, content: str) -> Iterator[tuple[int, Record]]:
     for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue

@@ -19,6 +19,7 @@ from ddpm_jax.data.recorded import recorded
 from ddpm_jax.data.sources import Dataset, Examples, Source
 from ddpm_jax.errors import UserError, fail, one_line
 from ddpm_jax.files import DAMAGED, Record, read_record, sha256, write_record
+from ddpm_jax.plugins import Options
 from ddpm_jax.progress import Bar
 
 FILE = "prepared.json"
@@ -32,7 +33,7 @@ def is_one(root: Path) -> bool:
     return (root / FILE).is_file()
 
 
-def prepare(dataset: Dataset, folder: Path, options: Mapping[str, Any], progress: bool = True) -> Path:
+def prepare(dataset: Dataset, folder: Path, options: Options, progress: bool = True) -> Path:
     """Write a data set into an empty folder; gives back its description.
 
     Args:
@@ -64,7 +65,7 @@ def _path(folder: Path, split: str) -> Path:
     return folder / f"{split}.array_record"
 
 
-def load(folder: Path, words: Mapping[str, str], asked: Mapping[str, Any]) -> Dataset:
+def load(folder: Path, words: Mapping[str, str], asked: Options) -> Dataset:
     """The data set that was prepared in a folder. No picture is read.
 
     Args:
@@ -107,7 +108,7 @@ def _facts(folder: Path) -> Record:
     return facts
 
 
-def _check_asked(folder: Path, facts: Record, asked: Mapping[str, Any]) -> None:
+def _check_asked(folder: Path, facts: Record, asked: Options) -> None:
     height, width, channels = facts["description"]["shape"]
     known = {**facts["options"], "size": height if height == width else 0, "channels": channels}
     for name, value in asked.items():

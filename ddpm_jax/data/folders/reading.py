@@ -4,7 +4,6 @@ import inspect
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ddpm_jax.data.folders import huggingface, prepared, stored
 from ddpm_jax.data.folders.assembling import Splitting, assemble
@@ -12,9 +11,10 @@ from ddpm_jax.data.folders.decoding import Form
 from ddpm_jax.data.folders.pictures import Wanted, collect, find_raw
 from ddpm_jax.data.sources import LARGEST_COPY, Dataset
 from ddpm_jax.errors import UserError, fail
+from ddpm_jax.plugins import Options
 
 
-def write(place: str | os.PathLike, folder: Path, options: Mapping[str, Any]) -> Iterator[str]:
+def write(place: str | os.PathLike, folder: Path, options: Options) -> Iterator[str]:
     """Prepare the data at a place in a folder, which is empty or not there, and say what is done.
 
     Raises:
