@@ -69,6 +69,7 @@ EMOJI = {
     size: Description(name, "1", (size, size, 3), 256, Conditions((TEXT, ("sketch", Picture((size, size, 1))))))
     for size, name in ((16, "emoji/16"), (32, "emoji"))
 }
+OWN = {size: Description("folder", "1", (size, size, 3), 256, labels(2)) for size in (4, 20, 32, 100)}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,10 @@ EMOJI = {
         ("cifar10", "", CIFAR10),
         ("emoji", "", EMOJI[16]),
         ("emoji", ":full", EMOJI[32]),
+        ("pictures", ":4", OWN[4]),
+        ("pictures", ":20", OWN[20]),
+        ("pictures", "", OWN[32]),
+        ("pictures", ":100", OWN[100]),
     ],
     ids=lambda value: value.name if isinstance(value, Description) else value,
 )
@@ -91,6 +96,7 @@ def test_every_config_fits_its_data(folder, size, description):
     for path in paths:
         config = load_config(f"{path}{size}")
         assert config.data.name == description.name, path
+        config.data.dir = config.data.dir or "pictures"  # which the command line says
         check(config)
         check_data(config, description)
 

@@ -5,6 +5,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax.config.keys import KEYS
+from ddpm_jax.errors import UserError
+from ddpm_jax.plugins import FOLDER
 
 
 def base() -> ConfigDict:
@@ -153,4 +155,39 @@ def still_lifes(size: str = "small") -> ConfigDict:
         *("a red apple", "a green banana", "three small limes", "a large blue cup on a white plate"),
         *("two yellow pears left of a pink bottle", "a white mushroom above a purple watermelon"),
     )
+    return config
+
+
+def pictures(size: str = "32") -> ConfigDict:
+    """The base on a folder of one's own pictures, of so many pixels a side, for two CPU cores; where it is is not said.
+
+    The U-Net halves the side until it is at most 8, or odd, and has attention there if it is at most 16.
+
+    Raises:
+        UserError: the size is no whole number from 4 to 256.
+    """
+    if not (size.isdecimal() and 4 <= int(size) <= 256):
+        raise UserError(f"size {size!r}: give the pixels of a side, 4 to 256, such as flow.py:32")
+    config, side = base(), int(size)
+    config.data.name = FOLDER
+    config.data.size = side
+    config.data.batch = 32
+    multipliers = [1]
+    while side > 8 and side % 2 == 0:
+        multipliers.append(2)
+        side //= 2
+    config.model.channels = 32
+    config.model.multipliers = tuple(multipliers)
+    config.model.blocks = 1
+    config.model.attention_resolutions = (side,) if side <= 16 else ()
+    config.model.heads = 4
+    config.model.groups = 8
+    config.sampler.ema = 0.999
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.warmup = 200
+    config.optimizer.schedule = "cosine"
+    config.optimizer.ema = (0.999,)
+    config.training.steps = 4000
+    config.training.save_every = 500
+    config.evaluation.likelihood_images = 0
     return config
