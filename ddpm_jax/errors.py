@@ -65,10 +65,10 @@ SHOWN = 3
 """Names that a line shows; the rest are counted."""
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], between: str = ", ") -> str:
     """A few of the names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return between.join(names[:SHOWN]) + more
 
 
 SAID: dict[str, str] = {

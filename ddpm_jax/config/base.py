@@ -133,24 +133,18 @@ def still_lifes(size: str = "small") -> ConfigDict:
     config.data.batch = 256 if full else 32
     config.model.conditions = ("text",)
     config.model.sigma_data = 0.4
-    config.model.channels = 128 if full else 32
     config.model.multipliers = (1, 2, 2)
-    config.model.blocks = 2 if full else 1
     config.model.attention_resolutions = (16, 8) if full else (8,)
-    config.model.heads = 4
-    config.model.groups = 8
     config.model.dropout = 0.0
+    _for_two_cores(config)
+    if full:
+        config.model.channels, config.model.blocks = 128, 2
+        config.optimizer.learning_rate = 3e-4
     config.model.text_channels = 256 if full else 64
-    config.sampler.ema = 0.999
     config.sampler.guidance = 3.0
-    config.optimizer.learning_rate = 3e-4 if full else 1e-3
-    config.optimizer.warmup = 200
-    config.optimizer.schedule = "cosine"
-    config.optimizer.ema = (0.999,)
     config.training.steps = 100_000 if full else 24_000
     config.training.save_every = 2000
     config.evaluation.samples = 1000
-    config.evaluation.likelihood_images = 0
     config.evaluation.prompts = (
         *("a red apple", "a green banana", "three small limes", "a large blue cup on a white plate"),
         *("two yellow pears left of a pink bottle", "a white mushroom above a purple watermelon"),
@@ -176,10 +170,18 @@ def pictures(size: str = "32") -> ConfigDict:
     while side > 8 and side % 2 == 0:
         multipliers.append(2)
         side //= 2
-    config.model.channels = 32
     config.model.multipliers = tuple(multipliers)
-    config.model.blocks = 1
     config.model.attention_resolutions = (side,) if side <= 16 else ()
+    _for_two_cores(config)
+    config.training.steps = 4000
+    config.training.save_every = 500
+    return config
+
+
+def _for_two_cores(config: ConfigDict) -> None:
+    """The small U-Net of pictures in colour, and how it is trained."""
+    config.model.channels = 32
+    config.model.blocks = 1
     config.model.heads = 4
     config.model.groups = 8
     config.sampler.ema = 0.999
@@ -187,7 +189,4 @@ def pictures(size: str = "32") -> ConfigDict:
     config.optimizer.warmup = 200
     config.optimizer.schedule = "cosine"
     config.optimizer.ema = (0.999,)
-    config.training.steps = 4000
-    config.training.save_every = 500
     config.evaluation.likelihood_images = 0
-    return config

@@ -11,18 +11,14 @@ from jaxtyping import PyTree
 from ddpm_jax import runs
 from ddpm_jax.config.identity import flatten, own_data, within
 from ddpm_jax.data import Dataset
-from ddpm_jax.devices.plan import checksum
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import UserError, some
 from ddpm_jax.experiment import Experiment
 from ddpm_jax.files import Record
 from ddpm_jax.keys import PARAMETERS, purpose_key
-from ddpm_jax.pipeline.helpers import place
+from ddpm_jax.pipeline import helpers
 from ddpm_jax.pipeline.restored import read
 from ddpm_jax.plugins import FOLDER
 from ddpm_jax.runs.lineage import STARTED
-
-SHOWN = 3
-"""Differences that a line tells; the rest are counted."""
 
 OF_DATA = ("data.name", "data.options", "data.levels", "data.splits")
 """Keys and sections that say which images there are."""
@@ -49,7 +45,7 @@ class Beginning:
     def line(self) -> str:
         """Whose they are, in words."""
         words = f"begins with the weights of step {self.facts['step']} of {self.facts['run']} ({self.facts['weights']})"
-        return words + (f", where {_few(self.differences)}" if self.differences else "")
+        return words + (f", where {some(self.differences, '; ')}" if self.differences else "")
 
 
 def asked(words: str, folder: Path, lineage: Record, there: bool) -> str:
@@ -71,7 +67,7 @@ def asked(words: str, folder: Path, lineage: Record, there: bool) -> str:
         return words
     theirs = Path(known["run"])
     if words:
-        where, step = place(words, folder)
+        where, step = helpers.place(words, folder)
         if where.resolve() != theirs.resolve() or step not in (None, known["step"]):
             line = f"{folder} holds a run that began with step {known['step']} of {theirs}; choose another --workdir"
             raise UserError(f"--from: {line}")
@@ -99,7 +95,7 @@ def weights_of(words: str, folder: Path, experiment: Experiment, dataset: Datase
 
 
 def _weights_of(words: str, folder: Path, experiment: Experiment, dataset: Dataset, lineage: Record) -> Beginning:
-    where, step = place(words, folder)
+    where, step = helpers.place(words, folder)
     if where.resolve() == folder.resolve():
         raise UserError("that is the run itself; give another run's folder, or --extend")
     ours, theirs = experiment.config, runs.read_config(where)
@@ -110,15 +106,10 @@ def _weights_of(words: str, folder: Path, experiment: Experiment, dataset: Datas
     run = read(theirs, where, dataset=dataset if same else None, step=step, images=False)
     root = purpose_key(ours.seed, PARAMETERS)
     if found := list(mismatches(run.params, jax.eval_shape(experiment.model.init, root))):
-        raise UserError(f"the weights in {where} do not fit: {_few(found)}")
-    facts = {
-        "run": str(where.resolve()),
-        "step": run.step,
-        "weights": f"ema {theirs.sampler.ema}" if theirs.sampler.ema else "raw",
-        "checksum": int(jax.jit(checksum)(run.params)),
-    }
+        raise UserError(f"the weights in {where} do not fit: {some(found, '; ')}")
+    facts = {"run": str(where.resolve()), **helpers.weights_of(run)}
     known = lineage.get(STARTED)
-    if known and any(known.get(key) != facts[key] for key in ("step", "weights", "checksum")):
+    if known and any(known.get(key) != value for key, value in facts.items() if key != "run"):
         raise UserError(f"{where} no longer holds the weights that {folder} began with; choose another --workdir")
     told = [f"{key} is {there!r} and not {here!r}" for key, here, there in _apart(ours, theirs) if within(key, TOLD)]
     return Beginning(run.params, facts, told)
@@ -145,8 +136,3 @@ def _apart(ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
     for key in {**here, **there}:
         if here.get(key) != there.get(key):
             yield key, here.get(key), there.get(key)
-
-
-def _few(words: list[str]) -> str:
-    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return f"{'; '.join(words[:SHOWN])}{more}"

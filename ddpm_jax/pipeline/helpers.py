@@ -12,8 +12,9 @@ from ddpm_jax.data import Dataset
 from ddpm_jax.devices.plan import checksum
 from ddpm_jax.errors import UserError, fail
 from ddpm_jax.experiment.classifier import OBJECTIVE
+from ddpm_jax.files import Record
 from ddpm_jax.generative import Helper
-from ddpm_jax.pipeline.restored import read
+from ddpm_jax.pipeline.restored import Run, read
 
 NAMES = ("weak", "classifier")
 """Keys of the sampler that name another run."""
@@ -65,10 +66,17 @@ def _helper(name: str, folder: Path, step: int | None, config: Any, dataset: Dat
     for reason in differences(name, config, theirs):
         raise UserError(f"{folder}: {reason}")
     run = read(theirs, folder, dataset=dataset, step=step)
-    number = int(jax.jit(checksum)(run.params))
-    ema = f"ema {theirs.sampler.ema}" if theirs.sampler.ema else "raw"
-    facts = {"run": str(folder), "step": run.step, "weights": ema, "checksum": number}
-    return Helper(run.model, run.params, facts)
+    return Helper(run.model, run.params, {"run": str(folder), **weights_of(run)})
+
+
+def weights_of(run: Run) -> Record:
+    """Which weights of a run were read, to be told and to be known again: step, average, checksum."""
+    ema = run.experiment.config.sampler.ema
+    return {
+        "step": run.step,
+        "weights": f"ema {ema}" if ema else "raw",
+        "checksum": int(jax.jit(checksum)(run.params)),
+    }
 
 
 def differences(name: str, config: Any, theirs: Any) -> Iterator[str]:
