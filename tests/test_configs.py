@@ -15,6 +15,7 @@ from ddpm_jax.data import Description
 from ddpm_jax.experiment import check, check_data, make
 from ddpm_jax.models import parameter_count
 from ddpm_jax.sweeps import expansion
+from tests.config.examples import from_file
 
 CIFAR10 = Description(name="cifar10", shape=(32, 32, 3), levels=256, conditions=labels(10), version="3.0.2")
 FOLDER = Path(__file__).parents[1] / "configs" / "cifar10"
@@ -94,9 +95,8 @@ def test_every_config_fits_its_data(folder, size, description):
     paths = sorted((FOLDER.parent / folder).glob("*.py"))
     assert paths
     for path in paths:
-        config = load_config(f"{path}{size}")
+        config = from_file(f"{path}{size}")
         assert config.data.name == description.name, path
-        config.data.dir = config.data.dir or "pictures"  # which the command line says
         check(config)
         check_data(config, description)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from ddpm_jax.config.base import base
+from ddpm_jax.config.loading import load_config
 from ddpm_jax.errors import UserError
 
 
@@ -16,6 +17,14 @@ def small():
 def changed(**values):
     config = small()
     config.update_from_flattened_dict({key.replace("__", "."): value for key, value in values.items()})
+    return config
+
+
+def from_file(path):
+    """The config of a file of the project; where it asks for a folder of pictures, one is named as a user would."""
+    config = load_config(str(path))
+    if config.data.name == "folder":
+        config.data.dir = config.data.dir or "pictures"
     return config
 
 

@@ -6,10 +6,9 @@ import pytest
 
 from ddpm_jax.config.base import base
 from ddpm_jax.config.families import FAMILIES
-from ddpm_jax.config.loading import load_config
 from ddpm_jax.experiment import check
 from ddpm_jax.samplers import SOLVERS
-from tests.config.examples import about, told
+from tests.config.examples import about, from_file, told
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.py"))
 
@@ -24,7 +23,7 @@ def of(family, **changes):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}_{path.stem}")
 def test_every_config_of_the_project_is_possible(path):
-    check(load_config(str(path)))
+    check(from_file(path))
 
 
 @pytest.mark.parametrize(
