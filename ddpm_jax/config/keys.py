@@ -210,8 +210,15 @@ KEYS: dict[str, Key] = {
     "sampler.spacing": Key("trailing", "of the time grid"),
     "sampler.order": Key("", "another to reveal sites in; empty: the process's own", of="ordered"),
     "sampler.rho": Key(7.0, "of karras spacing", above=0),
-    "sampler.eta": Key(1.0, "1: fresh noise (DDPM); 0: none (DDIM). How many sites are hidden again", least=0, most=1),
-    "sampler.clip": Key(True, "keep the estimate of the clean image in [-1, 1]", of="gaussian", off=False),
+    "sampler.eta": Key(1.0, "1: fresh noise (DDPM); 0: none (DDIM). How many sites are hidden again", least=0),
+    "sampler.noise_law": Key("ddim", "what eta means between 0 and 1, and above: ddim or sde", of="gaussian"),
+    "sampler.noise_scale": Key(1.0, "S_noise, a factor on fresh noise, without churn", least=0, of="gaussian"),
+    "sampler.solver_order": Key(
+        0, "of adams_bashforth, deis, unipc; 0: the solver's own", least=0, most=4, of="gaussian"
+    ),
+    "sampler.coordinate": Key("line", "along which heun and adams_bashforth step: line or noise_ratio", of="gaussian"),
+    "sampler.clip": Key(True, "keep the estimate of the clean image in a range", of="gaussian", off=False),
+    "sampler.clip_range": Key((-1.0, 1.0), "which: its ends", of="gaussian"),
     "sampler.threshold": Key(0.0, "dynamic thresholding at this quantile; 0: none", least=0, below=1, of="gaussian"),
     "sampler.temperature": Key(1.0, "of the logits of levels", above=0, of="ordered"),
     "sampler.top_k": Key(0, "the most likely levels to draw from; 0: all", least=0, of="ordered"),
@@ -232,6 +239,7 @@ KEYS: dict[str, Key] = {
     "sampler.churn_min": Key(0.0, "in sigma/alpha", least=0),
     "sampler.churn_max": Key(1e9, "likewise", least=0),
     "sampler.churn_noise": Key(1.0, "S_noise, the factor on the noise that is added", least=0),
+    "sampler.predict": Key(True, "False: predictor_corrector without its predictor", of="gaussian"),
     "sampler.corrector_steps": Key(1, "Langevin steps at each time", least=1),
     "sampler.snr": Key(0.16, "of the corrector's step", above=0),
     "sampler.langevin_step": Key(2e-5, "epsilon of annealed_langevin", above=0),
@@ -304,7 +312,8 @@ OF_FOLDERS = ("size", "channels", "background", "skip_bad", "held_out", "split_s
 
 ETA = {
     **dict.fromkeys(("ddpm", "reverse_diffusion", "predictor_corrector", "annealed_langevin"), 1.0),
-    **dict.fromkeys(("ddim", "heun", "tsit5", "cached", "confidence"), 0.0),
+    **dict.fromkeys(("ddim", "heun", "dpm_2s", "unipc", "adams_bashforth", "deis", "pndm"), 0.0),
+    **dict.fromkeys(("tsit5", "cached", "confidence"), 0.0),
 }
 """The one eta of a solver that can do no other. Whoever asks for such a solver by name need not give it."""
 

@@ -130,19 +130,30 @@ class Gaussian:
         z = random.normal(keys, shape)
         return self.at(jnp.ones((), z.dtype), z)[1] * z
 
-    def reverse(self, keys: Keys, x_t: Images, x: Images, t: Times, s: Times, eta: float) -> Images:
+    def reverse(
+        self,
+        keys: Keys,
+        x_t: Images,
+        x: Images,
+        t: Times,
+        s: Times,
+        eta: Float[Array, "..."] | float,
+        noise_scale: float = 1.0,
+    ) -> Images:
         """x_s = alpha_s x + sigma_s (sqrt(1 - rho^2) z + rho noise), z = (x_t - alpha_t x) / sigma_t.
 
-        rho^2 = eta^2 (1 - SNR(t) / SNR(s)). eta = 1 is the posterior of the Markov process (Ho et al. 2020, eq. 7),
-        eta = 0 is DDIM (Song et al. 2021a, eq. 12).
+        rho^2 = eta^2 (1 - SNR(t) / SNR(s)), at most 1. eta = 1 is the posterior of the Markov process (Ho et al. 2020,
+        eq. 7), eta = 0 is DDIM (Song et al. 2021a, eq. 12). With `noise_scale` the noise is multiplied.
         """
         alpha_t, sigma_t = self.at(t, x)
         alpha_s, sigma_s = self.at(s, x)
         z = (x_t - alpha_t * x) / sigma_t
         ratio = jnp.square(alpha_t * sigma_s / (sigma_t * alpha_s))  # SNR(t) / SNR(s)
-        noise = eta * jnp.sqrt(jnp.maximum(1 - ratio, 0)) * random.normal(keys, x.shape)
+        if isinstance(eta, float | int) and eta == 0:
+            return alpha_s * x + sigma_s * z
+        noise = noise_scale * jnp.minimum(eta * jnp.sqrt(jnp.maximum(1 - ratio, 0)), 1) * random.normal(keys, x.shape)
         # 1 - rho^2 in a form that does not cancel where the ratio is tiny.
-        return alpha_s * x + sigma_s * (jnp.sqrt(1 - eta**2 + eta**2 * ratio) * z + noise)
+        return alpha_s * x + sigma_s * (jnp.sqrt(jnp.maximum(1 - eta**2 + eta**2 * ratio, 0)) * z + noise)
 
     def uses(self, keys: Keys, x_t: Images, t: Times, s: Times, eta: float) -> None:
         """All values of x."""

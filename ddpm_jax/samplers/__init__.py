@@ -1,10 +1,11 @@
 """Samplers: start from nothing and put information back.
 
 `solver.py` says what every solver answers and holds the one loop; most solvers are an estimate of the clean image
-followed by the process's own reverse step (`estimates.py`). `steps.py` steps along the equations of noise,
-`langevin.py` has the moves that stay at one level, `adaptive.py` the solver without a grid, `cached.py` that of a
-causal network that remembers, `confidence.py` the one that picks the sites to reveal, `catalogue.py` all of them by
-name. Imports `processes` and `denoisers`.
+followed by the process's own reverse step (`estimates.py`): by a polynomial in log-SNR (`exponential.py`) or along a
+line (`multistep.py`, `coordinates.py`), through the values at hand (`extrapolation.py`). `steps.py` steps along the
+equations of noise, `langevin.py` has the moves that stay at one level, `adaptive.py` the solver without a grid,
+`cached.py` that of a causal network that remembers, `confidence.py` the one that picks the sites to reveal,
+`catalogue.py` all of them by name. Imports `processes` and `denoisers`.
 
 To add a solver: a frozen dataclass that is a `StepSolver` (or a `Solver`), whose fields are its options. One that calls
 the denoiser otherwise than once a step says so twice: how often (`evaluations`) and at which times (`calls`).
@@ -18,8 +19,10 @@ from ddpm_jax.samplers.adaptive import Tsit5
 from ddpm_jax.samplers.cached import Cached
 from ddpm_jax.samplers.catalogue import CHURN, SOLVERS, make, unread
 from ddpm_jax.samplers.confidence import Confidence
-from ddpm_jax.samplers.estimates import DDIM, DDPM, DPM2M, FirstOrder, Heun, ReverseStep
+from ddpm_jax.samplers.estimates import DDIM, DDPM, FirstOrder, ReverseStep
+from ddpm_jax.samplers.exponential import DPM2M, DPM2S, DPM3M, UniPC
 from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
+from ddpm_jax.samplers.multistep import DEIS, PNDM, AdamsBashforth, AlongLine, Heun
 from ddpm_jax.samplers.solver import After, Film, Problem, Solver, StepSolver, sample, walk
 from ddpm_jax.samplers.steps import Churned, Euler, ReverseDiffusion
 
@@ -27,9 +30,15 @@ __all__ = [
     "CHURN",
     "DDIM",
     "DDPM",
+    "DEIS",
     "DPM2M",
+    "DPM2S",
+    "DPM3M",
+    "PNDM",
     "SOLVERS",
+    "AdamsBashforth",
     "After",
+    "AlongLine",
     "AnnealedLangevin",
     "Cached",
     "Churned",
@@ -45,6 +54,7 @@ __all__ = [
     "Solver",
     "StepSolver",
     "Tsit5",
+    "UniPC",
     "make",
     "sample",
     "unread",

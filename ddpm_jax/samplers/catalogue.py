@@ -9,8 +9,10 @@ from ddpm_jax.processes import Refusal
 from ddpm_jax.samplers.adaptive import Tsit5
 from ddpm_jax.samplers.cached import Cached
 from ddpm_jax.samplers.confidence import Confidence
-from ddpm_jax.samplers.estimates import DDIM, DDPM, DPM2M, FirstOrder, Heun
+from ddpm_jax.samplers.estimates import DDIM, DDPM, FirstOrder
+from ddpm_jax.samplers.exponential import DPM2M, DPM2S, DPM3M, UniPC
 from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
+from ddpm_jax.samplers.multistep import DEIS, PNDM, AdamsBashforth, Heun
 from ddpm_jax.samplers.solver import Solver
 from ddpm_jax.samplers.steps import Churned, Euler, ReverseDiffusion
 
@@ -19,7 +21,13 @@ SOLVERS: dict[str, type[Solver]] = {
     "ddpm": DDPM,
     "ddim": DDIM,
     "heun": Heun,
+    "dpm_2s": DPM2S,
     "dpm_2m": DPM2M,
+    "dpm_3m": DPM3M,
+    "unipc": UniPC,
+    "adams_bashforth": AdamsBashforth,
+    "deis": DEIS,
+    "pndm": PNDM,
     "euler": Euler,
     "reverse_diffusion": ReverseDiffusion,
     "predictor_corrector": PredictorCorrector,
@@ -34,6 +42,21 @@ CHURN = {"churn": "amount", "churn_min": "low", "churn_max": "high", "churn_nois
 """The options of `Churned` in a config."""
 
 
+OWN = {"solver_order": 0}
+"""Options that leave a solver's own default at this value."""
+
+UNSAID = {
+    "corrector_steps": (1, "has none; set it to 1"),
+    "confidence_temperature": (0, "has none; leave it 0, or use confidence"),
+    "solver_order": (0, "has one order; leave it 0, or use adams_bashforth or unipc"),
+    "coordinate": ("line", "goes along no line; leave it line, or use heun or adams_bashforth"),
+    "noise_law": ("ddim", "has its own; leave it ddim, or use first_order or dpm_2m"),
+    "noise_scale": (1, "does not scale its noise; leave it 1, or use first_order, dpm_2m or euler"),
+    "predict": (True, "has no predictor to leave out; leave it True, or use predictor_corrector"),
+}
+"""Options that few solvers have: the value that says nothing, and what to do of a solver without it."""
+
+
 def make(name: str, chosen: Options, own: Options | None = None) -> Solver:
     """The solver of a name, or of a dotted path.
 
@@ -46,8 +69,11 @@ def make(name: str, chosen: Options, own: Options | None = None) -> Solver:
         ValueError: there is no such solver, or it cannot be made with these options.
     """
     function: Any = plugins.find(SOLVERS, name)
-    own = own or {}
-    solver = plugins.made(name, function, {**plugins.given(function, **chosen), **own})
+    own, said = (
+        own or {},
+        {option: value for option, value in chosen.items() if OWN.get(option, NotImplemented) != value},
+    )
+    solver = plugins.made(name, function, {**plugins.given(function, **said), **own})
     if not isinstance(solver, Solver):
         raise ValueError(f"{name} is no solver: it must be a ddpm_jax.Solver")
     if chosen.get("churn"):
@@ -62,8 +88,7 @@ def unread(name: str, chosen: Options) -> Iterator[Refusal]:
     eta = chosen["eta"]
     if not low <= eta <= high:
         adds = "adds all the noise there is" if low else "adds no fresh noise"
-        yield Refusal("eta", f"{eta} is not in [0, 1]" if low < high else f"{name} {adds}; set it to {low}")
-    if "corrector_steps" not in taken and chosen["corrector_steps"] != 1:
-        yield Refusal("corrector_steps", f"{name} has none; set it to 1")
-    if "confidence_temperature" not in taken and chosen["confidence_temperature"]:
-        yield Refusal("confidence_temperature", f"{name} has none; leave it 0, or use confidence")
+        yield Refusal("eta", f"{eta} is not in [{low}, {high}]" if low < high else f"{name} {adds}; set it to {low}")
+    for option, (silent, reason) in UNSAID.items():
+        if option not in taken and chosen.get(option, silent) != silent:
+            yield Refusal(option, f"{name} {reason}")

@@ -4,32 +4,86 @@ An estimate may be one draw of the posterior, or a combination of several means.
 draw of q(x_s | x_t, x_hat), so at s = 0 the estimate is the result. Only at the end is the estimate the denoiser's own.
 """
 
+import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.denoisers.posteriors import Wanted
+from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.solver import Calls, Problem, StepSolver
+from ddpm_jax.samplers.solver import Problem, StepSolver
+
+NOISE_LAWS = ("ddim", "sde")
+"""How eta between none and all makes the share of fresh noise."""
 
 
 @dataclass(frozen=True)
 class ReverseStep(StepSolver):
     """`x_hat` by `estimate`, then the process's own reverse step.
 
-    >>> issubclass(DPM2M, ReverseStep)
+    >>> issubclass(FirstOrder, ReverseStep)
     True
+
+    With ratio = SNR(t)/SNR(s), the step's fresh noise has the share rho^2 of the variance sigma_s^2:
+
+    - `ddim`: min(eta^2 (1 - ratio), 1) (Song et al. 2021a, eq. 16).
+    - `sde`: 1 - ratio^eta, the exact solution with x_hat held of the equation whose noise has eta times the variance of
+      the Markov process's (k-diffusion's `eta` of `dpmpp_2m_sde`).
+
+    Both are 0 at eta = 0 and the Markov process's at eta = 1; eta may be above it.
 
     Attributes:
         eta: of that step's fresh noise: 1 as in the Markov process, 0 none.
+        noise_law: what eta means between and beyond.
+        noise_scale: a factor on the fresh noise (S_noise of k-diffusion's samplers); a little above 1 makes up for
+            detail that a network removes.
     """
 
     eta: float = 0.0
+    noise_law: str = "ddim"
+    noise_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.noise_law not in NOISE_LAWS:
+            raise ValueError(f"unknown noise_law {self.noise_law!r}; choose from {', '.join(NOISE_LAWS)}")
+
+    @property
+    def own_law(self) -> bool:
+        """Whether the share is another than the process's own for this eta."""
+        return self.noise_law != "ddim" and self.eta not in (0, 1)
+
+    def share(self, ratio: Array) -> Array | float:
+        """The eta of the process's step, given SNR(t)/SNR(s)."""
+        if not self.own_law:
+            return self.eta
+        return jnp.sqrt((1 - ratio**self.eta) / jnp.maximum(1 - ratio, jnp.finfo(ratio.dtype).tiny))
+
+    def back(self, problem: Problem, keys: Keys, x_t: Images, x_hat: Images, t: Times, s: Times) -> Images:
+        """The process's reverse step by this estimate."""
+        process = problem.process
+        eta = self.share(process.snr(t, x_t) / process.snr(s, x_t)) if self.own_law else self.eta
+        options = {} if self.noise_scale == 1 else {"noise_scale": self.noise_scale}
+        return process.reverse(keys, x_t, x_hat, t, s, eta, **options)
+
+    def refusals(self, name: str, traits: Traits, causal: bool = False) -> Iterator[Refusal]:
+        """Also what is of Gaussian noise alone."""
+        yield from super().refusals(name, traits, causal)
+        if traits.kind == "gaussian":
+            if self.noise_scale != 1 and not self.noisy:
+                yield Refusal("noise_scale", "there is no fresh noise to scale; set eta above 0, or leave it 1")
+            return
+        if self.eta > 1:
+            yield Refusal("eta", f"{self.eta} is not in [0, 1]")
+        if self.own_law:
+            yield Refusal("noise_law", "it is of Gaussian noise; leave it ddim")
+        if self.noise_scale != 1:
+            yield Refusal("noise_scale", "it is of Gaussian noise; leave it 1")
 
     @abstractmethod
     def estimate(
@@ -43,7 +97,7 @@ class ReverseStep(StepSolver):
         """A draw of q(x_s | x_t, x_hat)."""
         keys_estimate, keys_reverse = random.split(keys)
         x_hat, memory = self.estimate(problem, keys_estimate, x_t, memory, t, s)
-        return problem.process.reverse(keys_reverse, x_t, x_hat, t, s, self.eta), x_hat, memory
+        return self.back(problem, keys_reverse, x_t, x_hat, t, s), x_hat, memory
 
 
 @dataclass(frozen=True)
@@ -58,7 +112,7 @@ class FirstOrder(ReverseStep):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("gaussian", "ordered")
-    etas: ClassVar[tuple[int, int]] = (0, 1)
+    etas: ClassVar[tuple[float, float]] = (0, math.inf)
     churns: ClassVar[bool] = True
 
     def estimate(
@@ -79,7 +133,7 @@ class FirstOrder(ReverseStep):
         where = process.uses(keys_reverse, x_t, t, s, self.eta)
         x_hat = _drawn(posterior, keys_estimate, s)
         used = x_hat if where is None else _drawn(posterior, keys_estimate, s, where=where)
-        return process.reverse(keys_reverse, x_t, used, t, s, self.eta), x_hat, memory
+        return self.back(problem, keys_reverse, x_t, used, t, s), x_hat, memory
 
 
 @dataclass(frozen=True)
@@ -91,7 +145,7 @@ class DDIM(FirstOrder):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("gaussian",)
-    etas: ClassVar[tuple[int, int]] = (0, 0)
+    etas: ClassVar[tuple[float, float]] = (0, 0)
     eta: float = field(default=0.0, init=False)
 
 
@@ -104,75 +158,9 @@ class DDPM(FirstOrder):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("gaussian",)
-    etas: ClassVar[tuple[int, int]] = (1, 1)
+    etas: ClassVar[tuple[float, float]] = (1, 1)
     eta: float = field(default=1.0, init=False)
 
 
 def _drawn(posterior: Any, keys: Keys, s: Times, **options: Wanted) -> Images:
     return jnp.where(jnp.asarray(s) > 0, posterior.sample(keys, **options), posterior.final(keys, **options))
-
-
-@dataclass(frozen=True)
-class Heun(ReverseStep):
-    """The mean of the estimates at both ends of the step: the trapezoidal rule, second order.
-
-    >>> Heun().evaluations(18)
-    35
-
-    The far end is reached by a DDIM step with the first estimate. Where the last step ends at s = 0 there is no second
-    evaluation. In the variable alpha/sigma, where Karras et al. 2022 (algorithm 1) average dx/dsigma in sigma/alpha:
-    an average of noise estimates would diverge where alpha(1) is tiny.
-    """
-
-    churns: ClassVar[bool] = True
-
-    def estimate(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
-    ) -> tuple[Images, PyTree]:
-        """The mean over both ends. No memory."""
-        near = problem.posterior(x_t, t).mean
-
-        def average() -> Images:
-            x_s = problem.process.reverse(keys, x_t, near, t, s, 0.0)
-            return (near + problem.posterior(x_s, s).mean) / 2
-
-        return jax.lax.cond(jnp.asarray(s) > 0, average, lambda: near), memory
-
-    def evaluations(self, steps: int) -> int:
-        """Two a step, but one in the last."""
-        return 2 * steps - 1
-
-    def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
-        """One at each end; at s = 0 none."""
-        return ((1, t), (s > 0, s))
-
-
-@dataclass(frozen=True)
-class DPM2M(ReverseStep):
-    """DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2): the line through the last two estimates, at mid-step.
-
-    >>> DPM2M().evaluations(20)
-    20
-
-    With lambda = log(alpha/sigma), h = lambda_s - lambda_t and h' the step before, x_hat + h/(2 h') (x_hat - last).
-    The deterministic step (eta = 0) makes it second order, with one evaluation a step; eta = 1 is their
-    SDE-DPM-Solver++(2M). Plain on the first step and at s = 0, and on the second where alpha(1) = 0: h' is infinite,
-    and the error h^2 log(1/h).
-    """
-
-    etas: ClassVar[tuple[int, int]] = (0, 1)
-
-    def start(self, problem: Problem, x: Images) -> tuple[Images, Times]:
-        """No estimate yet, and a time at which there is none."""
-        return jnp.zeros_like(x), jnp.zeros((), x.dtype)
-
-    def estimate(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
-    ) -> tuple[Images, PyTree]:
-        """On the line. Memory: the last estimate and its time."""
-        last, t_last = memory
-        x_hat, process = problem.posterior(x_t, t).mean, problem.process
-        now = process.log_snr(t, x_t)
-        ratio = (process.log_snr(s, x_t) - now) / (now - process.log_snr(t_last, x_t))
-        weight = jnp.where((s > 0) & (t_last > 0), ratio / 2, 0)
-        return x_hat + weight * (x_hat - last), (x_hat, jnp.asarray(t, x_t.dtype))

@@ -34,10 +34,22 @@ class PredictorCorrector(ReverseDiffusion):
     Attributes:
         snr: r of the step size.
         corrector_steps: moves at each level.
+        predict: take the predictor's steps; else the state goes to the next level unchanged, and the moves alone bring
+            it there (their "corrector only").
     """
 
     snr: float = 0.16
     corrector_steps: int = 1
+    predict: bool = True
+
+    def step(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
+        """One step of reverse diffusion, or none. No memory."""
+        if self.predict:
+            return super().step(problem, keys, x_t, memory, t, s)
+        x = jax.lax.cond(s > 0, lambda: x_t, lambda: problem.posterior(x_t, t).mean)
+        return x, x, memory
 
     def correct(self, problem: Problem, keys: Keys, x_s: Images, s: Times) -> Images:
         """`corrector_steps` moves at level s; none at s = 0."""
@@ -57,12 +69,12 @@ class PredictorCorrector(ReverseDiffusion):
         return jax.lax.cond(s > 0, moved, lambda: x_s)
 
     def evaluations(self, steps: int) -> int:
-        """One a step, and one a move; the last step has none."""
-        return steps + (steps - 1) * self.corrector_steps
+        """One a step, and one a move; the last step has none. Without a predictor only the last step has one."""
+        return (steps if self.predict else 1) + (steps - 1) * self.corrector_steps
 
     def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
         """One at t, and the moves at s."""
-        return ((1, t), (self.corrector_steps * (s > 0), s))
+        return ((1 if self.predict else s == 0, t), (self.corrector_steps * (s > 0), s))
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class AnnealedLangevin(StepSolver):
     langevin_step: float = 2e-5
     corrector_steps: int = 100
     end: bool = True
-    etas: ClassVar[tuple[int, int]] = (1, 1)
+    etas: ClassVar[tuple[float, float]] = (1, 1)
 
     def relative_step(self, problem: Problem, like: Images) -> Any:
         """The step size over the level's variance, free of units."""

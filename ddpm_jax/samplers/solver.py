@@ -88,7 +88,7 @@ class Solver(ABC):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("gaussian",)
-    etas: ClassVar[tuple[int, int]] = (0, 0)
+    etas: ClassVar[tuple[float, float]] = (0, 0)
     churns: ClassVar[bool] = False
     derivatives: ClassVar[bool] = False
     causal: ClassVar[bool] = False

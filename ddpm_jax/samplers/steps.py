@@ -1,10 +1,11 @@
 """Solvers that step along the equations of noise. All end at s = 0 with the estimate itself."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from ddpm_jax import keys as random
@@ -24,10 +25,15 @@ class Euler(StepSolver):
     eta = 0 is the probability flow, eta = 1 Euler-Maruyama on the reverse equation (Song et al. 2021b, eq. 13 and 6).
     The estimate is the posterior's mean. The last step returns it: x_t without its noise (Jolicoeur-Martineau et al.
     2021, section 3.1). The schedule needs derivatives and, where eta > 0, alpha(1) > 0.
+
+    Attributes:
+        eta: of the noise's deviation.
+        noise_scale: a factor on the fresh noise.
     """
 
     eta: float = 0.0
-    etas: ClassVar[tuple[int, int]] = (0, 1)
+    noise_scale: float = 1.0
+    etas: ClassVar[tuple[float, float]] = (0, np.inf)
     churns: ClassVar[bool] = True
     derivatives: ClassVar[bool] = True
 
@@ -47,7 +53,7 @@ class Euler(StepSolver):
         if self.eta:
             _, squared = process.drift_diffusion(t, x_t)
             drift = drift - self.eta**2 / 2 * squared * process.score(x_t, x_hat, t)
-            noise = self.eta * jnp.sqrt(squared * (t - s)) * random.normal(keys_noise, x_t.shape)
+            noise = self.noise_scale * self.eta * jnp.sqrt(squared * (t - s)) * random.normal(keys_noise, x_t.shape)
         return jnp.where(s > 0, x_t - (t - s) * drift + noise, x_hat), x_hat, memory
 
 
@@ -62,9 +68,13 @@ class ReverseDiffusion(StepSolver):
     schedule, tables too: with alpha = 1 it is their VE form, with a^2 = 1 - beta and b^2 = beta their VP form
     (algorithms 2 and 3). Biased at first order in the step. Needs alpha(1) > 0. The estimate is the posterior's mean,
     and what the last step returns.
+
+    Attributes:
+        noise_scale: a factor on the fresh noise.
     """
 
-    etas: ClassVar[tuple[int, int]] = (1, 1)
+    noise_scale: float = field(default=1.0, kw_only=True)
+    etas: ClassVar[tuple[float, float]] = (1, 1)
 
     @property
     def signal(self) -> bool:
@@ -81,7 +91,7 @@ class ReverseDiffusion(StepSolver):
         alpha_s, sigma_s = process.at(s, x_t)
         a = alpha_t / alpha_s
         squared = jnp.maximum(jnp.square(sigma_t) - jnp.square(a * sigma_s), 0)
-        noise = jnp.sqrt(squared) * random.normal(keys_noise, x_t.shape)
+        noise = self.noise_scale * jnp.sqrt(squared) * random.normal(keys_noise, x_t.shape)
         x_s = (2 - a) * x_t + squared * process.score(x_t, x_hat, t) + noise
         return jnp.where(s > 0, x_s, x_hat), x_hat, memory
 

@@ -61,7 +61,7 @@ def test_base_is_good_and_new_each_time():
         ("sampler.name", "first", "did you mean 'first_order'?"),
         ("sampler.steps", 1001, "is more than config.process.steps 1000"),
         ("sampler.spacing", "trailling", "did you mean 'trailing'?"),
-        ("sampler.eta", 1.5, "is not in [0, 1]"),
+        ("sampler.eta", -0.5, "is less than 0"),
         ("sampler.eta", float("nan"), "is not finite"),
         ("sampler.guidance", 2.0, "set config.model.conditions"),
         ("sampler.guidance", -1.0, "is less than 0"),

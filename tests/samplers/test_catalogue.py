@@ -51,6 +51,9 @@ def runner(name, heard=None, **options):
 NOISY = [name for name, solver in SOLVERS.items() if "gaussian" in solver.kinds]
 CORRECTING = ("predictor_corrector", "annealed_langevin")
 CASES = [
+    ("dpm_3m", {"eta": 0.5, "noise_law": "sde"}),
+    ("first_order", {"eta": 1.2, "noise_scale": 1.1}),
+    ("unipc", {"solver_order": 3}),
     *((name, {"corrector_steps": 3} if name in CORRECTING else {}) for name in NOISY),
     ("heun", {"churn": 2.0}),
 ]
@@ -115,7 +118,19 @@ RANDOM = {**ORDER, "exchangeable": True}
         ("heun", {"eta": 1.0}, {}, "eta"),
         ("tsit5", {"eta": 0.5}, {}, "eta"),
         ("predictor_corrector", {"eta": 0.0}, {}, "eta"),
-        ("first_order", {"eta": 1.5}, {}, "eta"),
+        ("first_order", {"eta": 1.5}, {**ORDER, "independent": True}, "eta"),
+        ("first_order", {"eta": 0.5, "noise_law": "sde"}, {**ORDER, "independent": True}, "noise_law"),
+        ("first_order", {"eta": 0.5, "noise_scale": 1.1}, {**ORDER, "independent": True}, "noise_scale"),
+        ("first_order", {"eta": 0.0, "noise_scale": 1.1}, {}, "noise_scale"),
+        ("annealed_langevin", {"noise_scale": 1.1}, {}, "noise_scale"),
+        ("euler", {"noise_law": "sde"}, {}, "noise_law"),
+        ("unipc", {"eta": 0.5}, {}, "eta"),
+        ("heun", {"solver_order": 3}, {}, "solver_order"),
+        ("deis", {"coordinate": "noise_ratio"}, {}, "coordinate"),
+        ("heun", {"predict": False}, {}, "predict"),
+        ("heun", {"coordinate": "noise_ratio"}, {"zero_terminal": True}, "coordinate"),
+        ("deis", {}, {"zero_terminal": True}, "name"),
+        ("pndm", {}, {"zero_terminal": True}, "name"),
         ("ddim", {"eta": 0.5}, {}, "eta"),
         ("ddpm", {"eta": 0.0}, {}, "eta"),
         ("ddim", {}, ORDER, "name"),

@@ -12,7 +12,12 @@ from ddpm_jax import keys as random
 from ddpm_jax.denoisers import Normal
 from ddpm_jax.processes import Gaussian
 from ddpm_jax.samplers import (
+    DEIS,
     DPM2M,
+    DPM2S,
+    DPM3M,
+    PNDM,
+    AdamsBashforth,
     AnnealedLangevin,
     Euler,
     FirstOrder,
@@ -20,8 +25,9 @@ from ddpm_jax.samplers import (
     PredictorCorrector,
     Problem,
     ReverseDiffusion,
+    UniPC,
 )
-from ddpm_jax.schedules import VE, VP, Cosine
+from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow
 
 END = 0.1  # where sigma(0) = 0, an even grid down to 0 would lose the order
 
@@ -30,7 +36,19 @@ STEPS = {
     "euler": (1, Euler()),
     "ddim": (1, FirstOrder()),
     "heun": (2, Heun()),
+    "dpm_2s": (2, DPM2S()),
     "dpm_2m": (2, DPM2M()),
+    "dpm_3m": (3, DPM3M()),
+    "unipc of order 1": (2, UniPC(solver_order=1)),
+    "unipc of order 2": (3, UniPC(solver_order=2)),
+    "adams_bashforth of order 1": (1, AdamsBashforth(solver_order=1)),
+    "adams_bashforth of order 2": (2, AdamsBashforth(solver_order=2)),
+    "adams_bashforth of order 3": (3, AdamsBashforth(solver_order=3)),
+}
+RATIOS = {
+    "heun in sigma/alpha": (2, Heun(coordinate="noise_ratio")),
+    "deis": (3, DEIS()),
+    "pndm": (2, PNDM()),  # its weights are those of even steps, which these are not in sigma/alpha
 }
 
 
@@ -38,7 +56,8 @@ STEPS = {
 def test_orders_of_convergence(mixture, schedule):
     """The map from noise to x at t = 0.1, against an adaptive solver of eighth order.
 
-    From alpha = 0, where the log-SNR is infinite, a logarithm of the step goes with the second order of 2M.
+    From alpha = 0, where the log-SNR is infinite, a logarithm of the step goes with the second order of 2M, and all who
+    remember are held to the second order by their first step.
     """
     counts = np.array([80, 160, 320])
     with jax.enable_x64(True):
@@ -68,12 +87,36 @@ def test_orders_of_convergence(mixture, schedule):
 
             return jax.lax.fori_loop(0, count, body, (start, solver.start(problem, start)))[0]
 
-        for name, (order, solver) in STEPS.items():
+        pure = isinstance(schedule, Cosine)
+        for name, (order, solver) in (STEPS if pure else STEPS | RATIOS).items():
             walk = jax.jit(lambda count, solver=solver: end(solver, count))
             errors = [float(jnp.abs(walk(count) - exact).mean()) for count in counts]
             slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
-            slack = 0.25 if name == "dpm_2m" and isinstance(schedule, Cosine) else 0.15
-            assert slope == pytest.approx(order, abs=slack), (name, errors)
+            least, slack = (min(order, 2), 0.25) if pure else (order, 0.2)
+            assert slope == pytest.approx(least, abs=slack), (name, errors)
+
+
+@pytest.mark.parametrize("solver", [UniPC(solver_order=3), AdamsBashforth(solver_order=4)], ids=str)
+def test_fourth_order_once_there_are_enough_values(mixture, solver):
+    """From a start at which a step is exact, here where there is only noise, lower orders in it show the least."""
+    counts = np.array([160, 320, 640])
+    with jax.enable_x64(True):
+        process = Gaussian(VE(0.02, 50.0))
+        problem = Problem(process, mixture.mean(process))
+        start = process.prior(jax.random.key(1), (4, 2))
+
+        @jax.jit
+        def end(count):
+            def body(i, carry):
+                t, s = 1 - (1 - END) * i / count, 1 - (1 - END) * (i + 1) / count
+                x, _, memory = solver.step(problem, jax.random.key(0), *carry, t, s)
+                return x, memory
+
+            return jax.lax.fori_loop(0, count, body, (start, solver.start(problem, start)))[0]
+
+        exact = end(10_000)
+        errors = [float(jnp.abs(end(count) - exact).mean()) for count in counts]
+    assert -np.polyfit(np.log(counts), np.log(errors), 1)[0] > 3.7, errors
 
 
 MEAN, VARIANCE = 0.4, 0.3
@@ -201,3 +244,60 @@ def test_the_corrector_leaves_the_end_alone():
     x = jnp.ones((2, 3))
     problem = Problem(process, normal_data(process))
     np.testing.assert_array_equal(PredictorCorrector().correct(problem, jax.random.key(0), x, jnp.float32(0)), x)
+
+
+def trapezium_in_t(process, denoise, x, t, s):
+    """Heun's method for dx/dt in t."""
+    here = process.velocity(x, denoise(x, t).mean, t)
+    moved = x + (s - t) * here
+    return x + (s - t) * (here + process.velocity(moved, denoise(moved, s).mean, s)) / 2
+
+
+def trapezium_in_sigma(process, denoise, x, t, s):
+    """Karras et al. 2022, algorithm 1: of x/alpha in sigma/alpha."""
+    (alpha, sigma), (alpha_s, sigma_s) = process.at(t, x), process.at(s, x)
+    step = sigma_s / alpha_s - sigma / alpha
+    here = (x - alpha * denoise(x, t).mean) / sigma
+    moved = alpha_s * (x / alpha + step * here)
+    return alpha_s * (x / alpha + step * (here + (moved - alpha_s * denoise(moved, s).mean) / sigma_s) / 2)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "spacing", "standard"),
+    [
+        (Flow(), "uniform", trapezium_in_t),
+        (VP(), "uniform", trapezium_in_t),
+        (Cosine(), "uniform", trapezium_in_t),
+        (VE(), "karras", trapezium_in_sigma),
+        (EDM(), "karras", trapezium_in_sigma),
+    ],
+    ids=lambda value: type(value).__name__ if value is not str else value,
+)
+def test_heun_is_no_worse_than_the_standard_on_a_grid_that_is_used(mixture, schedule, spacing, standard):
+    """Down to t_min, root mean square error over 200 starts: over all counts, and nearly at each."""
+    with jax.enable_x64(True):
+        process = Gaussian(schedule)
+        denoise = mixture.mean(process)
+        problem, solver = Problem(process, denoise), Heun()
+        start = process.prior(jax.random.key(2), (200, 2))
+
+        def ours(x, t, s):
+            return solver.step(problem, jax.random.key(0), x, None, t, s)[0]
+
+        @partial(jax.jit, static_argnums=0)
+        def end(step, grid):
+            return jax.lax.scan(lambda x, ends: (step(x, *ends), None), start, (grid[:-1], grid[1:]))[0]
+
+        def grid(count):
+            return jnp.asarray(process.grid(count, spacing)[:-1], jnp.float64)
+
+        exact = end(ours, grid(3000))
+        ratios = []
+        for count in (10, 20, 40, 80):
+            mine, theirs = (
+                float(jnp.sqrt(jnp.square(end(step, grid(count)) - exact).mean()))
+                for step in (ours, lambda x, t, s: standard(process, denoise, x, t, s))
+            )
+            ratios.append(mine / theirs)
+    assert np.exp(np.mean(np.log(ratios))) < 1.05, ratios
+    assert max(ratios) < 1.3, ratios
