@@ -14,4 +14,5 @@ from ddpm_jax.config.base import cifar10
 def get_config() -> ConfigDict:
     config = cifar10()
     config.data.flip = True
+    config.process.decoder_variance = "second_step"  # as their code, to be compared with the published bits
     return config

@@ -5,9 +5,9 @@ four heads at 16 and 8, the time scales and shifts (52.5 M parameters here), dro
 clipping, batch 128, no flips, average of decay 0.9999, 500,000 steps, all 50,000 training images. (So the validation
 loss is that of images which are trained on.) Published: FID 3.19, 3.17 bits per dimension.
 
-What differs: a learned variance lies between beta tilde and beta, not between their logarithms; the network is told
-999 t, theirs 1000 (t - 1/T); its blocks are DDPM's (first weights, and each group normalisation's epsilon); batches
-are drawn with replacement, and the average forgets its start sooner, which matters in the first 90,000 steps only.
+What differs: the network is told 999 t, theirs 1000 (t - 1/T); its blocks are DDPM's (first weights, and each group
+normalisation's epsilon); batches are drawn with replacement, and the average forgets its start sooner, which matters in
+the first 90,000 steps only.
 
 For the likelihood (L_vlb with importance-sampled times; 2.94 bits per dimension, FID 11.47): the same with
 --config.objective.name=bound --config.objective.times=importance. Theirs starts from uniform times until each has been
@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config = cifar10()
     config.process.schedule = "ddpm_cosine"
     config.process.steps = 4000
-    config.model.variance = "learned"
+    config.model.variance = "learned_range"
     config.model.time = "thousand"
     config.model.blocks = 3
     config.model.attention_resolutions = (16, 8)

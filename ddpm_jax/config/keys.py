@@ -149,6 +149,9 @@ KEYS: dict[str, Key] = {
     "process.chunk": Key(1, "sites that are hidden or revealed at once; 0: all there are", least=0, of="ordered"),
     "process.sites": Key("pixels", "what is hidden at once: pixels, or channels apart", of="ordered"),
     "process.t_min": Key(0.0, "in continuous time, the least a network sees; 0: the schedule's own", least=0, below=1),
+    "process.decoder_variance": Key(
+        "first_step", "of the bound's last interval: first_step or second_step", of="gaussian"
+    ),
     "process.beta_min": Key(0.0, "this and the next are of schedules; 0: their own default", least=0, of="gaussian"),
     "process.beta_max": Key(0.0, "likewise", least=0, of="gaussian"),
     "process.sigma_min": Key(0.0, "likewise", least=0, of="gaussian"),
@@ -163,7 +166,7 @@ KEYS: dict[str, Key] = {
     "model.prediction": Key("epsilon", "what the raw output means"),
     "model.components": Key(10, "logistics in the mixture of the prediction logistics", least=1),
     "model.vocabulary": Key(0, "how many levels the data must have; 0: any number", least=0),
-    "model.variance": Key("fixed_large", "of x given x_t, or learned", of="gaussian", off="fixed_small"),
+    "model.variance": Key("fixed_large", "of x given x_t: fixed or learned", of="gaussian", off="fixed_small"),
     "model.time": Key("index", "how the network is told the time (c_noise); hidden: the share of hidden sites"),
     "model.input": Key("none", "scaling of x_t (c_in): none, or unit for unit variance", of="gaussian"),
     "model.sigma_data": Key(0.5, "the deviation of a pixel, for unit inputs, F and the edm objective", above=0),

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 from ddpm_jax.denoisers.categorical import Categorical, level_logits
 from ddpm_jax.denoisers.posteriors import Normal, Output
 from ddpm_jax.processes.gaussian import Gaussian
-from ddpm_jax.processes.process import Images, Refusal, Times, Traits
+from ddpm_jax.processes.process import Images, Refusal, Times, Traits, expand
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,49 @@ PREDICTIONS: dict[str, Callable[[Point], tuple[Array, Array]]] = {
 BLIND_AT_ZERO_ALPHA = ("epsilon", "score")
 """Predictions from which x cannot be told where alpha = 0."""
 
-VARIANCES: dict[str, Callable[[Array, Any], Array | None]] = {
-    "fixed_small": lambda sigma, raw: None,
-    "fixed_large": lambda sigma, raw: jnp.square(sigma),
-    "learned": lambda sigma, raw: jnp.square(sigma) * jax.nn.sigmoid(raw),
+LEARNED = ("learned", "learned_range")
+"""Variances that the network puts out."""
+
+
+def _fixed_large(process: Gaussian, t: Array, steps: int, raw: Any) -> Array:
+    _, sigma = process.at(t, t)
+    large = jnp.square(sigma)
+    return jnp.where(t < 1.5 / steps, process.decoder_variance(t, t), large) if process.second else large
+
+
+def _learned(process: Gaussian, t: Array, steps: int, raw: Any) -> Array:
+    _, sigma = process.at(t, t)
+    return jnp.square(sigma) * jax.nn.sigmoid(raw)
+
+
+def _learned_range(process: Gaussian, t: Array, steps: int, raw: Any) -> Array:
+    """With e = (SNR(s) - SNR(t)) sigma_t^2, s = t - 1/T: beta = (1 + e) beta tilde, so w = ((1 + e)^v - 1)/e."""
+    _, sigma = process.at(t, t)
+    share, last = (raw + 1) / 2, t < 1.5 / steps
+    s = jnp.where(last, 0.5 * t, t - 1 / steps)  # where it is the last, of no use, but not the same as t
+    gain = (process.snr(s, s) - process.snr(t, t)) * jnp.square(sigma)
+    gain = jnp.where(last, 1.0, gain)
+    between = jnp.square(sigma) * jnp.expm1(share * jnp.log1p(gain)) / gain
+    least = jnp.log(process.step_variance(jnp.asarray(2 / steps, t.dtype), jnp.asarray(1 / steps, t.dtype), t))
+    return jnp.where(last, jnp.exp(least + share * (2 * jnp.log(sigma) - least)), between)
+
+
+VARIANCES: dict[str, Callable[[Gaussian, Array, int, Any], Array | None]] = {
+    "fixed_small": lambda process, t, steps, raw: None,
+    "fixed_large": _fixed_large,
+    "learned": _learned,
+    "learned_range": _learned_range,
 }
 """The variance of x given x_t, which decides the variance of a step.
 
 A point posterior gives q(x_s | x_t, x_hat), whose variance is DDPM's lower choice, beta tilde. A normal of variance
 w sigma_t^2 adds w alpha_s^2 rho^4 sigma_t^2 to it; for w = 1 the sum is DDPM's upper choice, beta (Ho et al. 2020,
-section 3.2). Both hold where alpha^2 + sigma^2 = 1 and eta = 1. A learned w = sigmoid(raw) lies between, as in Nichol
-and Dhariwal 2021, eq. 15; theirs goes between the logarithms, ours between the variances, which needs no table.
+section 3.2). Both hold where alpha^2 + sigma^2 = 1 and eta = 1. A learned one lies between:
+
+- `learned`: w = sigmoid(raw), between the variances.
+- `learned_range`: the step's variance is beta^v (beta tilde)^(1 - v), v = (raw + 1)/2, between their logarithms (Nichol
+  and Dhariwal 2021, eq. 15, and their code). In the last step, whose beta tilde is 0, it is that of the second step; so
+  their checkpoints mean here what they mean there, in steps of 1/T. A longer step goes from the same w.
 """
 
 C_NOISE: dict[str, Callable[[Gaussian, Float[Array, " batch"], int], Float[Array, " batch"]]] = {
@@ -162,7 +194,7 @@ class GaussianPrediction:
         """
         if self.output == CATEGORICAL:
             return channels * (levels or 0)
-        return channels * (2 if self.variance == "learned" else 1)
+        return channels * (2 if self.variance in LEARNED else 1)
 
     def network_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Of what the network is given, `[*space, channels]`: x_t, scaled."""
@@ -190,7 +222,7 @@ class GaussianPrediction:
             yield Refusal(
                 "prediction", f"it needs the schedule's derivatives, and {schedule} is a table; use v, or vp's schedule"
             )
-        if self.variance == "learned" and not discrete:
+        if self.variance in LEARNED and not discrete:
             yield Refusal(
                 "variance",
                 "nothing trains a variance in continuous time; set config.process.steps or fixed_small",
@@ -229,7 +261,8 @@ class GaussianDenoiser:
                 raise ValueError("a categorical prediction needs a process that knows the levels' values")
             values = jnp.asarray(process.values, x_t.dtype)
             return Categorical(level_logits(raw, x_t, at.alpha, at.sigma, values), values)
-        raw, spread = jnp.split(raw, 2, axis=-1) if said.variance == "learned" else (raw, None)
+        raw, spread = jnp.split(raw, 2, axis=-1) if said.variance in LEARNED else (raw, None)
         p, q = PREDICTIONS[said.output](at)
         mean, _, scale = solve(x_t, raw, at.alpha, at.sigma, p, q)
-        return Normal(mean, VARIANCES[said.variance](at.sigma, spread), Output(raw, p, q, scale))
+        variance = VARIANCES[said.variance](process, expand(t, x_t), said.steps, spread)
+        return Normal(mean, variance, Output(raw, p, q, scale))

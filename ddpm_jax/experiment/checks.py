@@ -24,6 +24,8 @@ from ddpm_jax.processes import PROCESSES, Refusal
 from ddpm_jax.processes.ordered import SPACINGS
 from ddpm_jax.processes.orders import ORDERS, RANDOM
 from ddpm_jax.samplers import SOLVERS
+from ddpm_jax.samplers.coordinates import COORDINATES
+from ddpm_jax.samplers.estimates import NOISE_LAWS
 from ddpm_jax.schedules import SCHEDULES, grids
 from ddpm_jax.schedules.keeping import KEEPS
 from ddpm_jax.training import logging, optimizer
@@ -87,9 +89,12 @@ def choices(kind: str = "") -> dict[str, tuple[str, ...]]:
         "process.name": PROCESSES,
         "process.order": ORDERS,
         "process.sites": ("pixels", "channels"),
+        "process.decoder_variance": gaussian.DECODER_VARIANCES,
         "model.variance": denoisers.VARIANCES,
         "model.input": denoisers.C_IN,
         "sampler.name": SOLVERS,
+        "sampler.noise_law": NOISE_LAWS,
+        "sampler.coordinate": COORDINATES,
         "optimizer.name": optimizer.OPTIMIZERS,
         "optimizer.schedule": optimizer.SCHEDULES,
         "evaluation.features": FEATURES,

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import models, plugins, schedules
 from ddpm_jax.data import Description
-from ddpm_jax.denoisers import CATEGORICAL, ClassifierGuided, GaussianPrediction
+from ddpm_jax.denoisers import CATEGORICAL, LEARNED, ClassifierGuided, GaussianPrediction
 from ddpm_jax.experiment import options
 from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, make_schedule, make_solver, of, own, tried
 from ddpm_jax.files import Record
@@ -19,6 +19,10 @@ from ddpm_jax.generative import Bound, Measure, Model, ProbabilityFlow, Sampling
 from ddpm_jax.processes import PROCESSES, Gaussian, Refusal, Traits
 from ddpm_jax.samplers import AnnealedLangevin
 from ddpm_jax.schedules.grids import OF_TABLES
+
+DECODER_VARIANCES = ("first_step", "second_step")
+SECOND_STEP = DECODER_VARIANCES[1]
+"""Whose variance the decoder of a point has: see `Gaussian.decoder_variance`."""
 
 
 def model(config: ConfigDict, description: Description) -> Model:
@@ -45,7 +49,10 @@ def model(config: ConfigDict, description: Description) -> Model:
 def make_process(config: ConfigDict, values: np.ndarray | None = None) -> Gaussian:
     """Removal of information; `values` are those that a pixel can take."""
     function = plugins.find(PROCESSES, config.process.name)
-    parts = {"schedule": make_schedule(config), "values": values, **own(config, "process.name")}
+    parts: dict[str, Any] = {"schedule": make_schedule(config), "values": values}
+    if config.process.decoder_variance == SECOND_STEP:
+        parts["second"] = 2 / config.process.steps
+    parts |= own(config, "process.name")
     return plugins.made(config.process.name, function, parts, Gaussian)
 
 
@@ -158,6 +165,9 @@ def _schedule(config: ConfigDict) -> Generator[Refusal, None, Any]:
         yield Refusal(f"process.{option}", reason)
     if wrong:
         return None
+    if section.decoder_variance == SECOND_STEP and steps < 2:
+        yield Refusal("process.decoder_variance", "there is no second step; use first_step, or more steps")
+        return None
     if steps and section.t_min:
         yield Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
     key = "steps" if table and not options.schedule_options(config) else "schedule"
@@ -178,7 +188,7 @@ def _objective(config: ConfigDict, process: Gaussian, traits: Traits) -> Iterato
         return
     yield from options.of_kind("gaussian", objective, times)
     yield from of("objective", objective.refusals(section.name, traits, schedule))
-    learned = config.model.variance == "learned"
+    learned = config.model.variance in LEARNED
     if objective.trains_variance and not learned:
         yield Refusal("objective.name", f"{section.name} trains a variance; set config.model.variance=learned")
     if learned and objective.trains_variance is False:

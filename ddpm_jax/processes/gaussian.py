@@ -27,10 +27,12 @@ class Gaussian:
         schedule: `t -> (alpha, sigma)`; one that is trained, before its parameters, has `init` and `bind` in its place.
         values: `[levels]`, the values that a pixel can take, for the discrete decoder of the interval that ends at
             t = 0; None for data without levels, which has no such term.
+        second: the time 2/T of the second step, whose variance the decoder then has (see `decoder_variance`); or 0.
     """
 
     schedule: schedules.Schedule | schedules.Trained
     values: np.ndarray | None = None
+    second: float = 0.0
     kind: ClassVar[str] = "gaussian"
 
     def traits(self) -> Traits:
@@ -88,6 +90,24 @@ class Gaussian:
     def log_snr(self, t: Times, like: Images) -> Array:
         """2 log(alpha / sigma), lambda in the literature; for t > 0."""
         return schedules.log_snr(self.known, expand(t, like))
+
+    def step_variance(self, t: Times, s: Times, like: Images) -> Array:
+        """Of q(x_s | x_t, x), 0 < s < t: sigma_s^2 (1 - SNR(t)/SNR(s)), DDPM's beta tilde."""
+        _, sigma = self.at(s, like)
+        return jnp.square(sigma) * (1 - self.snr(t, like) / self.snr(s, like))
+
+    def decoder_variance(self, t: Times, like: Images) -> Array:
+        """Of x given x_t in the interval (0, t], where the posterior is a point.
+
+        (sigma_t/alpha_t)^2 is that of x under a flat prior. DDPM's published code takes the variance of the second
+        step, q(x_1/T | x_2/T, x), instead (Ho et al. 2020: `posterior_log_variance_clipped`): with its linear betas
+        5.5e-5 for 1.0e-4, and a lower bound where the network's error there is small.
+        """
+        if self.second:
+            second = jnp.asarray(self.second, like.dtype)
+            return self.step_variance(second, second / 2, like)
+        alpha, sigma = self.at(t, like)
+        return jnp.square(sigma / alpha)
 
     def rates(self, t: Times, like: Images) -> tuple[Array, Array]:
         """(alpha', sigma'), the derivatives in t, for t > 0. Raises ValueError for a schedule without derivatives."""
@@ -176,8 +196,7 @@ class Gaussian:
 
         for a point (v = 0) d/2 |x - x_hat|^2 (Kingma et al. 2021, eq. 13); for v = sigma_t^2 DDPM's fixed-large
         variance. For s = t it is the density in t, -SNR'(t)/2 |x - x_hat|^2 (their eq. 15). For s = 0 it is the
-        decoder: -log of the posterior's mass in the bin of x. A point has the variance sigma_t^2 / alpha_t^2 there,
-        that of x given x_t under a flat prior.
+        decoder: -log of the posterior's mass in the bin of x. A point has the variance `decoder_variance` there.
         """
         t, s = expand(t, x), expand(s, x)
         error = posterior.squared_error(x, z)
@@ -191,7 +210,7 @@ class Gaussian:
         density = -0.5 * self._snr_rate(t, x) * error if self.continuous else jnp.nan
         term = jnp.where(s < t, interval, density)
         if self.values is not None:
-            decoder = posterior.discretise(jnp.asarray(self.values, x.dtype), jnp.square(sigma_t / alpha_t))
+            decoder = posterior.discretise(jnp.asarray(self.values, x.dtype), self.decoder_variance(t, x))
             term = jnp.where(s > 0, term, decoder.loss(x))
         else:
             term = jnp.where(s > 0, term, 0.0)

@@ -154,6 +154,30 @@ def test_a_learned_variance_lies_between_the_two_fixed_ones():
         np.testing.assert_allclose(posterior.mean, same.mean, rtol=1e-6)
 
 
+@pytest.mark.parametrize("index", [2, 3, 50, 99, 100])
+def test_a_learned_range_is_improved_diffusions(index):
+    """The variance of a step: log-linear between beta tilde and beta, v = (raw + 1)/2 from -0.2 to 1.2."""
+    betas = np.linspace(1e-3, 0.2, 100)
+    with jax.enable_x64(True):
+        process = Gaussian(Table.from_betas(betas))
+        v = np.linspace(-0.2, 1.2, 8).reshape(1, 8)
+        raw = jnp.concatenate([jnp.zeros((1, 8)), jnp.asarray(2 * v - 1)], axis=-1)
+        t, s = jnp.asarray([index / 100]), jnp.asarray([(index - 1) / 100])
+        said = GaussianPrediction("epsilon", "learned_range", steps=100)
+        variance = said.denoiser(lambda x, time, condition: raw, process)(jnp.zeros((1, 8)), t).variance
+        # of x_s: the process's own step, and the variance that x brings to it
+        ones = jnp.ones((1, 8))
+        carried = (
+            process.reverse(jax.random.key(0), ones, ones, t, s, 1.0)
+            - process.reverse(jax.random.key(0), ones, 0 * ones, t, s, 1.0)
+        ) ** 2
+        ours = process.step_variance(t, s, ones) + carried * variance
+    kept = np.cumprod(1 - betas)
+    beta = betas[index - 1]
+    tilde = beta * (1 - kept[index - 2]) / (1 - kept[index - 1])
+    np.testing.assert_allclose(ours, np.exp(v * np.log(beta) + (1 - v) * np.log(tilde)), rtol=1e-9)
+
+
 @pytest.mark.parametrize("t", [jnp.float32(0.5), jnp.full(3, 0.5)], ids=["one", "each"])
 def test_the_network_hears_its_time_and_the_condition(t):
     heard = []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from ddpm_jax.denoisers import Normal
+from ddpm_jax.denoisers import GaussianPrediction, Normal
 from ddpm_jax.processes import Gaussian, Traits
 from ddpm_jax.schedules import VE, VP, Flow, Table, ddpm_linear, make
 
@@ -327,3 +327,40 @@ def test_a_learned_schedules_parameters_are_the_processes():
     t, like = jnp.float32(1e-6), jnp.zeros((1, 1))
     np.testing.assert_allclose(bound.log_snr(t, like), 7.0, atol=1e-3)
     np.testing.assert_allclose(process.start().log_snr(t, like), 6.0, atol=1e-3)
+
+
+BETAS = np.linspace(1e-4, 2e-2, 1000)
+KEPT = np.cumprod(1 - BETAS)
+SECOND = BETAS[1] * (1 - KEPT[0]) / (1 - KEPT[1])  # beta tilde of the second step, as in DDPM's code
+
+
+@pytest.mark.parametrize(
+    ("variance", "second", "expected"),
+    [
+        ("fixed_small", 0.0, (1 - KEPT[0]) / KEPT[0]),
+        ("fixed_large", 0.0, 1 - KEPT[0]),
+        ("fixed_small", 0.002, SECOND),
+        ("fixed_large", 0.002, SECOND),
+        ("learned_range", 0.0, SECOND**0.75 * BETAS[0] ** 0.25),  # the raw output is -0.5
+    ],
+)
+def test_the_last_step_of_the_published_bound_has_the_variance_of_the_second(variance, second, expected):
+    """The decoder's -log mass in nats, of pixels whose estimate is off by as much as a network's, from scipy."""
+    values = np.linspace(-1, 1, 256)
+    process = Gaussian(ddpm_linear(1000), values, second)
+    x = np.random.default_rng(0).choice(values[1:-1], (4, 5, 5, 3)).astype(np.float32)
+    off = 0.006 * np.random.default_rng(1).normal(size=x.shape)
+    z = jnp.zeros_like(x)
+    t = jnp.full(4, 0.001, jnp.float32)
+    alpha, sigma = np.sqrt(KEPT[0]), np.sqrt(1 - KEPT[0])
+    x_t = process.corrupt(jnp.asarray(x), z, t)
+    raw = (x_t - alpha * (x + off)) / sigma  # an epsilon whose x is x + off
+
+    def network(x_t, time, condition):
+        return jnp.concatenate([raw, jnp.full_like(raw, -0.5)], -1) if variance == "learned_range" else raw
+
+    posterior = GaussianPrediction("epsilon", variance).denoiser(network, process)(x_t, t)
+    found = process.elbo(posterior, jnp.asarray(x), z, t, jnp.zeros(4))
+    law = stats.norm(x.astype(float) + off, np.sqrt(expected))
+    masses = law.cdf(x + 1 / 255) - law.cdf(x - 1 / 255)
+    np.testing.assert_allclose(found, -np.log(masses).sum(axis=(1, 2, 3)), rtol=2e-3)
