@@ -1,14 +1,17 @@
 """Random numbers that belong to an example, not to a batch.
 
-Every function takes either one key, or `keys` of shape `[batch]`, one for each example. With these, row i of the result
-depends on key i alone. So an example's noise, dropout and sampling path are the same whatever the batch size, the
-padding, or the number of devices that share the batch. Any folder may import this one.
+Draws are float32 unless another type is asked for, whatever JAX_ENABLE_X64 says. Every function takes either one key,
+or `keys` of shape `[batch]`, one for each example. With these, row i of the result depends on key i alone. So an
+example's noise, dropout and sampling path are the same whatever the batch size, the padding, or the number of devices
+that share the batch. Any folder may import this one.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
 PARAMETERS, TRAINING, SAMPLES, VALIDATION, LIKELIHOOD = range(5)
@@ -44,30 +47,30 @@ def fold_in(keys: Key[Array, "*batch"], number: int | Int[Array, ""]) -> Key[Arr
 
 def _draw(function: Callable, keys: Key[Array, "*batch"], shape: Sequence[int]) -> Array:
     if keys.ndim == 0:
-        return function(keys, tuple(shape))
+        return function(keys, shape=tuple(shape))
     if tuple(shape[: keys.ndim]) != keys.shape:
         raise ValueError(f"keys of shape {keys.shape} do not fit a draw of shape {tuple(shape)}")
-    return jax.vmap(lambda key: function(key, tuple(shape[1:])))(keys)
+    return jax.vmap(lambda key: function(key, shape=tuple(shape[1:])))(keys)
 
 
-def normal(keys: Key[Array, "*batch"], shape: Sequence[int]) -> Float[Array, "..."]:
+def normal(keys: Key[Array, "*batch"], shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Float[Array, "..."]:
     """Standard normal draws of `shape`, whose first axis is the keys' batch axis if there is a key for each example."""
-    return _draw(jax.random.normal, keys, shape)
+    return _draw(partial(jax.random.normal, dtype=dtype), keys, shape)
 
 
-def uniform(keys: Key[Array, "*batch"], shape: Sequence[int]) -> Float[Array, "..."]:
+def uniform(keys: Key[Array, "*batch"], shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Float[Array, "..."]:
     """Uniform draws in [0, 1) of `shape`."""
-    return _draw(jax.random.uniform, keys, shape)
+    return _draw(partial(jax.random.uniform, dtype=dtype), keys, shape)
 
 
 def bernoulli(keys: Key[Array, "*batch"], probability: float, shape: Sequence[int]) -> Bool[Array, "..."]:
     """Draws of `shape` that are true with `probability`."""
-    return _draw(lambda key, size: jax.random.bernoulli(key, probability, size), keys, shape)
+    return _draw(partial(jax.random.bernoulli, p=jnp.float32(probability)), keys, shape)
 
 
-def gumbel(keys: Key[Array, "*batch"], shape: Sequence[int]) -> Float[Array, "..."]:
+def gumbel(keys: Key[Array, "*batch"], shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Float[Array, "..."]:
     """Standard Gumbel draws of `shape`; the argmax of logits plus these is a draw of the categorical."""
-    return _draw(jax.random.gumbel, keys, shape)
+    return _draw(partial(jax.random.gumbel, dtype=dtype), keys, shape)
 
 
 def per_site(keys: Key[Array, "*batch"], batch: int, numbers: Int[Array, "#rows *sites"]) -> Key[Array, "rows *sites"]:
@@ -87,7 +90,7 @@ def uniform_at(
 ) -> Float[Array, "rows *sites"]:
     """A uniform draw in [0, 1) at each site of each example, by the sites' numbers."""
     at = per_site(keys, batch, numbers)
-    return jax.vmap(jax.random.uniform)(at.reshape(-1)).reshape(at.shape)
+    return jax.vmap(partial(jax.random.uniform, dtype=jnp.float32))(at.reshape(-1)).reshape(at.shape)
 
 
 def gumbel_at(
@@ -95,4 +98,5 @@ def gumbel_at(
 ) -> Float[Array, "rows *sites count"]:
     """`count` standard Gumbel draws at each site of each example, by the sites' numbers."""
     at = per_site(keys, batch, numbers)
-    return jax.vmap(lambda key: jax.random.gumbel(key, (count,)))(at.reshape(-1)).reshape(*at.shape, count)
+    draw = partial(jax.random.gumbel, shape=(count,), dtype=jnp.float32)
+    return jax.vmap(draw)(at.reshape(-1)).reshape(*at.shape, count)

@@ -30,6 +30,7 @@ def start_jax(distributed: bool = False, facts: Record | None = None, preemptibl
     from ddpm_jax.devices import programs
 
     programs.keep(_host())
+    programs.without_flag()
     if distributed:
         joining.join(facts or {}, preemptible)
         import jax

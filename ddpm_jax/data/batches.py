@@ -44,7 +44,9 @@ def draw(
 
     def one(key: Array) -> tuple[Array, Array]:
         key_index, key_flip = jax.random.split(key)
-        return jax.random.randint(key_index, (), 0, len(images)), jax.random.bernoulli(key_flip)
+        return jax.random.randint(key_index, (), 0, len(images), jnp.int32), jax.random.bernoulli(
+            key_flip, jnp.float32(0.5)
+        )
 
     indices, flipped = jax.vmap(one)(keys)
     x = images[indices]

@@ -47,7 +47,7 @@ class Chained:
 
         Exact for the first channel; for the others the mean over the channels before would take levels^c terms.
         """
-        x, means = jnp.zeros(self.shape), []
+        x, means = jnp.zeros(self.shape, jnp.float32), []
         for channel in range(self.shape[-1]):
             posterior = self.given(x, channel)
             means.append(posterior.mean)
@@ -75,11 +75,11 @@ class Chained:
             drawn = self.at(pixels)._drawn(keys, picked(numbers, pixels))
             return jax.vmap(lambda row, places, values: row.at[places].set(values))(x, pixels, drawn)
 
-        x = jax.lax.fori_loop(0, -(-most // AT_ONCE), draw, jnp.zeros((batch, count, channels)))
+        x = jax.lax.fori_loop(0, -(-most // AT_ONCE), draw, jnp.zeros((batch, count, channels), jnp.float32))
         return x.reshape(self.shape)
 
     def _drawn(self, keys: Keys, numbers: Int[Array, "rows *site"]) -> Images:
-        x = jnp.zeros(self.shape)
+        x = jnp.zeros(self.shape, jnp.float32)
         for channel in range(self.shape[-1]):
             x = x.at[..., channel].set(self.given(x, channel).sample(keys, numbers[..., channel]))
         return x

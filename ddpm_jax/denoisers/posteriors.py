@@ -141,7 +141,7 @@ class Normal:
             return self.mean
         if numbers is not None:
             raise ValueError("a normal with a variance is drawn for whole images, not for numbered values")
-        return self.mean + jnp.sqrt(self.variance) * random.normal(keys, self.mean.shape)
+        return self.mean + jnp.sqrt(self.variance) * random.normal(keys, self.mean.shape, self.mean.dtype)
 
     def final(self, keys: Keys, where: Wanted | None = None) -> Images:
         """What to end a chain with: the mean, without the noise of a draw (Ho et al. 2020, section 3.3)."""

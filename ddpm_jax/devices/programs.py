@@ -5,11 +5,35 @@ and four of five flipped bits went into machine code unseen. A damaged or half-w
 warns of each that it cannot read or write.
 """
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ddpm_jax import cache
+
+Function = TypeVar("Function", bound=Callable)
+
+
+def without_flag() -> None:
+    """Leave JAX_ENABLE_X64 out of account in this process: types are the config's."""
+    import jax
+
+    jax.config.update("jax_enable_x64", False)
+
+
+def in_32_bits(function: Function) -> Function:
+    """The function with JAX's types of 32 bits, whatever JAX_ENABLE_X64 says: what it gives does not depend on it."""
+
+    @functools.wraps(function)
+    def same(*arguments: Any, **options: Any) -> Any:
+        import jax
+
+        with jax.enable_x64(False):
+            return function(*arguments, **options)
+
+    return same  # type: ignore[return-value]
 
 
 def keep(host: str) -> None:

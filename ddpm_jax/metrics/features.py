@@ -184,7 +184,7 @@ def train(
     @partial(jax.jit, donate_argnums=(0, 1))
     def step(params, state, number, pixels, targets):
         key_rows, key_shift = jax.random.split(jax.random.fold_in(key_steps, number))
-        rows = jax.random.randint(key_rows, (recipe.batch,), 0, len(pixels))
+        rows = jax.random.randint(key_rows, (recipe.batch,), 0, len(pixels), jnp.int32)
         x = _shifted(key_shift, _scaled(pixels[rows], levels), recipe.shift)
         updates, state = optimiser.update(jax.grad(loss)(params, x, targets[rows]), state, params)
         return optax.apply_updates(params, updates), state
@@ -202,7 +202,7 @@ def _shifted(key: Key[Array, ""], x: Float[Array, "n *site"], most: int) -> Floa
         return x
     space = x.ndim - 2
     padded = jnp.pad(x, [(0, 0)] + [(most, most)] * space + [(0, 0)], mode="edge")
-    starts = jax.random.randint(key, (len(x), space), 0, 2 * most + 1)
+    starts = jax.random.randint(key, (len(x), space), 0, 2 * most + 1, jnp.int32)
     return jax.vmap(lambda image, start: jax.lax.dynamic_slice(image, (*start, 0), x.shape[1:]))(padded, starts)
 
 

@@ -84,7 +84,7 @@ class ShiftedConvolution(nn.Module):
         # Rows take turns in the memory. Its first column is the padding, and of the columns that this row has not
         # reached, which still hold the row before the last, none is read.
         now = place.row % 2
-        memory = jax.lax.dynamic_update_slice(memory, x, (0, now, place.column + left, 0))
+        memory = jax.lax.dynamic_update_slice(memory, x, [jnp.int32(at) for at in (0, now, place.column + left, 0)])
         size = (x.shape[0], 2, x.shape[2] + left, x.shape[3])
         window = jax.lax.dynamic_slice(memory, (0, 0, place.column, 0), size)
         return jnp.where(now == 1, window, window[:, ::-1]), memory

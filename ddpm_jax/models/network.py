@@ -33,7 +33,8 @@ class Network:
 
     def init(self, key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
         """Fresh parameters: nested dicts of float32 arrays. They depend on `key` alone, not on a batch size."""
-        return _init(self, key)
+        with jax.enable_x64(False):  # initialisers would follow the flag
+            return _init(self, key)
 
     def apply(
         self,

@@ -118,7 +118,7 @@ class Resolution(nn.Module):
 
             def reached(module: "Resolution", window: Array) -> Any:
                 twice, lower = module._lower(window, below, told, dropout_keys, old["memory"], place.halved())
-                twice = jax.lax.dynamic_update_slice(old["twice"], twice, (0, 0, place.column, 0))
+                twice = jax.lax.dynamic_update_slice_in_dim(old["twice"], twice, place.column, 2)
                 return {**lower, "twice": twice}
 
             new["lower"] = lower = nn.cond(place.is_kept(), reached, lambda *_: old, self, window)

@@ -93,6 +93,7 @@ class TimeDistribution(ABC):
 
     def of_index(self, index: Array, weight: Batch | float = 1.0) -> Draws:
         """The interval of i in 1 ... T."""
+        index = jnp.asarray(index, jnp.float32)
         t = index / self.steps
         return t, (index - 1) / self.steps, jnp.broadcast_to(jnp.asarray(weight, t.dtype), t.shape)
 
@@ -115,8 +116,8 @@ class Uniform(TimeDistribution):
     def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Independent times."""
         if self.steps:
-            return self.of_index(jax.random.randint(key, (count,), 1, self.steps + 1))
-        last, u = self.split(jax.random.uniform(key, (count,)))
+            return self.of_index(jax.random.randint(key, (count,), 1, self.steps + 1, jnp.int32))
+        last, u = self.split(jax.random.uniform(key, (count,), jnp.float32))
         return self.uniform(u, 1.0, last)
 
 
@@ -131,8 +132,8 @@ class Stratified(TimeDistribution):
     def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """One time in each part."""
         key_turn, key_offset = jax.random.split(key)
-        part = (jnp.arange(count) + jax.random.randint(key_turn, (), 0, count)) % count
-        last, u = self.split((part + jax.random.uniform(key_offset, ())) / count)
+        part = (jnp.arange(count) + jax.random.randint(key_turn, (), 0, count, jnp.int32)) % count
+        last, u = self.split((part + jax.random.uniform(key_offset, (), jnp.float32)) / count)
         return self.uniform(u, 1.0, last)
 
 
@@ -161,7 +162,7 @@ class LogNormal(TimeDistribution):
     def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Times of normal logarithms."""
         assert self.schedule is not None
-        last, u = self.split(jax.random.uniform(key, (count,)))
+        last, u = self.split(jax.random.uniform(key, (count,), jnp.float32))
         value = -2 * (self.log_mean + self.log_deviation * jax.scipy.special.ndtri(u))
         t = time_of_log_snr(self.schedule, value)
         return self.interval(t, 1.0, last, table=isinstance(self.schedule, Table))
@@ -187,7 +188,7 @@ class LogitNormal(TimeDistribution):
 
     def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Times of normal logits."""
-        last, u = self.split(jax.random.uniform(key, (count,)))
+        last, u = self.split(jax.random.uniform(key, (count,), jnp.float32))
         t = jax.nn.sigmoid(self.logit_mean + self.logit_deviation * jax.scipy.special.ndtri(u))
         return self.interval(t, 1.0, last)
 
@@ -216,13 +217,13 @@ class Importance(TimeDistribution):
 
     def start(self) -> dict[str, Array]:
         """Nothing is known of any bin."""
-        return {"moment": jnp.zeros(self.bins), "visits": jnp.zeros(self.bins, jnp.int32)}
+        return {"moment": jnp.zeros(self.bins, jnp.float32), "visits": jnp.zeros(self.bins, jnp.int32)}
 
     def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Times by the history."""
         p = probabilities(history)
         ends = jnp.cumsum(p)
-        last, u = self.split(jax.random.uniform(key, (count,)))
+        last, u = self.split(jax.random.uniform(key, (count,), jnp.float32))
         target = u * ends[-1]
         chosen = jnp.minimum(jnp.searchsorted(ends, target, side="right"), self.bins - 1)
         inside = jnp.clip(1 - (ends[chosen] - target) / p[chosen], 0, 1)
@@ -267,7 +268,8 @@ class Clean(TimeDistribution):
 
     def draw(self, key: Key[Array, ""], count: int, history: PyTree) -> Draws:
         """Zeros."""
-        return jnp.zeros(count), jnp.zeros(count), jnp.ones(count)
+        zero = jnp.zeros(count, jnp.float32)
+        return zero, zero, zero + 1
 
 
 TIMES: dict[str, Callable[..., TimeDistribution]] = {

@@ -32,7 +32,7 @@ class MixturePosterior:
         keys_mode, keys_noise = random.split(keys)
         mode = jnp.argmax(self.logits + random.gumbel(keys_mode, self.logits.shape), axis=-1)
         rows = jnp.arange(mode.shape[0])
-        noise = random.normal(keys_noise, (mode.shape[0], self.means.shape[-1]))
+        noise = random.normal(keys_noise, (mode.shape[0], self.means.shape[-1]), self.means.dtype)
         return self.means[rows, mode] + jnp.einsum("bij,bj->bi", self.factors[rows, mode], noise)
 
     def final(self, keys: Keys) -> Float[Array, "batch D"]:

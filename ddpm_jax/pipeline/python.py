@@ -15,6 +15,7 @@ from ddpm_jax.config.identity import within
 from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.config.loading import put
 from ddpm_jax.data import Dataset, from_arrays, load
+from ddpm_jax.devices.programs import in_32_bits
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment.checks import check, check_choices
 from ddpm_jax.files import Record, sha256
@@ -34,6 +35,7 @@ SETTINGS: Record = {
 """What differs from the base config where training is called from Python."""
 
 
+@in_32_bits
 def train(
     model: Model | ConfigDict,
     data: Dataset | str | np.ndarray | None = None,

@@ -17,6 +17,7 @@ from ddpm_jax.config.identity import move_encoder
 from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.data import Dataset
 from ddpm_jax.devices.plan import Plan, make_plan
+from ddpm_jax.devices.programs import in_32_bits
 from ddpm_jax.errors import UserError
 from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import Experiment, check_data, load_data, make
@@ -52,6 +53,7 @@ class Run:
         """What was trained."""
         return self.experiment.model
 
+    @in_32_bits
     def sample(
         self, count: int, seed: int = 0, sampling: Sampling | None = None, **told: Any
     ) -> UInt8[np.ndarray, "count *site"]:
@@ -80,6 +82,7 @@ class Run:
         """The posterior at x_t: what the network says of the clean image."""
         return self.model.denoiser(self.params)(jnp.asarray(x_t), jnp.asarray(t, x_t.dtype), condition)
 
+    @in_32_bits
     def likelihood(self, images: UInt8[np.ndarray, "n *site"], **told: Any) -> Float[np.ndarray, " n"]:
         """Bits per dimension of each image, given what is `told` of them: of the kind `run.model.estimator.kind`.
 
@@ -101,6 +104,7 @@ class Run:
         return np.asarray(terms.total) / (model.description.dimensions * math.log(2))
 
 
+@in_32_bits
 def load_run(
     folder: str | Path,
     best: bool = False,

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, PyTree
 
 from ddpm_jax import keys as random
@@ -136,18 +137,18 @@ class Gaussian:
         alpha_rate, sigma_rate = self.rates(t, x_t)
         return alpha_rate * x + sigma_rate * (x_t - alpha * x) / sigma
 
-    def noise(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+    def noise(self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Images:
         """z ~ N(0, I)."""
-        return random.normal(keys, shape)
+        return random.normal(keys, shape, dtype)
 
     def corrupt(self, x: Images, z: Images, t: Times) -> Images:
         """alpha x + sigma z."""
         alpha, sigma = self.at(t, x)
         return alpha * x + sigma * z
 
-    def prior(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+    def prior(self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Images:
         """N(0, sigma(1)^2), which is not the standard normal for every schedule."""
-        z = random.normal(keys, shape)
+        z = random.normal(keys, shape, dtype)
         return self.at(jnp.ones((), z.dtype), z)[1] * z
 
     def reverse(
@@ -171,7 +172,11 @@ class Gaussian:
         ratio = jnp.square(alpha_t * sigma_s / (sigma_t * alpha_s))  # SNR(t) / SNR(s)
         if isinstance(eta, float | int) and eta == 0:
             return alpha_s * x + sigma_s * z
-        noise = noise_scale * jnp.minimum(eta * jnp.sqrt(jnp.maximum(1 - ratio, 0)), 1) * random.normal(keys, x.shape)
+        noise = (
+            noise_scale
+            * jnp.minimum(eta * jnp.sqrt(jnp.maximum(1 - ratio, 0)), 1)
+            * random.normal(keys, x.shape, x.dtype)
+        )
         # 1 - rho^2 in a form that does not cancel where the ratio is tiny.
         return alpha_s * x + sigma_s * (jnp.sqrt(jnp.maximum(1 - eta**2 + eta**2 * ratio, 0)) * z + noise)
 
@@ -184,7 +189,7 @@ class Gaussian:
         alpha_s, sigma_s = self.at(s, x_s)
         ratio = alpha_t / alpha_s
         variance = jnp.maximum(jnp.square(sigma_t) - jnp.square(ratio * sigma_s), 0)
-        return ratio * x_s + jnp.sqrt(variance) * random.normal(keys, x_s.shape)
+        return ratio * x_s + jnp.sqrt(variance) * random.normal(keys, x_s.shape, x_s.dtype)
 
     def elbo(self, posterior: Any, x: Images, z: Images, t: Times, s: Times) -> Float[Array, " batch"]:
         """The interval's term of the variational bound, in nats.

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Key, PyTree, Shaped
 
 from ddpm_jax.processes.orders import Order
@@ -91,7 +92,7 @@ class Ordered:
         pixels = sites.reshape(len(sites), *self.order.space, self.order.channels)
         return jnp.broadcast_to(pixels, (*pixels.shape[:-1], channels))
 
-    def noise(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+    def noise(self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Images:
         """z: a draw of the ranks. Raises ValueError if the order is not one of images of this shape."""
         pixel = (shape[-1],) if self.apart else (1,)
         if (*shape[1:-1], *pixel) != (*self.order.space, self.order.channels):
@@ -99,15 +100,15 @@ class Ordered:
                 f"images of shape {tuple(shape[1:])} do not fit an order over {self.order.space} with "
                 f"{self.order.channels} sites a pixel"
             )
-        return self.spread(self.order.ranks(keys, shape[0]), shape[-1])
+        return self.spread(self.order.ranks(keys, shape[0]), shape[-1]).astype(dtype)
 
     def corrupt(self, x: Images, z: Images, t: Times) -> Images:
         """x where z < keep(t), else MASK."""
         return jnp.where(z < self.kept(t, x), x, MASK)
 
-    def prior(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+    def prior(self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Images:
         """Everything hidden."""
-        return jnp.full(shape, MASK)
+        return jnp.full(shape, MASK, dtype)
 
     def reverse(self, keys: Keys, x_t: Images, x: Images, t: Times, s: Times, eta: float) -> Images:
         """Show the sites that are visible at s, given those at t: new ones from x, old ones as they are in x_t.

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
 Images = Float[Array, "batch *site"]
@@ -71,7 +72,7 @@ class Process(Protocol):
         """The process with these parameters."""
         ...
 
-    def noise(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+    def noise(self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Images:
         """z: all the randomness of the removal, drawn before it."""
         ...
 
@@ -79,7 +80,7 @@ class Process(Protocol):
         """x_t, a draw of q(x_t | x): given z, a deterministic and nested function of t."""
         ...
 
-    def prior(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+    def prior(self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Images:
         """x_1, where sampling starts."""
         ...
 

@@ -57,7 +57,7 @@ class PredictorCorrector(ReverseDiffusion):
         def move(j: Any, carry: tuple[Keys, Images, Times]) -> tuple[Keys, Images, Times]:
             keys, x, s = carry
             score = problem.process.score(x, problem.posterior(x, s).mean, s)
-            noise = random.normal(random.fold_in(keys, j), x.shape)
+            noise = random.normal(random.fold_in(keys, j), x.shape, x.dtype)
             axes = tuple(range(1, x.ndim))
             power = 2 * self.snr**2 * jnp.square(noise).sum(axes, keepdims=True)
             size = power / jnp.square(score).sum(axes, keepdims=True)
@@ -116,7 +116,7 @@ class AnnealedLangevin(StepSolver):
         def move(j: Any, carry: tuple[Images, Images]) -> tuple[Images, Images]:
             x, _ = carry
             x_hat = problem.posterior(x, t).mean
-            noise = random.normal(random.fold_in(keys, j), x.shape)
+            noise = random.normal(random.fold_in(keys, j), x.shape, x.dtype)
             drift = jnp.square(sigma) * process.score(x, x_hat, t)
             return x + size / 2 * drift + jnp.sqrt(size) * sigma * noise, x_hat
 

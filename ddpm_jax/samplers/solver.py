@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ddpm_jax import keys as random
@@ -231,8 +232,8 @@ def walk(
         if after is not None:
             x_s = after(keys_after, x_s, s)
         if film is not None:
-            film = film.at[:, slot].set(jnp.stack([x_t, x_hat]))
-        return (x_s, memory, film), None
+            film = film.at[:, slot].set(jnp.stack([x_t, x_hat]).astype(film.dtype))
+        return (x_s.astype(x.dtype), memory, film), None
 
     start = (x, solver.start(problem, x), film)
     (x, _, film), _ = jax.lax.scan(body, start, (jnp.arange(steps), times[:-1], times[1:], slots))
@@ -251,6 +252,7 @@ def sample(
     shape: tuple[int, ...],
     condition: PyTree = None,
     after: After | None = None,
+    dtype: DTypeLike = jnp.float32,
 ) -> Images:
     """Draw images: start from the process's prior and put information back.
 
@@ -272,6 +274,7 @@ def sample(
         shape: `[batch, *site]`.
         condition: what the denoiser is told, a row an example.
         after: called after each step: inpainting.
+        dtype: of x; float64 needs JAX_ENABLE_X64.
 
     Returns:
         x at time 0, of this shape.
@@ -288,5 +291,5 @@ def sample(
     if not grid.ndim:
         grid = process.grid(int(grid))
     key_prior, key_steps = random.split(key)
-    start = process.prior(key_prior, shape)
+    start = process.prior(key_prior, shape, dtype)
     return solver.solve(Problem(process, denoise, condition, grid), key_steps, start, after=after)[0]

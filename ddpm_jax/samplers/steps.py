@@ -53,7 +53,12 @@ class Euler(StepSolver):
         if self.eta:
             _, squared = process.drift_diffusion(t, x_t)
             drift = drift - self.eta**2 / 2 * squared * process.score(x_t, x_hat, t)
-            noise = self.noise_scale * self.eta * jnp.sqrt(squared * (t - s)) * random.normal(keys_noise, x_t.shape)
+            noise = (
+                self.noise_scale
+                * self.eta
+                * jnp.sqrt(squared * (t - s))
+                * random.normal(keys_noise, x_t.shape, x_t.dtype)
+            )
         return jnp.where(s > 0, x_t - (t - s) * drift + noise, x_hat), x_hat, memory
 
 
@@ -91,7 +96,7 @@ class ReverseDiffusion(StepSolver):
         alpha_s, sigma_s = process.at(s, x_t)
         a = alpha_t / alpha_s
         squared = jnp.maximum(jnp.square(sigma_t) - jnp.square(a * sigma_s), 0)
-        noise = self.noise_scale * jnp.sqrt(squared) * random.normal(keys_noise, x_t.shape)
+        noise = self.noise_scale * jnp.sqrt(squared) * random.normal(keys_noise, x_t.shape, x_t.dtype)
         x_s = (2 - a) * x_t + squared * process.score(x_t, x_hat, t) + noise
         return jnp.where(s > 0, x_s, x_hat), x_hat, memory
 
