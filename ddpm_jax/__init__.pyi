@@ -13,6 +13,7 @@ from .data import Description as Description
 from .data import from_arrays as from_arrays
 from .denoisers import GaussianPrediction as GaussianPrediction
 from .denoisers import OrderedPrediction as OrderedPrediction
+from .denoisers import UniformPrediction as UniformPrediction
 from .generative import Model as Model
 from .generative import Sampling as Sampling
 from .generative import default_estimator as default_estimator
@@ -23,6 +24,7 @@ from .pipeline.restored import Run as Run
 from .pipeline.restored import load_run as load_run
 from .processes import Gaussian as Gaussian
 from .processes import Ordered as Ordered
+from .processes import Uniform as Uniform
 from .processes import make_order as make_order
 from .samplers import DPM2M as DPM2M
 from .samplers import AnnealedLangevin as AnnealedLangevin

@@ -182,6 +182,23 @@ def one_shot(config: ConfigDict) -> None:
     config.objective.name = "regression"
 
 
+def uniform(config: ConfigDict) -> None:
+    """Uniform corruption: each value is replaced by chance at its own time (Austin et al. 2021; Schiff et al. 2024)."""
+    config.process.name = "uniform"
+    config.process.schedule = "cosine"
+    config.process.steps = 0
+    config.model.prediction = "categorical"
+    config.model.variance = "fixed_small"
+    config.model.time = "thousand"
+    config.objective.name = "bound"
+    config.objective.times = "stratified"
+    config.sampler.spacing = "uniform"
+    config.sampler.steps = 64
+    config.sampler.clip = False
+    config.evaluation.decoder_noise = 0.0
+    config.evaluation.ode_images = 0
+
+
 def classifier(config: ConfigDict) -> None:
     """A classifier of noisy images (Dhariwal and Nichol 2021, section 4), on the process that the config has.
 
@@ -200,4 +217,8 @@ def classifier(config: ConfigDict) -> None:
 GAUSSIAN = (ddpm, ddpm_cosine, improved_ddpm, ncsn, vp, ve, subvp, edm, flow, vdm)
 ORDERED = (autoregressive, pixelcnn, random_order, spread, chunked, masked, one_shot)
 
-FAMILIES: dict[str, Callable[[ConfigDict], None]] = {family.__name__: family for family in (*GAUSSIAN, *ORDERED)}
+UNIFORM = (uniform,)
+
+FAMILIES: dict[str, Callable[[ConfigDict], None]] = {
+    family.__name__: family for family in (*GAUSSIAN, *ORDERED, *UNIFORM)
+}

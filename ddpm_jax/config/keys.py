@@ -20,7 +20,7 @@ class Key:
         below: a value is below this.
         some: how many there must be, of what may also be none: fewer have no distance, or no standard error.
         bits: how many a whole number may have: a longer seed would be cut, and be another's twin.
-        of: the kind of process that alone reads it; empty: any.
+        of: the kinds of process that alone read it, with a space between; empty: any.
         item: the type of a tuple's items, where its default has none.
         off: what says nothing, where it is not the default: what a process of another kind leaves it at.
     """
@@ -138,11 +138,11 @@ KEYS: dict[str, Key] = {
     "data.flip": Key(False, "random horizontal flips in training"),
     "data.placement": Key("auto", "where training data live: device, host, or auto by size"),
     # process
-    "process.name": Key("gaussian", "noise on all sites at once; or ordered: sites are hidden one after another"),
+    "process.name": Key("gaussian", "noise on all sites; ordered: sites are hidden; uniform: values are replaced"),
     "process.options": Key({}, "these and all `options` below: of a part by a dotted path, its keyword arguments"),
     "process.schedule_options": Key({}, "likewise"),
     "process.order_options": Key({}, "likewise"),
-    "process.schedule": Key("ddpm_linear", "of noise, or of the share of visible sites: linear or cosine"),
+    "process.schedule": Key("ddpm_linear", "of noise, or of the share of sites that is kept: linear or cosine"),
     "process.steps": Key(1000, "T of training and the bound; 0: continuous time, or an order's chunks", least=0),
     "process.order": Key("raster", "of an ordered process", of="ordered"),
     "process.order_seed": Key(0, "of the order fixed", least=0, of="ordered"),
@@ -214,6 +214,9 @@ KEYS: dict[str, Key] = {
     "sampler.order": Key("", "another to reveal sites in; empty: the process's own", of="ordered"),
     "sampler.rho": Key(7.0, "of karras spacing", above=0),
     "sampler.eta": Key(1.0, "1: fresh noise (DDPM); 0: none (DDIM). How many sites are hidden again", least=0),
+    "sampler.remask_cap": Key(
+        1.0, "the greatest chance that a step hides a visible site again; 1: none", least=0, most=1, of="ordered"
+    ),
     "sampler.noise_law": Key("ddim", "what eta means between 0 and 1, and above: ddim or sde", of="gaussian"),
     "sampler.noise_scale": Key(1.0, "S_noise, a factor on fresh noise, without churn", least=0, of="gaussian"),
     "sampler.solver_order": Key(
@@ -223,9 +226,11 @@ KEYS: dict[str, Key] = {
     "sampler.clip": Key(True, "keep the estimate of the clean image in a range", of="gaussian", off=False),
     "sampler.clip_range": Key((-1.0, 1.0), "which: its ends", of="gaussian"),
     "sampler.threshold": Key(0.0, "dynamic thresholding at this quantile; 0: none", least=0, below=1, of="gaussian"),
-    "sampler.temperature": Key(1.0, "of the logits of levels", above=0, of="ordered"),
-    "sampler.top_k": Key(0, "the most likely levels to draw from; 0: all", least=0, of="ordered"),
-    "sampler.nucleus": Key(1.0, "the least probability of the levels to draw from", above=0, most=1, of="ordered"),
+    "sampler.temperature": Key(1.0, "of the logits of levels", above=0, of="ordered uniform"),
+    "sampler.top_k": Key(0, "the most likely levels to draw from; 0: all", least=0, of="ordered uniform"),
+    "sampler.nucleus": Key(
+        1.0, "the least probability of the levels to draw from", above=0, most=1, of="ordered uniform"
+    ),
     "sampler.confidence_temperature": Key(0.0, "of confidence; 0: the surest sites first", least=0, of="ordered"),
     "sampler.guidance": Key(1.0, "weight of a conditional network; 1: none, 0: unconditional", least=0),
     "sampler.guidance_each": Key((), "or a weight for each condition, name:weight, told one after another", item=str),

@@ -1,6 +1,7 @@
 """Denoisers: from a network's raw output to a distribution over the clean image.
 
-`gaussian.py` and `ordered.py` (of the processes of these names) say what the output means and what the network is told.
+`gaussian.py`, `ordered.py` and `uniform.py` (of the processes of these names) say what the output means and what the
+network is told.
 `posteriors.py` says what every posterior and denoiser answers; it, `categorical.py`, `logistics.py` and `chained.py`
 hold the distributions, `wrappers.py` changes a denoiser (clipping, temperature), `guidance.py` makes one of several, by
 the rules of `guidance_rules.py`; `labels.py` has what a classifier of noisy images says instead. Imports `processes`
@@ -30,6 +31,7 @@ from ddpm_jax.denoisers.labels import LABEL, Classifier, LabelPrediction, Labels
 from ddpm_jax.denoisers.logistics import LogisticMixture
 from ddpm_jax.denoisers.ordered import HEADS, LIKELY, OrderedDenoiser, OrderedPrediction
 from ddpm_jax.denoisers.posteriors import Denoiser, Normal, Posterior, Wrapper, cost
+from ddpm_jax.denoisers.uniform import UniformDenoiser, UniformPrediction
 from ddpm_jax.denoisers.wrappers import Clipped, Only, Pointed, Tempered, Thresholded
 
 __all__ = [
@@ -67,6 +69,8 @@ __all__ = [
     "Tempered",
     "Thresholded",
     "Told",
+    "UniformDenoiser",
+    "UniformPrediction",
     "Wrapper",
     "cost",
     "point",

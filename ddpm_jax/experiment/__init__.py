@@ -1,9 +1,9 @@
 """From a checked config and a data set's description to the parts of one experiment; nothing here samples or measures.
 
-`base.py` says what comes of it; `gaussian.py` and `ordered.py` choose the parts of experiments with processes of these
-kinds, and say what cannot work together, `classifier.py` likewise of a classifier of noisy images; `checks.py` asks all
-that a config may not be, `options.py` turns its sections into arguments. Imports every folder of the mathematics,
-`generative` and `config`; the commands, `evaluation` and `pipeline` import it.
+`base.py` says what comes of it; `gaussian.py`, `ordered.py` and `uniform.py` choose the parts of experiments with
+processes of these kinds, and say what cannot work together, `classifier.py` likewise of a classifier of noisy images;
+`checks.py` asks all that a config may not be, `options.py` turns its sections into arguments. Imports every folder of
+the mathematics, `generative` and `config`; the commands, `evaluation` and `pipeline` import it.
 """
 
 from ml_collections import ConfigDict

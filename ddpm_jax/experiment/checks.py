@@ -15,7 +15,7 @@ from ddpm_jax.config.keys import IN_PYTHON, KEYS, OF_FOLDERS, OPTIONS
 from ddpm_jax.data import Description
 from ddpm_jax.devices import plan
 from ddpm_jax.errors import UserError, fail, nearest
-from ddpm_jax.experiment import classifier, gaussian, ordered
+from ddpm_jax.experiment import classifier, gaussian, ordered, uniform
 from ddpm_jax.likelihood import DIVERGENCES
 from ddpm_jax.objectives.losses import OBJECTIVES
 from ddpm_jax.objectives.times import TIMES
@@ -30,7 +30,7 @@ from ddpm_jax.schedules import SCHEDULES, grids
 from ddpm_jax.schedules.keeping import KEEPS
 from ddpm_jax.training import logging, optimizer
 
-FAMILIES: dict[str, Any] = {"gaussian": gaussian, "ordered": ordered}
+FAMILIES: dict[str, Any] = {"gaussian": gaussian, "ordered": ordered, "uniform": uniform}
 """What chooses the parts of an experiment with a process of this kind."""
 
 GIVEN = {
@@ -49,14 +49,16 @@ GIVEN = {
 SMALLEST_SIDE = 8
 """Of an image whose sample quality is measured: the classifier halves it twice."""
 
-_WORDS = {"gaussian": "of noise", "ordered": "of an ordered process"}
+_WORDS = {"gaussian": "of noise", "ordered": "of an ordered process", "uniform": "of uniform corruption"}
 
 
 def kind_of(config: ConfigDict) -> str:
     """The kind of the config's process. Raises ValueError for a name that there is not."""
     found = plugins.find(PROCESSES, config.process.name)
     if getattr(found, "kind", None) not in FAMILIES:
-        raise ValueError(f"{config.process.name} has no kind: it must be a class, a dj.Gaussian or a dj.Ordered")
+        raise ValueError(
+            f"{config.process.name} has no kind: it must be a class, a dj.Gaussian, dj.Ordered or dj.Uniform"
+        )
     return found.kind
 
 
@@ -71,18 +73,23 @@ def choices(kind: str = "") -> dict[str, tuple[str, ...]]:
     from ddpm_jax.metrics.kept import FEATURES  # imports Flax, which is slow
 
     own: dict[str, dict[str, Any]] = {
-        "process.schedule": {"gaussian": SCHEDULES, "ordered": KEEPS},
-        "model.name": {"gaussian": (*models.NETWORKS, *models.POOLED), "ordered": models.NETWORKS},
+        "process.schedule": {"gaussian": SCHEDULES, "ordered": KEEPS, "uniform": KEEPS},
+        "model.name": {
+            "gaussian": (*models.NETWORKS, *models.POOLED),
+            "ordered": models.NETWORKS,
+            "uniform": models.NETWORKS,
+        },
         "model.prediction": {
             "gaussian": (*denoisers.PREDICTIONS, denoisers.CATEGORICAL),
             "ordered": denoisers.HEADS,
+            "uniform": (denoisers.CATEGORICAL,),
         },
-        "model.time": {"gaussian": denoisers.C_NOISE, "ordered": ("hidden",)},
+        "model.time": {"gaussian": denoisers.C_NOISE, "ordered": ("hidden",), "uniform": ("thousand",)},
         "objective.name": {kind: [name for name, one in OBJECTIVES.items() if kind in one.kinds] for kind in FAMILIES},
         "objective.times": {
             kind: [name for name, one in TIMES.items() if kind in getattr(one, "kinds", ())] for kind in FAMILIES
         },
-        "sampler.spacing": {"gaussian": grids.SPACINGS, "ordered": SPACINGS},
+        "sampler.spacing": {"gaussian": grids.SPACINGS, "ordered": SPACINGS, "uniform": SPACINGS},
     }
     tables: dict[str, Any] = {
         "data.placement": ("auto", "device", "host"),
@@ -170,17 +177,18 @@ def _refusals(config: ConfigDict) -> Iterator[Refusal]:
         yield Refusal("process.name", str(error))
         return
     values = flatten(config)
-    for key, names in choices(kind).items():
+    kinds = {other: choices(other) for other in FAMILIES}
+    for key, names in kinds[kind].items():
         if values[key] not in names and not plugins.dotted(values[key]):
-            other = next(words for of, words in _WORDS.items() if of != kind)
+            other = " or ".join(words for of, words in _WORDS.items() if values[key] in kinds[of][key])
             yield Refusal(key, f"{values[key]} is {other}, and this one is {_WORDS[kind]}; use {' or '.join(names)}")
             if key == "process.schedule":  # of which the parts are made that could say more
                 return
     for name, key in KEYS.items():
-        if key.of not in ("", kind) and values[name] not in (key.silent, ("",)):
-            yield Refusal(
-                name, f"is {_WORDS[key.of]}; leave it {key.silent if key.silent not in ('', ('',)) else 'empty'}"
-            )
+        of = key.of.split()
+        if of and kind not in of and values[name] not in (key.silent, ("",)):
+            silent = key.silent if key.silent not in ("", ("",)) else "empty"
+            yield Refusal(name, f"is {' or '.join(_WORDS[one] for one in of)}; leave it {silent}")
     yield from family_of(config).refusals(config)
 
 

@@ -16,8 +16,14 @@ from ddpm_jax.objectives.times import TimeDistribution, make_times
 from ddpm_jax.plugins import Function, Options
 from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.samplers import Solver
+from ddpm_jax.schedules.keeping import KEEPS
 
 SCHEDULE_OPTIONS = ("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max")
+
+T_MIN = 1e-3
+"""Where sites or values are kept or not: in continuous time, the least time that training looks at."""
+
+LEAST_TIME = 1e-5
 
 OF_OBJECTIVES = ("min_snr", "sigmoid_bias", "hybrid")
 OF_TIMES = ("log_mean", "log_deviation", "logit_mean", "logit_deviation")
@@ -62,6 +68,28 @@ def make_training_times(
         **own(config, "objective.times"),
     }
     return make_times(section.times, schedule, steps, t_min, share, **chosen)
+
+
+def make_times_of_keeping(config: ConfigDict, steps: int) -> TimeDistribution:
+    """Where in time training looks, where sites or values are kept or not. Raises ValueError for what cannot be."""
+    return make_training_times(config, KEEPS[config.process.schedule], steps, config.process.t_min or T_MIN)
+
+
+def keeping_refusals(config: ConfigDict) -> Iterator[Refusal]:
+    """What of the times cannot be, where sites or values are kept or not."""
+    process = config.process
+    if 0 < process.t_min < LEAST_TIME:
+        reason = f"{process.t_min} is below {LEAST_TIME}, where float32 loses the share that is lost"
+        yield Refusal("process.t_min", reason)
+    if process.steps and process.t_min:
+        yield Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
+    if not process.steps and config.evaluation.likelihood_groups == 1:
+        yield Refusal("evaluation.likelihood_groups", "one stratum of continuous time is one step; use 100")
+
+
+def cuts(config: ConfigDict) -> Options:
+    """What a sampler is told of the levels' distribution."""
+    return {name: config.sampler[name] for name in ("temperature", "top_k", "nucleus")}
 
 
 def make_solver(config: ConfigDict) -> Solver:

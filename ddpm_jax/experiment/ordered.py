@@ -20,11 +20,6 @@ from ddpm_jax.processes import PROCESSES, Ordered, Refusal, Traits
 from ddpm_jax.processes.orders import INDEPENDENT, ORDERS, Order, make_order
 from ddpm_jax.schedules.keeping import KEEPS, linear
 
-T_MIN = 1e-3
-"""In continuous time, the least time that training looks at."""
-
-LEAST_TIME = 1e-5
-
 
 def model(config: ConfigDict, description: Description) -> Model:
     """What is trained; a network that is not causal is told which sites are visible, beside their values."""
@@ -37,7 +32,7 @@ def model(config: ConfigDict, description: Description) -> Model:
         **model_options(config, description),
     )
     steps, process = order.groups or config.process.steps, make_process(config, order, config.process.schedule)
-    times = _times(config, steps)
+    times = options.make_times_of_keeping(config, steps)
     return Model(
         description=description,
         process=process,
@@ -91,11 +86,6 @@ def sites_of(config: ConfigDict, description: Description) -> Sites:
     return Sites(tuple(int(site) for site in sequence), order.chunk, apart, description.levels or 0)
 
 
-def _times(config: ConfigDict, steps: int) -> Any:
-    keep = KEEPS[config.process.schedule]
-    return options.make_training_times(config, keep, steps, config.process.t_min or T_MIN)
-
-
 def facts(config: ConfigDict, model: Model) -> Record:
     """Evaluations, and the order."""
     if model.estimator is None:
@@ -128,14 +118,15 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
     if name:
         process = make_process(config, sampling_order(config, model.description, steps, name), "linear")
         steps = process.order.groups or steps  # an order has so many groups, which may be fewer than asked for
+    grid = process.grid(steps or section.steps, section.spacing)
+    if section.remask_cap < 1:
+        process = replace(process, order=replace(process.order, remask_cap=section.remask_cap))
     return Sampling(
         make_solver(config),
-        process.grid(steps or section.steps, section.spacing),
-        process=process if name else None,
+        grid,
+        process=None if process is model.process else process,
         **options.guidance(config),
-        temperature=section.temperature,
-        top_k=section.top_k,
-        nucleus=section.nucleus,
+        **options.cuts(config),
     )
 
 
@@ -164,8 +155,6 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
     exact = not traits.exchangeable or config.model.prediction not in LIKELY
     if evaluation.exact_images and exact:
         yield Refusal("evaluation.exact_images", f"the order {process.order} has no bound to set it beside; leave it 0")
-    if process.order == INDEPENDENT and not process.steps and evaluation.likelihood_groups == 1:
-        yield Refusal("evaluation.likelihood_groups", "one stratum of continuous time is one step; use 100")
 
 
 def _traits(config: ConfigDict) -> Traits:
@@ -181,6 +170,7 @@ def _process(config: ConfigDict) -> Iterator[Refusal]:
         if process.chunk != 1:
             reason = "independent times reveal sites one by one; use 1, and config.sampler.steps for more"
             yield Refusal("process.chunk", reason)
+        yield from options.keeping_refusals(config)
     else:
         if process.steps:
             yield Refusal("process.steps", f"the order {order} has as many steps as chunks; use 0")
@@ -188,11 +178,6 @@ def _process(config: ConfigDict) -> Iterator[Refusal]:
             yield Refusal("process.t_min", f"the order {order} is in discrete time; leave it 0")
         if process.schedule != "linear":
             yield Refusal("process.schedule", f"ranks of the order {order} are evenly spaced; use linear")
-    if 0 < process.t_min < LEAST_TIME:
-        reason = f"{process.t_min} is below {LEAST_TIME}, where float32 loses the share of hidden sites"
-        yield Refusal("process.t_min", reason)
-    if process.steps and process.t_min:
-        yield Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
 
 
 def _model(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
@@ -213,7 +198,7 @@ def _objective(config: ConfigDict) -> Iterator[Refusal]:
     section, model = config.objective, config.model
     likely = model.prediction in LIKELY
     objective = yield from tried("objective.name", "", options.make_objective, config, 0)
-    times = yield from tried("objective.times", "", _times, config, 0)
+    times = yield from tried("objective.times", "", options.make_times_of_keeping, config, 0)
     if objective is None or times is None:
         return
     yield from options.of_kind("ordered", objective, times)
@@ -245,6 +230,9 @@ def _sampler(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
         yield Refusal("sampler.order", "confidence chooses the order itself; leave it empty")
     drawn = replace(traits, independent=(sampler.order or process.order) == INDEPENDENT)
     yield from options.solver_refusals(config, drawn, models.causal(config.model.name))
+    if sampler.remask_cap < 1 and not (drawn.independent and sampler.eta):
+        reason = "nothing is hidden again: set config.sampler.eta=1 and config.process.order=independent, or leave it 1"
+        yield Refusal("sampler.remask_cap", reason)
     if config.model.prediction not in LIKELY:
         for name, value in (("temperature", 1), ("top_k", 0), ("nucleus", 1)):
             if sampler[name] != value:

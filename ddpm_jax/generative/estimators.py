@@ -191,9 +191,10 @@ def default_estimator(
     if process.kind == "gaussian":
         grid, steps = bound_grid(process, steps, t_min, groups, decoder_noise)
         return Bound(grid, (groups or None) if steps else None, continuous=not steps)
-    if not (steps := process.order.groups or steps):
+    order = getattr(process, "order", None)
+    if not (steps := getattr(order, "groups", None) or steps):
         return Bound(np.append(np.linspace(1, t_min or 1e-3, groups or 1000), 0.0), continuous=True)
-    fixed = process.order.sequence is not None
+    fixed = getattr(order, "sequence", None) is not None
     grid = np.arange(steps, -1, -1) / steps
     return Bound(grid, None if fixed else groups or None, kind="exact" if fixed else "bound")
 

@@ -115,13 +115,15 @@ class Sampling:
 
     @classmethod
     def default(cls, model: Model, steps: int = 100) -> "Sampling":
-        """What suits a model: ancestral sampling of noise; of an order one group a step, by a cache if there is one."""
+        """What suits a model: ancestral sampling; of an order one group a step, by a cache if there is one."""
         process: Any = model.process
         total = model.times.steps
         if process.kind == "gaussian":
             spacing = "uniform" if total else "log_snr"
             grid = process.grid(min(steps, total or steps), spacing, model.times.t_min, total)
             return cls(FirstOrder(eta=1.0), grid, clip=True)
+        if process.traits().markov:
+            return cls(FirstOrder(eta=1.0), process.grid(min(steps, total or steps), discrete=total))
         solver = Cached() if model.network.causal else FirstOrder()
         return cls(solver, process.grid(0 if process.order.groups else steps))
 

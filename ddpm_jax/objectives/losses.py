@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ddpm_jax.denoisers import PREDICTIONS, Denoiser, point
 from ddpm_jax.processes import Gaussian, Process, Refusal, Traits
-from ddpm_jax.processes.process import Images, sum_sites
+from ddpm_jax.processes.process import Images, Removal, sum_sites
 
 
 class Objective(ABC):
@@ -39,7 +39,7 @@ class Objective(ABC):
 
     @abstractmethod
     def term(
-        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+        self, process: Process, posterior: Any, x: Images, z: Removal, t: Array, s: Array
     ) -> Float[Array, " batch"]:
         """The loss of the interval (s, t]; s = t in continuous time."""
 
@@ -175,7 +175,7 @@ class Sigmoid(Objective):
 
 
 def _interval(
-    process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array, steps: int, unit: float
+    process: Process, posterior: Any, x: Images, z: Removal, t: Array, s: Array, steps: int, unit: float
 ) -> Float[Array, " batch"]:
     """The process's own term of one interval that stands for `steps`, a value of x, in `unit` nats."""
     return max(steps, 1) * process.elbo(posterior, x, z, t, s) / (x[0].size * unit)
@@ -189,12 +189,12 @@ class Bits(Objective):
     """
 
     steps: int = 0
-    kinds: ClassVar[tuple[str, ...]] = ("gaussian", "ordered")
+    kinds: ClassVar[tuple[str, ...]] = ("gaussian", "ordered", "uniform")
     points: ClassVar[bool | None] = False
     trains_variance: ClassVar[bool | None] = None
 
     def term(
-        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+        self, process: Process, posterior: Any, x: Images, z: Removal, t: Array, s: Array
     ) -> Float[Array, " batch"]:
         """The interval's share of the bound."""
         return _interval(process, posterior, x, z, t, s, self.steps, math.log(2))
@@ -217,7 +217,7 @@ class OneLook(Objective):
     points: ClassVar[bool | None] = False
 
     def term(
-        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+        self, process: Process, posterior: Any, x: Images, z: Removal, t: Array, s: Array
     ) -> Float[Array, " batch"]:
         """The mean over sites."""
         return _mean(posterior.loss(x)) / math.log(2)
@@ -235,7 +235,7 @@ class Hidden(Objective):
     points: ClassVar[bool | None] = False
 
     def term(
-        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+        self, process: Process, posterior: Any, x: Images, z: Removal, t: Array, s: Array
     ) -> Float[Array, " batch"]:
         """The mean over hidden values; 0 where none is."""
         loss, hidden = posterior.loss(x), process.corrupt(x, z, t) != x
@@ -256,7 +256,7 @@ class Regression(Objective):
     points: ClassVar[bool | None] = True
 
     def term(
-        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+        self, process: Process, posterior: Any, x: Images, z: Removal, t: Array, s: Array
     ) -> Float[Array, " batch"]:
         """The interval's share."""
         return _interval(process, posterior, x, z, t, s, self.steps, 1.0)
@@ -275,7 +275,7 @@ class CausalRegression(Objective):
     points: ClassVar[bool | None] = True
 
     def term(
-        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+        self, process: Process, posterior: Any, x: Images, z: Removal, t: Array, s: Array
     ) -> Float[Array, " batch"]:
         """The mean over sites."""
         return _mean(posterior.loss(x))
@@ -306,7 +306,7 @@ class CrossEntropy(Objective):
     """
 
     def term(
-        self, process: Process, posterior: Any, x: Images, z: Images, t: Array, s: Array
+        self, process: Process, posterior: Any, x: Images, z: Removal, t: Array, s: Array
     ) -> Float[Array, " batch"]:
         """The label's."""
         return -posterior.log_prob

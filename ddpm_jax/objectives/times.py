@@ -47,7 +47,7 @@ class TimeDistribution(ABC):
     decoder: float = 0.0
     clean: ClassVar[bool] = False
     part_of_objective: ClassVar[bool] = False
-    kinds: ClassVar[tuple[str, ...]] = ("gaussian", "ordered")
+    kinds: ClassVar[tuple[str, ...]] = ("gaussian", "ordered", "uniform")
 
     def __post_init__(self) -> None:
         if self.steps and self.decoder:

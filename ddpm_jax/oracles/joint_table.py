@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.denoisers.categorical import Categorical
-from ddpm_jax.processes import Order, Ordered
+from ddpm_jax.processes import Order, Ordered, Uniform
 from ddpm_jax.processes.orders import Permutation
 from ddpm_jax.processes.process import Images, Times
 from ddpm_jax.schedules.keeping import linear
@@ -19,10 +19,11 @@ from ddpm_jax.schedules.keeping import linear
 
 @dataclass(frozen=True, eq=False)
 class JointTable:
-    """D values of some levels each, with these probabilities: what an ordered process's network can learn at best.
+    """D values of some levels each, with these probabilities: what a network can learn of them at best.
 
-    Values are numbered in row-major order of [*space, channels]. Figures are computed in float64 by enumeration, so it
-    is for tables of a few thousand entries; `sampled_law` and `bound` also go over all 2^L sets of sites.
+    The process is ordered, or uniform corruption. Values are numbered in row-major order of [*space, channels]. Figures
+    are computed in float64 by enumeration, so it is for tables of a few thousand entries; `sampled_law` and `bound`, of
+    ordered processes, also go over all 2^L sets of sites.
 
     Attributes:
         probabilities: `(levels,) * D`, not negative and summing to one.
@@ -72,21 +73,21 @@ class JointTable:
         p = self.marginal(values)
         return float(-np.sum(p * np.log(np.where(p > 0, p, 1))))
 
-    def denoiser(self, process: Ordered) -> Denoiser:
-        """`(x_t [batch, *space, channels], t, condition) -> Categorical`: p(x_i | visible) at each value, exact.
+    def denoiser(self, process: Ordered | Uniform) -> Denoiser:
+        """`(x_t [batch, *space, channels], t, condition) -> Categorical`: p(x_i | x_t) at each value, exact.
 
-        A visible value has its own level with probability one. Values that are hidden together are independent in this
-        posterior, as in any network's. For an x_t without probability it is uniform.
+        By Bayes' rule over all states, with what each value's x_t says of it (`evidence`). A visible value has its own
+        level with probability one. Given x_t, values are independent in this posterior, as in any network's. For an x_t
+        without probability it is uniform.
         """
 
         def denoise(x_t: Images, t: Times, condition: PyTree = None) -> Categorical:
             values = jnp.asarray(self.values, x_t.dtype)
-            states = jnp.asarray(self.states((self.count,))[..., 0])
-            hidden = ~process.visible(x_t).reshape(len(x_t), 1, -1)
-            near = jnp.abs(states - x_t.reshape(len(x_t), 1, -1)) < (values[1] - values[0]) / 2
-            fits = jnp.all(hidden | near, axis=-1) * jnp.asarray(self.probabilities.reshape(-1), x_t.dtype)
-            levels = jnp.argmin(jnp.abs(states[..., None] - values), axis=-1)
-            is_level = (levels[..., None] == jnp.arange(len(values))).astype(x_t.dtype)
+            levels = np.indices(self.probabilities.shape).reshape(self.count, -1).T  # of each state
+            said = process.evidence(x_t, t, values).reshape(len(x_t), self.count, -1)
+            said = (said - said.max(axis=-1, keepdims=True))[:, np.arange(self.count), levels].sum(axis=-1)
+            fits = jnp.exp(said) * jnp.asarray(self.probabilities.reshape(-1), x_t.dtype)
+            is_level = (levels[..., None] == np.arange(len(values))).astype(x_t.dtype)
             chances = jnp.einsum("bn,ndk->bdk", fits, is_level, precision="highest")
             chances = jnp.where(fits.sum(axis=1)[:, None, None] > 0, chances, 1)
             return Categorical(jnp.log(chances).reshape(*x_t.shape, -1), values)
@@ -156,12 +157,12 @@ def site_sets(count: int) -> Bool[np.ndarray, "sets L"]:
 def reveal_law(order: Order, kept: float, later: float, eta: float = 0.0) -> Float[np.ndarray, "sets sets"]:
     """The probability of each visible set at s given each at t, where keep(t) = kept and keep(s) = later.
 
-    What is visible stays so, but for independent sites with eta > 0: see `Independent.reveal`. Derived from counts of
-    sites, not from ranks.
+    What is visible stays so, but for independent sites with eta > 0, no more than the order's cap: see
+    `Independent.reveal`. Derived from counts of sites, not from ranks.
     """
     sets = site_sets(order.count)
     if order.groups is None:
-        sigma = eta * min(1.0, (1 - later) / kept) if kept > 0 else eta
+        sigma = min(eta * (min(1.0, (1 - later) / kept) if kept > 0 else 1.0), getattr(order, "remask_cap", 1.0))
         shown = (later - (1 - sigma) * kept) / (1 - kept) if kept < 1 else 0.0
         chance = np.where(sets[:, None], 1 - sigma, shown)
         return np.prod(np.where(sets[None], chance, 1 - chance), axis=-1)

@@ -79,6 +79,11 @@ class Ordered:
         """Where x_t is not MASK."""
         return x_t > (MASK - 1) / 2
 
+    def evidence(self, x_t: Images, t: Times, values: Float[Array, " levels"]) -> Float[Array, "batch *site levels"]:
+        """log q(x_t | x) for each level that a value of x may have, up to a constant: 0 where it fits, else -inf."""
+        near = jnp.abs(x_t[..., None] - values) < (values[1] - values[0]) / 2
+        return jnp.where(~self.visible(x_t)[..., None] | near, 0.0, -jnp.inf)
+
     def hidden_share(self, x_t: Images) -> Float[Array, " batch"]:
         """The share of sites that are hidden."""
         return 1 - self.sites_of(self.visible(x_t)).mean(axis=1, dtype=x_t.dtype)
@@ -114,7 +119,7 @@ class Ordered:
         """Show the sites that are visible at s, given those at t: new ones from x, old ones as they are in x_t.
 
         Ranks are drawn given what is visible: see `Order.given`. With independent sites `eta` in [0, 1] hides some
-        again (`Independent.reveal`); elsewhere it is ignored.
+        again, no more than the order's cap (`Independent.reveal`); elsewhere it is ignored.
         """
         before, now = self.visible(x_t), self._revealed(keys, x_t, t, s, eta)
         return jnp.where(now, jnp.where(before, x_t, x), MASK)

@@ -141,7 +141,13 @@ class Permutation(Order):
 
 @dataclass(frozen=True, eq=False)
 class Independent(Order):
-    """A uniform rank for each site, whatever the others': masked diffusion (Austin et al. 2021; Sahoo et al. 2024)."""
+    """A uniform rank for each site, whatever the others': masked diffusion (Austin et al. 2021; Sahoo et al. 2024).
+
+    Attributes:
+        remask_cap: the greatest probability with which a step back hides a visible site again.
+    """
+
+    remask_cap: float = 1.0
 
     @property
     def groups(self) -> int | None:
@@ -164,12 +170,16 @@ class Independent(Order):
         return kept
 
     def reveal(self, keys: Keys, visible: Visible, kept: Share, later: Share, eta: float) -> Visible:
-        """A visible site is hidden again with probability sigma = eta min(1, (1 - keep(s))/keep(t)).
+        """A visible site is hidden again with probability sigma = min(cap, eta sigma_max).
 
-        A hidden one is shown with probability (keep(s) - (1 - sigma) keep(t))/(1 - keep(t)), so that any site is
-        visible at s with probability keep(s), whatever eta (ReMDM, Wang et al. 2025). eta = 0 hides nothing again.
+        A hidden one is shown with probability (keep(s) - (1 - sigma) keep(t))/(1 - keep(t)). So any site is visible at
+        s with probability (1 - sigma) keep(t) + keep(s) - (1 - sigma) keep(t) = keep(s), whatever sigma; the second is
+        a probability where sigma <= sigma_max = min(1, (1 - keep(s))/keep(t)) (ReMDM, Wang et al. 2025). With the cap
+        at 1 eta is the factor of their ReMDM-rescale; with eta = 1 the cap is that of their ReMDM-cap. eta = 0 and a
+        cap of 0 hide nothing again.
         """
-        sigma = eta * jnp.where(1 - later <= kept, (1 - later) / jnp.where(kept > 0, kept, 1), 1)
+        most = jnp.where(1 - later <= kept, (1 - later) / jnp.where(kept > 0, kept, 1), 1)
+        sigma = jnp.minimum(eta * most, self.remask_cap)
         shown = (later - (1 - sigma) * kept) / jnp.where(kept < 1, 1 - kept, 1)
         u = random.uniform(keys, visible.shape)
         return jnp.where(visible, u >= sigma, u < shown)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 Images = Float[Array, "batch *site"]
 Times = Float[Array, "..."] | float  # broadcasts to [batch, *site] once trailing axes are added
 Keys = Key[Array, "*batch"]  # one key, or one an example
+Removal = Float[Array, "batch ..."]  # z of x: a number for each value of x, or several, along an axis at the end
 
 
 class Refusal(NamedTuple):
@@ -25,12 +26,13 @@ class Traits:
     """What other parts may need of a process.
 
     Attributes:
-        kind: "gaussian" or "ordered".
+        kind: "gaussian", "ordered" or "uniform".
         continuous: whether its bound has a density in t: a schedule with derivatives, or independent sites.
         zero_terminal: whether alpha(1) = 0.
         sigma_start: sigma(0), the schedule's limit.
         exchangeable: whether all sites are alike in its order, which is then not the same for every image.
         independent: whether its sites are hidden at times independent of one another.
+        markov: whether its steps back are those of its Markov chain alone, eta = 1.
     """
 
     kind: str
@@ -39,6 +41,7 @@ class Traits:
     sigma_start: float = 0.0
     exchangeable: bool = False
     independent: bool = False
+    markov: bool = False
 
 
 @runtime_checkable  # so that the tests can check annotations as they run
@@ -72,11 +75,11 @@ class Process(Protocol):
         """The process with these parameters."""
         ...
 
-    def noise(self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Images:
+    def noise(self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Removal:
         """z: all the randomness of the removal, drawn before it."""
         ...
 
-    def corrupt(self, x: Images, z: Images, t: Times) -> Images:
+    def corrupt(self, x: Images, z: Removal, t: Times) -> Images:
         """x_t, a draw of q(x_t | x): given z, a deterministic and nested function of t."""
         ...
 
@@ -96,7 +99,7 @@ class Process(Protocol):
         """A draw of q(x_t | x_s) for s < t."""
         ...
 
-    def elbo(self, posterior: Any, x: Images, z: Images, t: Times, s: Times) -> Float[Array, " batch"]:
+    def elbo(self, posterior: Any, x: Images, z: Removal, t: Times, s: Times) -> Float[Array, " batch"]:
         """The bound's term of the interval (s, t] in nats; s = t gives its density in t."""
         ...
 

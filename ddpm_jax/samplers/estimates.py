@@ -108,10 +108,10 @@ class FirstOrder(ReverseStep):
     20
 
     With eta = 1 this is ancestral sampling (Ho et al. 2020, algorithm 2), with eta = 0 and a point DDIM (Song et al.
-    2021a). Where sites are hidden, eta > 0 hides some again.
+    2021a). Where sites are hidden, eta > 0 hides some again; where they are replaced eta is 1.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("gaussian", "ordered")
+    kinds: ClassVar[tuple[str, ...]] = ("gaussian", "ordered", "uniform")
     etas: ClassVar[tuple[float, float]] = (0, math.inf)
     churns: ClassVar[bool] = True
 

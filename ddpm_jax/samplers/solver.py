@@ -152,6 +152,8 @@ class Solver(ABC):
                 "eta",
                 "only sites of independent times can be hidden again; set it to 0, or config.process.order=independent",
             )
+        if traits.markov and getattr(self, "eta", 1) != 1:
+            yield Refusal("eta", f"steps back of a {traits.kind} process are its Markov chain's; set it to 1")
         if self.derivatives and not traits.continuous:
             yield Refusal("name", f"{name} cannot use a table, which has no derivatives; use first_order or heun")
         if traits.zero_terminal and self.signal and self.noisy:

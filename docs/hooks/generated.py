@@ -10,7 +10,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = re.compile(r"^<!-- (keys|help) ?(.*?) -->$", re.M)
-FAMILIES = {"gaussian": "the Gaussian family only", "ordered": "the ordered family only"}
+FAMILIES = {"gaussian": "the Gaussian family", "ordered": "the ordered family", "uniform": "uniform corruption"}
 
 
 def on_page_markdown(markdown: str, **_) -> str:
@@ -25,7 +25,8 @@ def keys() -> str:
     sections: dict[str, list[str]] = {}
     for name, key in KEYS.items():
         section = name.partition(".")[0] if "." in name else "the run"
-        meaning = key.meaning + (f" ({FAMILIES[key.of]})" if key.of else "")
+        of = " and ".join(FAMILIES[kind] for kind in key.of.split())
+        meaning = key.meaning + (f" ({of} only)" if of else "")
         kind = "options" if key.default == {} else type(key.default).__name__
         row = (f"`{name}`", kind, f"`{key.default!r}`", bounds(key), meaning)
         sections.setdefault(section, []).append("| " + " | ".join(word.replace("|", "\\|") for word in row) + " |")
