@@ -1,6 +1,7 @@
 """The table's conditionals against sums over all images one by one, and its figures where they are known by hand."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -104,7 +105,7 @@ def test_hiding_again_keeps_the_share():
     order = make_order("independent", (4,))
     sizes = site_sets(4).sum(axis=1)
     at_t = reveal_law(order, 0.0, 0.4)[0]
-    for eta in (0.0, 0.5, 1.0):
-        moves = reveal_law(order, 0.4, 0.7, eta)
+    for eta, cap in ((0.0, 1.0), (0.5, 1.0), (1.0, 1.0), (1.0, 0.1)):
+        moves = reveal_law(replace(order, remask_cap=cap), 0.4, 0.7, eta)
         np.testing.assert_allclose(at_t @ moves, reveal_law(order, 0.0, 0.7)[0])
         assert (moves[sizes == 4][:, sizes < 4].sum() > 0) == (eta > 0)

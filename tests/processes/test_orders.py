@@ -1,6 +1,7 @@
 """Orders: sequences against what they are for, counts in float32, and laws of random ranks by their frequencies."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -212,6 +213,32 @@ def test_hiding_again_keeps_the_share(kept, later, eta):
     again = np.mean(np.asarray(before & ~after))
     expected = eta * min(kept, 1 - later)
     assert abs(again - expected) <= 4 * np.sqrt(expected * (1 - expected) / count)
+
+
+@pytest.mark.parametrize(("eta", "cap"), [(1.0, 0.05), (1.0, 0.4), (0.5, 0.2), (1.0, 1.0), (1.0, 0.0)])
+@pytest.mark.parametrize("kept, later", [(0.2, 0.4), (0.4, 0.7), (0.8, 0.9), (0.9, 1.0)])
+def test_a_cap_on_hiding_again_keeps_the_share_too(kept, later, eta, cap):
+    """Of the visible sites the share min(cap, eta min(1, (1 - keep(s))/keep(t))) is hidden again."""
+    order = replace(make_order("independent", (50,)), remask_cap=cap)
+    before = order.ranks(jax.random.key(7), 400) < kept
+    after = order.reveal(jax.random.key(8), before, jnp.float32(kept), jnp.float32(later), eta)
+    assert abs(np.mean(after) - later) <= 4 * np.sqrt(later * (1 - later) / after.size)
+    again, expected = np.mean(~np.asarray(after)[np.asarray(before)]), min(cap, eta * min(1, (1 - later) / kept))
+    assert abs(again - expected) <= 4 * np.sqrt(expected * (1 - expected) / before.sum())
+
+
+def test_the_caps_limits_are_no_cap_and_no_hiding_again():
+    """To the bit: a cap of 1 is the same as none, and a cap of 0 as eta = 0."""
+    plain, visible = make_order("independent", (50,)), jax.random.bernoulli(jax.random.key(0), 0.4, (20, 50))
+
+    def reveal(cap, eta):
+        order = replace(plain, remask_cap=cap)
+        return order.reveal(jax.random.key(1), visible, jnp.float32(0.4), jnp.float32(0.7), eta)
+
+    none = plain.reveal(jax.random.key(1), visible, jnp.float32(0.4), jnp.float32(0.7), 1.0)
+    np.testing.assert_array_equal(reveal(1.0, 1.0), none)
+    np.testing.assert_array_equal(reveal(0.0, 1.0), reveal(1.0, 0.0))
+    assert (none != reveal(0.0, 1.0)).any()
 
 
 def test_what_is_known_stays_visible():
