@@ -27,6 +27,7 @@ CHANGES = (
     "steps",
     "order",
     "eta",
+    "remask_cap",
     "temperature",
     "top_k",
     "nucleus",

@@ -106,7 +106,10 @@ class Model:
         for name, what in self.network.conditions.kinds:
             if known.get(name) != what:
                 yield f"the network is told {name!r}, {what.kind}, which the data do not have, or have otherwise"
-        if kind == "gaussian" and self.description.levels is not None and getattr(self.process, "values", None) is None:
+        levels, values = self.description.levels, getattr(self.process, "values", None)
+        if levels is not None and values is not None and len(values) != levels:
+            yield f"the process has {len(values)} levels, and the data {levels}: give it description.values"
+        if kind == "gaussian" and levels is not None and values is None:
             yield "the data have levels: make the process with their values, Gaussian(schedule, description.values)"
 
     def init(self, key: Key[Array, ""]) -> dict[str, Any]:

@@ -118,6 +118,19 @@ def test_the_cached_sampler_draws_what_the_loop_draws():
         assert len(np.unique(np.asarray(cached).reshape(64, -1), axis=0)) > 10
 
 
+def test_a_cap_on_hiding_again_is_the_samplers():
+    """The process of training has none; 0 is what eta = 0 draws, and 1 no cap."""
+    keys, eta = random.per_example(jax.random.key(3), jnp.arange(200)), {"sampler.eta": 1.0, "sampler.steps": 8}
+    experiments = {cap: of("masked", **eta, **{"sampler.remask_cap": cap}) for cap in (0.0, 0.2, 1.0)}
+    params = weights(experiments[1.0])
+    drawn = {cap: np.asarray(sample(one, params, keys)[0]) for cap, one in experiments.items()}
+    plain = sample(of("masked", **{"sampler.steps": 8}), params, keys)[0]
+    np.testing.assert_array_equal(drawn[0.0], plain)
+    assert all((drawn[cap] != drawn[other]).any() for cap, other in ((0.0, 0.2), (0.2, 1.0)))
+    assert all(one.model.process.order.remask_cap == 1 for one in experiments.values())
+    assert experiments[0.2].sampling.process.keep is experiments[0.2].model.process.keep
+
+
 def test_sampled_frequencies_are_the_likelihoods():
     experiment = of("autoregressive")
     params, count = weights(experiment), 8100

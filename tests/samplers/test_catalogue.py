@@ -110,6 +110,7 @@ def refusals(name, options, facts):
 
 ORDER = {"kind": "ordered"}
 RANDOM = {**ORDER, "exchangeable": True}
+UNIFORM = {"kind": "uniform", "markov": True}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,10 @@ RANDOM = {**ORDER, "exchangeable": True}
         ("confidence", {"eta": 0.5}, RANDOM, "eta"),
         ("first_order", {"eta": 0.5}, ORDER, "eta"),
         ("first_order", {"eta": 0.5}, RANDOM, "eta"),
+        ("first_order", {"eta": 0.5}, UNIFORM, "eta"),
+        ("first_order", {"eta": 1.0, "churn": 1.0}, UNIFORM, "churn"),
+        ("dpm_2m", {}, UNIFORM, "name"),
+        ("confidence", {}, UNIFORM, "name"),
         ("euler", {}, {"continuous": False}, "name"),
         ("tsit5", {}, {"continuous": False}, "name"),
         ("euler", {"eta": 1.0}, {"zero_terminal": True}, "name"),
@@ -171,6 +176,7 @@ def test_what_does_not_fit_is_refused_in_one_line(name, options, facts, key):
         ("heun", {"churn": 5.0}, {"continuous": False}),
         ("first_order", {"eta": 1.0}, {**RANDOM, "independent": True}),
         ("first_order", {}, ORDER),
+        ("first_order", {"eta": 1.0}, UNIFORM),
         ("first_order", {}, {**ORDER, "causal": True}),
         ("cached", {}, {**ORDER, "causal": True}),
         ("confidence", {}, RANDOM),
