@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 MEMBERS = (
     *("ddpm", "ddpm_cosine", "improved_ddpm", "vp", "subvp", "ve", "edm", "flow", "vdm"),
-    *("masked", "random_order", "spread", "chunked", "autoregressive", "pixelcnn"),
+    *("masked", "uniform", "random_order", "spread", "chunked", "autoregressive", "pixelcnn"),
 )
 
 
