@@ -195,12 +195,12 @@ def test_whatever_is_hidden_again_the_law_comes_to_the_table_in_many_steps():
 
 def test_under_a_cap_the_law_comes_to_the_table_as_well():
     """An exact denoiser has no mistakes to take back: the more is drawn again side by side, the farther is the law."""
-    steps, far = (4, 16, 64), []
-    for cap in (0.0, 0.05, 0.3, 1.0):
+    steps, far = (4, 8, 32), []
+    for cap in (0.0, 0.05, 1.0):
         laws = [TABLE.sampled_law(capped(cap), equal_grid(count), 1.0) for count in steps]
         far.append([float(np.sum(P * np.log(P / law))) for law in laws])
     assert np.all(np.diff(far, axis=1) < 0) and np.all(np.diff(far, axis=0) > 0)
-    assert max(row[-1] for row in far) < 0.01
+    assert max(row[-1] for row in far) < 0.02
 
 
 @pytest.mark.parametrize("name, chunk", FIXED + RANDOM)

@@ -82,8 +82,14 @@ def test_any_shape_and_a_key_for_each_example(shape):
     np.testing.assert_array_equal(process.noise(keys[1:], (shape[0] - 1, *shape[1:])), z[1:])
     np.testing.assert_array_equal(process.corrupt(x, z, 0.0), x)
     np.testing.assert_array_equal(process.reverse(keys, process.corrupt(x, z, 1.0), x, 1.0, 0.0, 1.0), x)
-    per_row = process.corrupt(x, z, jnp.full(shape[0], 0.4))
-    np.testing.assert_array_equal(per_row, process.corrupt(x, z, 0.4))
+    x_t, posterior = process.corrupt(x, z, 0.4), given(x)
+    for times in (jnp.full(shape[:1], 0.4), jnp.full(shape, 0.4)):  # one an example, one a value
+        np.testing.assert_array_equal(process.corrupt(x, z, times), x_t)
+        drawn = process.reverse(keys, x_t, x, times, times / 2, 1.0)
+        np.testing.assert_array_equal(drawn, process.reverse(keys, x_t, x, 0.4, 0.2, 1.0))
+        for s in (1.0, 0.5, 0.0):
+            nats = process.elbo(posterior, x, z, times, s * times)
+            np.testing.assert_allclose(nats, process.elbo(posterior, x, z, 0.4, 0.4 * s), rtol=1e-5)
     likeliest = process.evidence(x, 0.4, jnp.asarray(VALUES)).argmax(axis=-1)
     np.testing.assert_array_equal(VALUES[likeliest], x)
 
