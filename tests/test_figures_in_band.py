@@ -30,6 +30,7 @@ def small(family):
         ("edm", 2.3, 3.0),
         ("autoregressive", 1.8, 2.05),
         ("masked", 2.15, 2.38),
+        ("uniform", 2.15, 2.38),
     ],
 )
 def test_a_short_training_comes_into_its_band(tmp_path, family, least, most):
