@@ -1,4 +1,4 @@
-"""Uniform corruption of the embedded 8x8 digits, masked diffusion's other half: two CPU cores, about five minutes."""
+"""Uniform corruption of the embedded 8x8 digits: masked diffusion that replaces where the other hides; two CPU cores."""
 
 from ml_collections import ConfigDict
 
