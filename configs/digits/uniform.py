@@ -1,4 +1,4 @@
-"""Uniform corruption of the embedded 8x8 digits: masked diffusion that replaces where the other hides; two CPU cores."""
+"""Uniform corruption of the embedded 8x8 digits: values are replaced by chance and not hidden; two CPU cores."""
 
 from ml_collections import ConfigDict
 
