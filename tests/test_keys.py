@@ -12,7 +12,7 @@ DRAWS = {
     "normal": random.normal,
     "uniform": random.uniform,
     "gumbel": random.gumbel,
-    "bernoulli": lambda keys, shape: random.bernoulli(keys, 0.3, shape),
+    "bernoulli": lambda keys, shape, dtype=None: random.bernoulli(keys, 0.3, shape),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from ddpm_jax import keys as random
@@ -72,17 +73,19 @@ class Uniform:
         """Itself."""
         return self
 
-    def noise(self, keys: Keys, shape: tuple[int, ...]) -> Float[Array, "batch *site 2"]:
+    def noise(
+        self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+    ) -> Float[Array, "batch *site 2"]:
         """z: of each value a rank, and a number that says which level."""
-        return random.uniform(keys, (*shape, 2))
+        return random.uniform(keys, (*shape, 2), dtype)
 
     def corrupt(self, x: Images, z: Removal, t: Times) -> Images:
         """x where the rank is below keep(t), else the level that z says."""
         return self._replaced(x, z, self.keep(expand(t, x)))
 
-    def prior(self, keys: Keys, shape: tuple[int, ...]) -> Images:
+    def prior(self, keys: Keys, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Images:
         """A uniform draw of the levels."""
-        number = random.uniform(keys, shape)
+        number = random.uniform(keys, shape, dtype)
         return self._level_at(number, number)
 
     def reverse(self, keys: Keys, x_t: Images, x: Images, t: Times, s: Times, eta: float) -> Images:

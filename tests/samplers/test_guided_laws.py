@@ -64,7 +64,7 @@ def moments(solver, process, denoise, grid, times=None):
         return (base + slope * mean, slope**2 * variance + (noisy - base) ** 2), None
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(random, "normal", lambda keys, shape: noise)
+        patch.setattr(random, "normal", lambda keys, shape, dtype=None: noise)
         start = (jnp.zeros(()), process.at(jnp.ones(()), rows)[1] ** 2)
         (mean, variance), _ = jax.jit(lambda: jax.lax.scan(body, start, (t, s)))()
     return float(mean), float(variance)

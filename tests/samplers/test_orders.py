@@ -63,7 +63,7 @@ def test_orders_of_convergence(mixture, schedule):
     with jax.enable_x64(True):
         process = Gaussian(schedule)
         denoise = mixture.mean(process)
-        start = process.prior(jax.random.key(1), (8, 2))
+        start = process.prior(jax.random.key(1), (8, 2), jnp.float64)
         exact = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, x, _: process.velocity(x, denoise(x, t, None).mean, t)),
             diffrax.Dopri8(),
@@ -103,7 +103,7 @@ def test_fourth_order_once_there_are_enough_values(mixture, solver):
     with jax.enable_x64(True):
         process = Gaussian(VE(0.02, 50.0))
         problem = Problem(process, mixture.mean(process))
-        start = process.prior(jax.random.key(1), (4, 2))
+        start = process.prior(jax.random.key(1), (4, 2), jnp.float64)
 
         @jax.jit
         def end(count):
@@ -143,7 +143,7 @@ def moved(solver, problem, moments, t, s):
     """Mean and variance after a step, exactly: with normal data it is affine in x and in its one draw of noise."""
     probes, draws = jnp.array([[0.0], [1.0], [0.0]]), jnp.array([[0.0], [0.0], [1.0]])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(random, "normal", lambda keys, shape: draws)
+        patch.setattr(random, "normal", lambda keys, shape, dtype=None: draws)
         shift, with_x, with_noise = solver.step(problem, jax.random.key(0), probes, None, t, s)[0][:, 0]
     mean, variance = moments
     return shift + (with_x - shift) * mean, (with_x - shift) ** 2 * variance + (with_noise - shift) ** 2
@@ -279,7 +279,7 @@ def test_heun_is_no_worse_than_the_standard_on_a_grid_that_is_used(mixture, sche
         process = Gaussian(schedule)
         denoise = mixture.mean(process)
         problem, solver = Problem(process, denoise), Heun()
-        start = process.prior(jax.random.key(2), (200, 2))
+        start = process.prior(jax.random.key(2), (200, 2), jnp.float64)
 
         def ours(x, t, s):
             return solver.step(problem, jax.random.key(0), x, None, t, s)[0]

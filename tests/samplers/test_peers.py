@@ -81,7 +81,7 @@ def move(solver, problem, x, memory, t, s, *noises):
     """One step, with these draws of noise in place of its own, in this order and then round again."""
     drawn = []
 
-    def normal(keys, shape):
+    def normal(keys, shape, dtype=None):
         drawn.append(shape)
         return jnp.asarray(noises[(len(drawn) - 1) % len(noises)])
 

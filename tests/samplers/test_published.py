@@ -51,7 +51,7 @@ def walked(solver, process, times=TIMES):
     x = jnp.asarray(start(process))
     memory, states = solver.start(problem, x), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(random, "normal", lambda keys, shape, *rest: jnp.asarray(NOISE))
+        patch.setattr(random, "normal", lambda keys, shape, dtype=None: jnp.asarray(NOISE))
         for t, s in pairwise(times):
             x, _, memory = solver.step(problem, jax.random.key(0), x, memory, jnp.float64(t), jnp.float64(s))
             states.append(np.asarray(x))

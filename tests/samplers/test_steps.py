@@ -31,7 +31,7 @@ def halfway(x_t, t, condition=None):
 
 def take(solver, process, t, s, x=X, grid=None):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(random, "normal", lambda keys, shape: jnp.asarray(NOISE))
+        patch.setattr(random, "normal", lambda keys, shape, dtype=None: jnp.asarray(NOISE))
         problem = Problem(process, halfway, grid=grid)
         return solver.step(problem, jax.random.key(0), jnp.asarray(x), None, jnp.float32(t), jnp.float32(s))[0]
 
