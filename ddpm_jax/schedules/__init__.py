@@ -1,9 +1,9 @@
 """How fast information goes: schedules and time grids.
 
 A schedule is a function `t -> (alpha, sigma)` of times in [0, 1] of any shape and float dtype. `table.py` has those
-known at i/T only, `continuous.py` those with a formula, `learned.py` the one with parameters; `calculus.py` derives
-log-SNR, rates, drift and diffusion from any of them. A grid (`grids.py`) is an array of times to walk down when
-sampling. Pure mathematics: imports nothing of the other folders; everyone may import it.
+known at i/T only, which `betas.py` makes; `continuous.py` those with a formula, `learned.py` the one with parameters;
+`calculus.py` derives log-SNR, rates, drift and diffusion from any of them. A grid (`grids.py`) is an array of times to
+walk down when sampling. Pure mathematics: imports nothing of the other folders; everyone may import it.
 
 To add a schedule: a frozen dataclass (or a function) with float options that is or gives such a function, with the
 attributes `continuous` (has derivatives in t) and `t_min` (the least time a network should see), and its name in
@@ -20,14 +20,18 @@ from typing import Any
 
 from ddpm_jax import plugins
 from ddpm_jax.plugins import Options
+from ddpm_jax.schedules.betas import ddpm_cosine, ddpm_linear, ddpm_scaled_linear, ddpm_sigmoid, from_file
 from ddpm_jax.schedules.calculus import drift_diffusion, log_snr, rates, time_of_log_snr
-from ddpm_jax.schedules.continuous import EDM, VE, VP, Cosine, Flow, SubVP
+from ddpm_jax.schedules.continuous import EDM, VE, VP, Cosine, Flow, SubVP, shift_of_size
 from ddpm_jax.schedules.learned import Learned, Trained
-from ddpm_jax.schedules.table import Schedule, Table, ddpm_cosine, ddpm_linear, interpolated
+from ddpm_jax.schedules.table import Schedule, Table, interpolated, with_pure_noise
 
 SCHEDULES: dict[str, Callable[..., Any]] = {
     "ddpm_linear": ddpm_linear,
     "ddpm_cosine": ddpm_cosine,
+    "ddpm_scaled_linear": ddpm_scaled_linear,
+    "ddpm_sigmoid": ddpm_sigmoid,
+    "table": from_file,
     "vp": VP,
     "subvp": SubVP,
     "ve": VE,
@@ -73,11 +77,16 @@ __all__ = [
     "Trained",
     "ddpm_cosine",
     "ddpm_linear",
+    "ddpm_scaled_linear",
+    "ddpm_sigmoid",
     "drift_diffusion",
+    "from_file",
     "interpolated",
     "log_snr",
     "make",
     "options",
     "rates",
+    "shift_of_size",
     "time_of_log_snr",
+    "with_pure_noise",
 ]

@@ -125,14 +125,40 @@ class Flow:
     """Straight paths from the image to noise, (1 - t, t) (Liu et al. 2023; Lipman et al. 2023 with sigma_min = 0).
 
     alpha(1) = 0: the end is pure noise. Time runs the other way in both papers.
+
+    With a `shift` other than 1 it is (1 - u, u) at u = shift t/(1 + (shift - 1) t) (Esser et al. 2024, section 5.3.2):
+    a larger image needs more noise to be hidden as well. For images of n times the pixels they derive sqrt(n), which is
+    `shift_of_size`.
     """
 
+    shift: float = 1.0
     continuous: ClassVar[bool] = True
     t_min: ClassVar[float] = 1e-3
 
+    def __post_init__(self) -> None:
+        if not self.shift > 0:
+            raise ValueError(f"shift {self.shift} must be above 0")
+
     def __call__(self, t: Time) -> Pair:
         t = jnp.asarray(t)
-        return 1 - t, t
+        if self.shift == 1:
+            return 1 - t, t
+        image, noise = 1 - t, self.shift * t
+        alpha, sigma = image / (image + noise), noise / (image + noise)
+        mostly_image = image > noise  # the smaller of the two keeps its digits, in value and in derivative
+        return jnp.where(mostly_image, 1 - sigma, alpha), jnp.where(mostly_image, sigma, 1 - alpha)
+
+
+def shift_of_size(pixels: int, base: int) -> float:
+    """sqrt(pixels/base), the `shift` of `Flow` for images of so many pixels where 1 is right for `base` of them.
+
+    It keeps the uncertainty about the image at a time (Esser et al. 2024, section 5.3.2). In a config file:
+    `config.process.shift = shift_of_size(64 * 64, 32 * 32)`.
+
+    >>> shift_of_size(64 * 64, 32 * 32)
+    2.0
+    """
+    return math.sqrt(pixels / base)
 
 
 @dataclass(frozen=True)

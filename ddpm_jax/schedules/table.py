@@ -1,5 +1,6 @@
-"""Schedules known at the times i/T only: DDPM's tables, and the straight lines that join their entries."""
+"""Schedules known at the times i/T only, and the straight lines that join their entries."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -62,30 +63,22 @@ class Table:
         return jnp.asarray(self.alphas, t.dtype)[index], jnp.asarray(self.sigmas, t.dtype)[index]
 
 
-def ddpm_linear(steps: int = 1000, beta_min: float = 0.1, beta_max: float = 20.0) -> Table:
-    """DDPM's schedule: betas on a straight line from `beta_min`/T to `beta_max`/T (Ho et al. 2020, section 4).
+def with_pure_noise(table: Table) -> Table:
+    """A variance-preserving table rescaled to alpha(1) = 0 (Lin et al. 2023, algorithm 1).
 
-    For T = 1000 they are theirs, 1e-4 to 0.02. Dividing by T leaves the noise at the end about the same for any T
-    (Nichol and Dhariwal 2021, their code); as T grows the table tends to the schedule `VP` with the same two ends.
-    Raises ValueError where a beta is not in (0, 1).
+    With a the alpha at 1/T and b that at 1, alpha becomes (alpha - b) a/(a - b): the first stays, the last is 0.
+    Raises ValueError for a table of one step, whose first entry is its last.
     """
-    _check_steps(steps)
-    return Table.from_betas(np.linspace(beta_min, beta_max, steps) / steps)
-
-
-def ddpm_cosine(steps: int = 1000, offset: float = 0.008, cap: float = 0.999) -> Table:
-    """The cosine schedule (Nichol and Dhariwal 2021, eq. 17).
-
-    alpha(t)^2 = f(t)/f(0) with f(t) = cos^2((t + offset)/(1 + offset) pi/2), and no beta above `cap`.
-    """
-    _check_steps(steps)
-    f = np.cos((np.arange(steps + 1) / steps + offset) / (1 + offset) * np.pi / 2) ** 2
-    return Table.from_betas(np.minimum(1 - f[1:] / f[:-1], cap))
-
-
-def _check_steps(steps: int) -> None:
-    if steps < 1:
-        raise ValueError(f"a table needs at least 1 step, not {steps}")
+    alphas, sigmas = table.alphas[1:], table.sigmas[1:]
+    first, last = alphas[0], alphas[-1]
+    if not last < first:
+        raise ValueError("a table of 1 step cannot be rescaled to end in pure noise")
+    scale = first / (first - last)
+    scaled = np.array([1.0, first, *(scale * (alphas[1:-1] - last)), 0.0])
+    # 1 - alpha, from what does not cancel near t = 0
+    lost = (sigmas[0] ** 2) / (1 + first) + scale * (sigmas**2 - sigmas[0] ** 2) / (first + alphas)
+    noise = np.sqrt(lost * (1 + scaled[1:]))
+    return Table(scaled, np.array([0.0, sigmas[0], *noise[1:-1], 1.0]))
 
 
 def from_log_snr(value: Float[Array, "*time"]) -> Pair:
@@ -101,10 +94,11 @@ class Interpolated:
     """A table made continuous in t: its log-SNR, and log(alpha^2 + sigma^2), run straight from entry to entry.
 
     At the table's times from 1/T on it has the table's values. Below 1/T, where the table's log-SNR goes to infinity,
-    the first line goes on. The derivatives jump at the entries.
+    the first line goes on. Where the table ends in pure noise, alpha(1) = 0, it is alpha/sigma that runs straight in the
+    last interval, to 0. The derivatives jump at the entries.
 
     Attributes:
-        log_snrs: `[T]`, float64, 2 log(alpha/sigma) at 1/T ... 1.
+        log_snrs: `[T]`, float64, 2 log(alpha/sigma) at 1/T ... 1; the last may be minus infinity.
         log_powers: `[T]`, float64, log(alpha^2 + sigma^2) there.
     """
 
@@ -128,7 +122,14 @@ class Interpolated:
             slopes = jnp.asarray(np.diff(values), t.dtype)  # in float64, for entries differ little
             return jnp.asarray(values, t.dtype)[index] + slopes[index] * beyond
 
-        alpha, sigma = from_log_snr(line(self.log_snrs))
+        silent = self.log_snrs[-1] == -np.inf
+        finite = np.append(self.log_snrs[:-1], self.log_snrs[-2]) if silent else self.log_snrs
+        alpha, sigma = from_log_snr(line(finite))
+        if silent:
+            last = t * steps > steps - 1
+            ratio = math.exp(self.log_snrs[-2] / 2) * steps * (1 - t)  # alpha/sigma
+            length = jnp.sqrt(1 + jnp.square(ratio))
+            alpha, sigma = jnp.where(last, ratio / length, alpha), jnp.where(last, 1 / length, sigma)
         scale = jnp.exp(line(self.log_powers) / 2)
         return scale * alpha, scale * sigma
 
@@ -136,13 +137,14 @@ class Interpolated:
 def interpolated(schedule: Schedule) -> Schedule:
     """A schedule with derivatives in t: a table's entries joined by straight lines, any other schedule itself.
 
-    Raises ValueError for a table of one step or with alpha(1) = 0, whose log-SNR no line can reach.
+    Raises ValueError for a table with fewer than two entries with alpha > 0, or with alpha = 0 before its end.
     """
     if not isinstance(schedule, Table):
         return schedule
     alphas, sigmas = schedule.alphas[1:], schedule.sigmas[1:]
-    if len(alphas) < 2 or not np.all(alphas > 0):
-        raise ValueError("a table can be interpolated if it has 2 steps or more and alpha(1) > 0")
+    if np.count_nonzero(alphas) < 2 or not np.all(alphas[:-1] > 0):
+        raise ValueError("a table can be interpolated if it has 2 steps or more with alpha > 0, and 0 at the end alone")
     log_powers = np.log(alphas**2 + sigmas**2)
     log_powers[np.abs(log_powers) < 1e-12] = 0.0  # variance preserving, but for rounding
-    return Interpolated(2 * (np.log(alphas) - np.log(sigmas)), log_powers)
+    with np.errstate(divide="ignore"):
+        return Interpolated(2 * (np.log(alphas) - np.log(sigmas)), log_powers)
