@@ -4,6 +4,7 @@ A config file takes `base.base()`, changes some of it and returns it. Values kee
 and a type are all that an override can change. Checks raise `UserError` with one line that starts with the key.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -90,9 +91,29 @@ def value_refusals(config: ConfigDict) -> Iterator[tuple[str, str]]:
     if config.parallel.map == "pmap" and config.parallel.distributed:
         yield ("parallel.map", '"pmap" is for the devices of one process; use "jit" with several processes')
     yield from guidance.refusals(config)
+    yield from _times_by_hand(config)
     if len(set(config.model.conditions)) < len(config.model.conditions):
         yield ("model.conditions", f"{config.model.conditions} has one twice")
     if config.model.text_encoder and not config.model.conditions:
         yield ("model.text_encoder", "the network is told no text: add it to config.model.conditions")
     if len({bool(words) for words in config.data.splits.values()}) > 1:
         yield ("data.splits", "name all three, train, validation and test, or none")
+
+
+def _times_by_hand(config: ConfigDict) -> Iterator[tuple[str, str]]:
+    """What of the sampler's times cannot be: `(key, reason)`."""
+    section = config.sampler
+    for name, first in (("times", 1), ("sigmas", None)):
+        if not (given := section[name]):
+            continue
+        key, number = f"sampler.{name}", len(given) - 1
+        falling = all(later < earlier for earlier, later in itertools.pairwise(given))
+        if number < 1 or not falling or given[-1] != 0 or given[0] != (given[0] if first is None else first):
+            yield key, f"{given} do not fall {'from 1 ' * (first is not None)}to 0"
+        elif section.steps not in (0, number):
+            words = f"{section.steps} is not the number of config.{key}, {number}"
+            yield "sampler.steps", f"{words}; use that, or leave those empty"
+        if name == "sigmas" and section.times:
+            yield key, "config.sampler.times are given too; leave one of them empty"
+        if config.evaluation.curve:
+            yield "evaluation.curve", f"config.{key} are given, which are of one number of steps; leave it empty"

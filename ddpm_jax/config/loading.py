@@ -6,7 +6,7 @@ import hashlib
 import sys
 import traceback
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,16 @@ def changed(config: "ConfigDict", overrides: Sequence[str]) -> "ConfigDict":
         given.add(key)
     if "sampler.name" in given and "sampler.eta" not in given:
         follow_sampler(config, sampler)
+    if "sampler.steps" not in given:
+        follow_times(config, given)
     return config
+
+
+def follow_times(config: "ConfigDict", given: Container[str]) -> None:
+    """Set the number of steps to that of the times or noise levels that are given."""
+    for name in ("times", "sigmas"):
+        if f"sampler.{name}" in given and config.sampler[name]:
+            config.sampler.steps = len(config.sampler[name]) - 1
 
 
 def follow_sampler(config: "ConfigDict", before: str) -> None:

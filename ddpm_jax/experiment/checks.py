@@ -187,7 +187,7 @@ def _refusals(config: ConfigDict) -> Iterator[Refusal]:
     for name, key in KEYS.items():
         of = key.of.split()
         if of and kind not in of and values[name] not in (key.silent, ("",)):
-            silent = key.silent if key.silent not in ("", ("",)) else "empty"
+            silent = key.silent if key.silent not in ("", (), ("",)) else "empty"
             yield Refusal(name, f"is {' or '.join(_WORDS[one] for one in of)}; leave it {silent}")
     yield from family_of(config).refusals(config)
 

@@ -4,6 +4,7 @@ What a part needs of the others it says itself (`refusals`); here is what is of 
 """
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from ddpm_jax import models, plugins, schedules
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers import CATEGORICAL, LEARNED, ClassifierGuided, GaussianPrediction
 from ddpm_jax.experiment import options
-from ddpm_jax.experiment.options import SCHEDULE_OPTIONS, make_schedule, make_solver, of, own, tried
+from ddpm_jax.experiment.options import make_schedule, make_solver, of, options_set, own, steps_by_hand, tried
 from ddpm_jax.files import Record
 from ddpm_jax.generative import Bound, Measure, Model, ProbabilityFlow, Sampling, bound_grid, default_estimator
 from ddpm_jax.processes import PROCESSES, Gaussian, Refusal, Traits
 from ddpm_jax.samplers import AnnealedLangevin
-from ddpm_jax.schedules.grids import OF_TABLES
+from ddpm_jax.schedules.grids import OF_LEVELS, OF_TABLES, grid_of_levels, grid_of_times, make_grid
 
 DECODER_VARIANCES = ("first_step", "second_step")
 SECOND_STEP = DECODER_VARIANCES[1]
@@ -93,10 +94,13 @@ def measures(config: ConfigDict, model: Model) -> dict[str, Measure]:
 
 def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: str | None = None) -> Sampling:
     """How images are drawn; noise has no order."""
-    section = config.sampler
+    section, known = config.sampler, model.process
+    process = sampling_process(config, known)
     return Sampling(
         make_solver(config),
-        sampling_grid(config, model.process, steps),
+        sampling_grid(config, known, steps),
+        process=None if process is known else process,
+        from_level=bool(section.sigmas or section.sigma_max),
         **options.guidance(config),
         clip=section.clip,
         threshold=section.threshold,
@@ -105,10 +109,29 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
     )
 
 
+def sampling_process(config: ConfigDict, process: Any) -> Any:
+    """What steps back are taken of: the process, its table interpolated where times between entries are visited."""
+    if not (config.sampler.between and isinstance(process.schedule, schedules.Table)):
+        return process
+    return replace(process, schedule=schedules.interpolated(process.schedule))
+
+
 def sampling_grid(config: ConfigDict, process: Any, steps: int | None = None) -> np.ndarray:
-    """The sampler's time grid, of `steps` intervals if given. In discrete time it visits the times of training."""
-    section = config.sampler
-    return process.grid(steps or section.steps, section.spacing, t_min(config), config.process.steps, section.rho)
+    """The sampler's time grid, of `steps` intervals if given.
+
+    In discrete time it visits the times of training, unless it may go between them. Raises ValueError where there is
+    no such grid.
+    """
+    section, least = config.sampler, t_min(config)
+    total = 0 if section.between else config.process.steps
+    schedule = sampling_process(config, process).start().known
+    if steps_by_hand(config, steps):
+        if section.times:
+            return grid_of_times(schedule, section.times, least, total)
+        return grid_of_levels(schedule, section.sigmas, least, total)
+    levels, beta = (section.sigma_min, section.sigma_max), (section.beta_a, section.beta_b)
+    grid = make_grid(schedule, steps or section.steps, section.spacing, least, section.rho, *levels, beta)
+    return np.round(grid * total) / total if total else grid
 
 
 def refusals(config: ConfigDict) -> Iterator[Refusal]:
@@ -127,7 +150,8 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
     yield from of("model", said.refusals(traits, config.process.schedule, discrete))
     yield from of("model", models.refusals(config.model.name, config.model.time))
     yield from _objective(config, process, traits)
-    yield from options.solver_refusals(config, traits, causal=False)
+    moving = yield from tried("sampler.between", "", sampling_process, config, process)
+    yield from options.solver_refusals(config, traits if moving is None else moving.traits(), causal=False)
     yield from tried("sampler.guidance_rescale", "", options.guidance, config)
     yield from _grids(config, process, traits)
     if config.sampler.classifier:
@@ -158,8 +182,8 @@ def _schedule(config: ConfigDict) -> Generator[Refusal, None, Any]:
         reason = f"{name} is a table of T steps; for continuous time take another schedule, such as vp"
         yield Refusal("process.steps", reason)
         return None
-    taken = [option for option in SCHEDULE_OPTIONS if option in schedules.options(name)]
-    wrong = [option for option in SCHEDULE_OPTIONS if section[option] and option not in taken]
+    taken = [option for option in options.SCHEDULE_OPTIONS if option in schedules.options(name)]
+    wrong = [option for option in options_set(config) if option not in taken]
     for option in wrong:
         reason = f"schedule {name!r} has no such option; it has {', '.join(taken) or 'none'}"
         yield Refusal(f"process.{option}", reason)
@@ -171,6 +195,7 @@ def _schedule(config: ConfigDict) -> Generator[Refusal, None, Any]:
     if steps and section.t_min:
         yield Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
     key = "steps" if table and not options.schedule_options(config) else "schedule"
+    key = "table_file" if "table_file" in taken else key
     words = f"{name} cannot be made with {steps} steps and these options: "
     made = yield from tried(f"process.{key}", words, make_schedule, config)
     if made is not None and plugins.dotted(name):  # what of it is wrong is met here
@@ -213,27 +238,19 @@ def _objective(config: ConfigDict, process: Gaussian, traits: Traits) -> Iterato
         yield Refusal("objective.times", reason)
     if config.sampler.spacing != "uniform":
         yield Refusal("sampler.spacing", f"the grid is fixed before {schedule} is trained; use uniform")
+    if config.sampler.sigmas:
+        yield Refusal("sampler.sigmas", f"the levels of {schedule} are not known before it is trained; use times")
 
 
 def _grids(config: ConfigDict, process: Gaussian, traits: Traits) -> Iterator[Refusal]:
     """The grids of sampling and of the bound can be made, and Langevin moves on the first do not diverge."""
     section, evaluation, total = config.sampler, config.evaluation, config.process.steps
-    if not section.steps:
-        yield Refusal("sampler.steps", "a Gaussian process has no number of steps of its own; use 100")
-    elif 0 < total < section.steps:
-        yield Refusal("sampler.steps", f"{section.steps} is more than config.process.steps {total}")
-    elif section.spacing in OF_TABLES and traits.continuous:
-        reason = f"{section.spacing} is for tables; with {config.process.schedule} use uniform or karras"
-        yield Refusal("sampler.spacing", reason)
-    else:
-        words = f"no grid of {section.steps} steps with this t_min and rho: "
-        grid = yield from tried("sampler.spacing", words, sampling_grid, config, process)
-        if grid is not None and not (np.diff(grid) < 0).all():
-            reason = f"{section.steps} {section.spacing} steps are finer than the levels of training; use fewer"
-            yield Refusal("sampler.steps", reason)
-        elif grid is not None and section.name == "annealed_langevin":
-            moves = AnnealedLangevin(section.langevin_step, section.corrector_steps)
-            yield from of("sampler", moves.diverging(process.start().known, grid))
+    if section.between and not total:
+        yield Refusal("sampler.between", "in continuous time there is nothing between; leave it False")
+    grid = yield from _sampling_grid(config, process, traits)
+    if grid is not None and section.name == "annealed_langevin":
+        moves = AnnealedLangevin(section.langevin_step, section.corrector_steps)
+        yield from of("sampler", moves.diverging(process.start().known, grid))
     if not total and evaluation.likelihood_groups == 1:
         reason = "one stratum leaves no time between the prior and the decoder; use 100"
         yield Refusal("evaluation.likelihood_groups", reason)
@@ -243,6 +260,40 @@ def _grids(config: ConfigDict, process: Gaussian, traits: Traits) -> Iterator[Re
     if made is not None and len(made[0]) < 3:
         reason = f"{evaluation.decoder_noise} is above all noise but the last; lower it"
         yield Refusal("evaluation.decoder_noise", reason)
+
+
+def _sampling_grid(
+    config: ConfigDict, process: Gaussian, traits: Traits
+) -> Generator[Refusal, None, np.ndarray | None]:
+    """The times of sampling, if there can be such a grid."""
+    section, total = config.sampler, 0 if config.sampler.between else config.process.steps
+    if steps_by_hand(config):
+        key = "sampler.times" if section.times else "sampler.sigmas"
+        return (yield from tried(key, "", sampling_grid, config, process))
+    of_levels = [key for key in ("sigma_max", "sigma_min") if section[key]]
+    if not section.steps:
+        yield Refusal("sampler.steps", "a Gaussian process has no number of steps of its own; use 100")
+    elif 0 < total < section.steps:
+        yield Refusal("sampler.steps", f"{section.steps} is more than config.process.steps {total}")
+    elif section.spacing in OF_TABLES and traits.continuous:
+        reason = f"{section.spacing} is for tables; with {config.process.schedule} use uniform or karras"
+        yield Refusal("sampler.spacing", reason)
+    elif section.spacing in OF_TABLES and section.between:
+        reason = f"{section.spacing} is at a table's entries, and between is True; use uniform or karras"
+        yield Refusal("sampler.spacing", reason)
+    elif of_levels and section.spacing not in OF_LEVELS:
+        reason = f"{section.spacing} spacing has no noise levels; use {' or '.join(OF_LEVELS)}"
+        yield Refusal(f"sampler.{of_levels[0]}", reason)
+    else:
+        words = f"no grid of {section.steps} steps with this t_min and rho: "
+        key = of_levels[0] if of_levels else "spacing"
+        grid = yield from tried(f"sampler.{key}", "" if of_levels else words, sampling_grid, config, process)
+        if grid is not None and (np.diff(grid) < 0).all():
+            return grid
+        if grid is not None:
+            reason = f"{section.steps} {section.spacing} steps are finer than the levels of training; use fewer"
+            yield Refusal("sampler.steps", reason)
+    return None
 
 
 def check_data(config: ConfigDict, description: Description) -> None:

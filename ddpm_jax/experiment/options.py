@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import models, plugins, samplers, schedules
 from ddpm_jax.config.guidance import weights
-from ddpm_jax.config.keys import OPTIONS
+from ddpm_jax.config.keys import KEYS, OPTIONS
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers.guidance_rules import Plain, Projected, Rescaled
 from ddpm_jax.errors import UserError, fail
@@ -16,9 +16,13 @@ from ddpm_jax.objectives.times import TimeDistribution, make_times
 from ddpm_jax.plugins import Function, Options
 from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.samplers import Solver
-from ddpm_jax.schedules.keeping import KEEPS
+from ddpm_jax.schedules import keeping
+from ddpm_jax.schedules.keeping import Keep
 
-SCHEDULE_OPTIONS = ("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max")
+SCHEDULE_OPTIONS = (
+    *("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "shift", "gamma_min", "gamma_max"),
+    *("offset", "cap", "zero_terminal", "table_file", "table_values"),
+)
 
 T_MIN = 1e-3
 """Where sites or values are kept or not: in continuous time, the least time that training looks at."""
@@ -38,9 +42,18 @@ def own(config: ConfigDict, key: str) -> Options:
 
 
 def schedule_options(config: ConfigDict) -> Options:
-    """The options of the schedule that the config sets; 0 leaves the schedule's own default."""
-    set_here = {name: float(config.process[name]) for name in SCHEDULE_OPTIONS if config.process[name]}
-    return {**set_here, **own(config, "process.schedule")}
+    """The options of the schedule that the config sets; a key's default leaves the schedule's own."""
+    return {**{name: config.process[name] for name in options_set(config)}, **own(config, "process.schedule")}
+
+
+def options_set(config: ConfigDict) -> list[str]:
+    """The options of schedules of ours that the config sets."""
+    return [name for name in SCHEDULE_OPTIONS if config.process[name] != KEYS[f"process.{name}"].default]
+
+
+def make_keep(config: ConfigDict) -> Keep:
+    """The share of visible sites. Raises ValueError for an exponent that cannot be."""
+    return keeping.make_keep(config.process.schedule, config.process.exponent)
 
 
 def make_schedule(config: ConfigDict) -> schedules.Schedule | schedules.Trained:
@@ -72,7 +85,7 @@ def make_training_times(
 
 def make_times_of_keeping(config: ConfigDict, steps: int) -> TimeDistribution:
     """Where in time training looks, where sites or values are kept or not. Raises ValueError for what cannot be."""
-    return make_training_times(config, KEEPS[config.process.schedule], steps, config.process.t_min or T_MIN)
+    return make_training_times(config, make_keep(config), steps, config.process.t_min or T_MIN)
 
 
 def keeping_refusals(config: ConfigDict) -> Iterator[Refusal]:
@@ -118,6 +131,19 @@ def conditioning(config: ConfigDict, description: Description) -> Any:
     except UserError as error:
         fail("model.conditions", f"{error} ({description.name!r})")
     return models.Conditioning(told, section.text_channels, section.text_depth, section.text_tokens)
+
+
+def steps_by_hand(config: ConfigDict, steps: int | None = None) -> int:
+    """How many intervals the times that the config gives have; 0 where it gives none.
+
+    Raises:
+        ValueError: other steps are asked for.
+    """
+    section = config.sampler
+    number = max(len(section.times), len(section.sigmas)) - 1
+    if number > 0 and steps not in (None, 0, number):
+        raise ValueError(f"the sampler's times are given, {number} steps of them, and not {steps}")
+    return max(number, 0)
 
 
 def guidance(config: ConfigDict) -> Options:

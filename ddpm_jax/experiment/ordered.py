@@ -12,13 +12,14 @@ from ddpm_jax.data import Description
 from ddpm_jax.denoisers import HEADS, LIKELY, OrderedPrediction
 from ddpm_jax.errors import fail, nearest
 from ddpm_jax.experiment import options
-from ddpm_jax.experiment.options import make_solver, model_options, of, own, tried
+from ddpm_jax.experiment.options import make_keep, make_solver, model_options, of, own, steps_by_hand, tried
 from ddpm_jax.files import Record
 from ddpm_jax.generative import Bound, Measure, Model, Sampling, default_estimator
 from ddpm_jax.models import Sites
 from ddpm_jax.processes import PROCESSES, Ordered, Refusal, Traits
 from ddpm_jax.processes.orders import INDEPENDENT, ORDERS, Order, make_order
-from ddpm_jax.schedules.keeping import KEEPS, linear
+from ddpm_jax.schedules.grids import grid_of_times
+from ddpm_jax.schedules.keeping import Keep, linear
 
 
 def model(config: ConfigDict, description: Description) -> Model:
@@ -31,7 +32,7 @@ def model(config: ConfigDict, description: Description) -> Model:
         sites=sites_of(config, description),
         **model_options(config, description),
     )
-    steps, process = order.groups or config.process.steps, make_process(config, order, config.process.schedule)
+    steps, process = order.groups or config.process.steps, make_process(config, order, make_keep(config))
     times = options.make_times_of_keeping(config, steps)
     return Model(
         description=description,
@@ -46,11 +47,11 @@ def model(config: ConfigDict, description: Description) -> Model:
     )
 
 
-def make_process(config: ConfigDict, order: Order, schedule: str) -> Ordered:
-    """Removal of information in an order, at the pace of a schedule."""
+def make_process(config: ConfigDict, order: Order, keep: Keep) -> Ordered:
+    """Removal of information in an order, at a pace."""
     function = plugins.find(PROCESSES, config.process.name)
     apart = config.process.sites == "channels"
-    parts = {"order": order, "keep": KEEPS[schedule], "apart": apart, **own(config, "process.name")}
+    parts = {"order": order, "keep": keep, "apart": apart, **own(config, "process.name")}
     return plugins.made(config.process.name, function, parts, Ordered)
 
 
@@ -105,7 +106,7 @@ def measures(config: ConfigDict, model: Model) -> dict[str, Measure]:
     if not section.exact_images or model.estimator is None or model.estimator.kind != "bound":
         return {}
     order = order_of(config, model.description, name)
-    process = make_process(config, order, "linear")  # an even pace, to reveal one chunk an interval
+    process = make_process(config, order, linear)  # an even pace, to reveal one chunk an interval
     chain = Bound(process.grid(0), kind="exact", process=process, number=1)
     kept = {"order": name, "chunk": order.chunk}
     return {"in_order": Measure(f"exact in {name} order", chain, section.exact_images, "exact", facts=kept)}
@@ -116,9 +117,9 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
     section, name = config.sampler, config.sampler.order if order is None else order
     process: Any = model.process
     if name:
-        process = make_process(config, sampling_order(config, model.description, steps, name), "linear")
+        process = make_process(config, sampling_order(config, model.description, steps, name), linear)
         steps = process.order.groups or steps  # an order has so many groups, which may be fewer than asked for
-    grid = process.grid(steps or section.steps, section.spacing)
+    grid = sampling_grid(config, process, steps)
     if section.remask_cap < 1:
         process = replace(process, order=replace(process.order, remask_cap=section.remask_cap))
     return Sampling(
@@ -128,6 +129,17 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
         **options.guidance(config),
         **options.cuts(config),
     )
+
+
+def sampling_grid(config: ConfigDict, process: Any, steps: int | None = None) -> np.ndarray:
+    """The sampler's time grid, of `steps` intervals if given; of an order it visits whole groups.
+
+    Raises ValueError where times given by hand cannot be.
+    """
+    section = config.sampler
+    if steps_by_hand(config, steps):
+        return grid_of_times(process.keep, section.times, 0.0, process.order.groups or 0)
+    return process.grid(steps or section.steps, section.spacing)
 
 
 def sampling_order(
@@ -144,6 +156,8 @@ def sampling_order(
 def refusals(config: ConfigDict) -> Iterator[Refusal]:
     """Order, network, prediction, objective, times and sampler, each with its dotted key."""
     yield from _process(config)
+    if (yield from tried("process.exponent", "", make_keep, config)) is None:
+        return
     words = f"{config.process.order} cannot be made with these options: "
     traits = yield from tried("process.order", words, _traits, config)
     if traits is None:
@@ -226,6 +240,8 @@ def _sampler(config: ConfigDict, traits: Traits) -> Iterator[Refusal]:
                 yield Refusal(key, f"unknown name {name!r}; {nearest(name, ORDERS)}")
     if sampler.name == "cached" and tuple(sampler.guidance_interval) != (0, 1):
         yield Refusal("sampler.guidance_interval", "a memory cannot leave out groups; use first_order, or (0, 1)")
+    if sampler.order and sampler.times:
+        yield Refusal("sampler.times", "another order is revealed in even groups; leave it empty")
     if sampler.order and sampler.name == "confidence":
         yield Refusal("sampler.order", "confidence chooses the order itself; leave it empty")
     drawn = replace(traits, independent=(sampler.order or process.order) == INDEPENDENT)
@@ -264,7 +280,10 @@ def check_data(config: ConfigDict, description: Description) -> None:
         if order.groups and sampler.steps not in (0, order.groups):
             words = f"{sampler.steps} steps in groups of {order.chunk} are {order.groups}; use that"
             fail("sampler.steps", words)
-    grid = Ordered(order, linear).grid(sampler.steps, sampler.spacing)
+    try:
+        grid = sampling_grid(config, Ordered(order, linear))
+    except ValueError as error:
+        fail("sampler.times", str(error))
     if not (np.diff(grid) < 0).all():
         words = f"{len(grid) - 1} {sampler.spacing} steps are finer than the groups; use fewer"
         fail("sampler.steps", words)

@@ -60,7 +60,8 @@ class Sampling:
     Attributes:
         solver: what puts information back.
         grid: `[N + 1]` times from 1 to 0.
-        process: whose steps back are taken, such as another order; None: the model's own.
+        process: whose steps back are taken, such as another order, or a table's between its entries; None: the model's
+            own.
         guidance: the weight of classifier-free guidance; 1 is none.
         each: in its place the weight of each condition by name; each is told beside those before it (Brooks et al.
             2023, eq. 3).
@@ -76,6 +77,8 @@ class Sampling:
         point: step with the posterior's mean and not with draws of it.
         classifier: of noisy images, whose gradient leads to the label that is asked for.
         classifier_scale: of that gradient; 0 is none.
+        from_level: start from noise of the level at the grid's first time in place of the prior. Where that time is
+            below 1 the image's share of x_t is left out, as k-diffusion does.
     """
 
     solver: Solver
@@ -94,6 +97,7 @@ class Sampling:
     point: bool = False
     classifier: Helper | None = None
     classifier_scale: float = 1.0
+    from_level: bool = False
 
     @property
     def helpers(self) -> dict[str, Helper]:
@@ -150,8 +154,8 @@ class Sampling:
             chain = *self._weaker(denoise, model, negative, params), denoise
             denoise = Guided(chain, weights, self.rule, self.interval)
         if self.classifier is not None:
-            classify: Any = self.classifier.model.denoiser(params[HELPERS]["classifier"])
-            process: Any = model.bound_process(params)
+            process: Any = self._noise(model, params)
+            classify: Any = self.classifier.model.denoiser(params[HELPERS]["classifier"], process=process)
             denoise = ClassifierGuided(denoise, classify.log_prob, self.classifier_scale, process)
         if self.threshold:
             denoise = Thresholded(denoise, self.threshold)
@@ -174,12 +178,21 @@ class Sampling:
         The weak one takes the model's process, also where each has trained a schedule of its own.
         """
         if self.weak is not None:
-            weak = self.weak.model.denoiser(params[HELPERS]["weak"], process=model.bound_process(params))
+            weak = self.weak.model.denoiser(params[HELPERS]["weak"], process=self._noise(model, params))
             return [self._told(weak, model)]
         null = {**model.network.conditions.null(1), **(negative or {})}
         names = [name for name, _ in self.each]
         untold = [names[told:] for told in range(len(names))] or [list(null)]
         return [Told(denoise, {name: null[name] for name in some}) for some in untold]
+
+    def _noise(self, model: Model, params: PyTree) -> Process:
+        """The process that the denoisers see: the model's, or of noise that of the steps; an order says nothing."""
+        process = self.process
+        return process if process is not None and process.kind == "gaussian" else model.bound_process(params)
+
+    def _level(self, process: Any, keys: Key[Array, " batch"], shape: tuple[int, ...]) -> Array:
+        z = process.noise(keys, shape)
+        return process.at(jnp.asarray(self.grid[0], z.dtype), z)[1] * z
 
     def draw(
         self,
@@ -194,12 +207,14 @@ class Sampling:
 
         `params` are `joined`, `condition` is what is asked of each, `negative` what guidance leads away from.
         """
-        own, condition = model.bound_process(params), self.asked(model).of(condition)
-        process, plain = self.process or own, model.denoiser(params)
+        own: Any = self._noise(model, params)
+        process, condition = self.process or own, self.asked(model).of(condition)
+        plain = model.denoiser(params, process=own)
         denoise = self.wrapped(plain, model, negative, bool(frames), params)
         solver = self.solver.for_film() if frames else self.solver
         keys_prior, keys_steps = random.split(keys)
-        start = process.prior(keys_prior, (len(keys), *model.description.shape))
+        shape = len(keys), *model.description.shape
+        start = self._level(process, keys_prior, shape) if self.from_level else process.prior(keys_prior, shape)
         problem = Problem(process, denoise, condition, self.grid)
         x, film, evaluations = solver.solve(problem, keys_steps, start, frames)
         if frames:

@@ -16,9 +16,7 @@ VALUES = (BETAS, ALPHAS_CUMPROD)
 """What a file may hold, by the names that other projects give them: the betas, or prod (1 - beta) = alpha^2."""
 
 
-def ddpm_linear(
-    steps: int = 1000, beta_min: float = 0.1, beta_max: float = 20.0, zero_terminal: bool = False
-) -> Table:
+def ddpm_linear(steps: int = 1000, beta_min: float = 0.1, beta_max: float = 20.0, zero_terminal: bool = False) -> Table:
     """DDPM's schedule: betas on a straight line from `beta_min`/T to `beta_max`/T (Ho et al. 2020, section 4).
 
     For T = 1000 they are theirs, 1e-4 to 0.02. Dividing by T leaves the noise at the end about the same for any T
@@ -34,9 +32,9 @@ def ddpm_scaled_linear(
 ) -> Table:
     """Latent diffusion's schedule (Rombach et al. 2022, their code): sqrt(beta) on a straight line.
 
-    The ends are `beta_min`/T and `beta_max`/T as in `ddpm_linear`. For T = 1000 the defaults, 8.5e-4 to 0.012, are those
-    of Stable Diffusion; the class-conditional models of the paper have 1.5 and 19.5. Raises ValueError where a beta is
-    not in (0, 1).
+    The ends are `beta_min`/T and `beta_max`/T as in `ddpm_linear`. For T = 1000 the defaults, 8.5e-4 to 0.012, are
+    those of Stable Diffusion; the class-conditional models of the paper have 1.5 and 19.5. Raises ValueError where a
+    beta is not in (0, 1).
     """
     _check_steps(steps)
     _check_ends(beta_min, beta_max)
@@ -65,7 +63,7 @@ def ddpm_cosine(steps: int = 1000, offset: float = 0.008, cap: float = 0.999, ze
     for an offset below 0 and a cap outside (0, 1).
     """
     _check_steps(steps)
-    if not 0 <= offset:
+    if not offset >= 0:
         raise ValueError(f"offset {offset} must be at least 0")
     if not 0 < cap < 1:
         raise ValueError(f"cap {cap} must be in (0, 1)")
@@ -73,9 +71,7 @@ def ddpm_cosine(steps: int = 1000, offset: float = 0.008, cap: float = 0.999, ze
     return _made(np.minimum(1 - f[1:] / f[:-1], cap), zero_terminal)
 
 
-def from_file(
-    steps: int = 1000, table_file: str = "", table_values: str = BETAS, zero_terminal: bool = False
-) -> Table:
+def from_file(steps: int = 1000, table_file: str = "", table_values: str = BETAS, zero_terminal: bool = False) -> Table:
     """A table of one's own, from a file with T numbers, in the order of the noise.
 
     A `.npy` holds them alone; in an `.npz` they are the array, in a `.csv` the column, of the name `table_values`. A

@@ -1,7 +1,7 @@
 """What share of an image is kept at each time, for processes that hide: t -> keep, from 1 at t = 0 to 0 at t = 1.
 
-MaskGIT (Chang et al. 2022, section 3.3) names them after the share that is still *hidden* when a share r of the steps is
-done, gamma(r). Sampling goes from t = 1 to 0, so r = 1 - t and keep(t) = 1 - gamma(1 - t).
+MaskGIT (Chang et al. 2022, section 3.3) names them after the share that is still *hidden* when a share r of the steps
+is done, gamma(r). Sampling goes from t = 1 to 0, so r = 1 - t and keep(t) = 1 - gamma(1 - t).
 """
 
 from collections.abc import Callable

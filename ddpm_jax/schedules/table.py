@@ -94,8 +94,8 @@ class Interpolated:
     """A table made continuous in t: its log-SNR, and log(alpha^2 + sigma^2), run straight from entry to entry.
 
     At the table's times from 1/T on it has the table's values. Below 1/T, where the table's log-SNR goes to infinity,
-    the first line goes on. Where the table ends in pure noise, alpha(1) = 0, it is alpha/sigma that runs straight in the
-    last interval, to 0. The derivatives jump at the entries.
+    the first line goes on. Where the table ends in pure noise, alpha(1) = 0, it is alpha/sigma that runs straight in
+    the last interval, to 0. The derivatives jump at the entries.
 
     Attributes:
         log_snrs: `[T]`, float64, 2 log(alpha/sigma) at 1/T ... 1; the last may be minus infinity.
