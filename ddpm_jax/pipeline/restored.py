@@ -23,6 +23,7 @@ from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import Experiment, check_data, load_data, make
 from ddpm_jax.generative import Model, Sampler, Sampling
 from ddpm_jax.plugins import FOLDER
+from ddpm_jax.samplers import optimised_grid
 from ddpm_jax.training.state import weights
 
 
@@ -81,6 +82,35 @@ class Run:
     ) -> Any:
         """The posterior at x_t: what the network says of the clean image."""
         return self.model.denoiser(self.params)(jnp.asarray(x_t), jnp.asarray(t, x_t.dtype), condition)
+
+    @in_32_bits
+    def optimised_times(self, steps: int, images: int = 64, seed: int = 0, candidates: int = 100) -> tuple[float, ...]:
+        """Times for `sampler.times`, of `steps` intervals, that are best for this network: `samplers.optimised_grid`.
+
+        >>> run = load_run("runs/digits_ddpm")  # doctest: +SKIP
+        >>> run.optimised_times(10)  # doctest: +SKIP
+
+        Args:
+            steps: how many.
+            images: of the training split, to choose by.
+            seed: which, and of the noise.
+            candidates: how many times to choose from; each is an evaluation an image.
+
+        Raises:
+            UserError: the process hides sites, or does not have so many times.
+        """
+        model, source = self.model, self.dataset.split("train")
+        chosen = np.random.default_rng(seed).permutation(len(source))[:images]
+        rows = source.rows(np.sort(chosen))
+        x, condition = model.description.encode(jnp.asarray(rows["image"])), model.condition(rows["condition"])
+        process: Any = model.bound_process(self.params)
+        least, total = getattr(model.times, "t_min", None), model.times.steps
+        denoise, key = model.denoiser(self.params), jax.random.key(seed)
+        try:
+            grid = optimised_grid(process, denoise, x, key, steps, condition, least, candidates, total)
+        except ValueError as error:
+            raise UserError(f"no times can be chosen: {error}") from error
+        return tuple(float(time) for time in grid)
 
     @in_32_bits
     def likelihood(self, images: UInt8[np.ndarray, "n *site"], **told: Any) -> Float[np.ndarray, " n"]:

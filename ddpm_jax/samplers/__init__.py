@@ -5,7 +5,7 @@ followed by the process's own reverse step (`estimates.py`): by a polynomial in 
 line (`multistep.py`, `coordinates.py`), through the values at hand (`extrapolation.py`). `steps.py` steps along the
 equations of noise, `langevin.py` has the moves that stay at one level, `adaptive.py` the solver without a grid,
 `cached.py` that of a causal network that remembers, `confidence.py` the one that picks the sites to reveal,
-`catalogue.py` all of them by name. Imports `processes` and `denoisers`.
+`catalogue.py` all of them by name; `optimised.py` chooses times for a denoiser. Imports `processes` and `denoisers`.
 
 To add a solver: a frozen dataclass that is a `StepSolver` (or a `Solver`), whose fields are its options. One that calls
 the denoiser otherwise than once a step says so twice: how often (`evaluations`) and at which times (`calls`).
@@ -23,6 +23,7 @@ from ddpm_jax.samplers.estimates import DDIM, DDPM, FirstOrder, ReverseStep
 from ddpm_jax.samplers.exponential import DPM2M, DPM2S, DPM3M, UniPC
 from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from ddpm_jax.samplers.multistep import DEIS, PNDM, AdamsBashforth, AlongLine, Heun
+from ddpm_jax.samplers.optimised import optimised_grid, step_errors
 from ddpm_jax.samplers.solver import After, Film, Problem, Solver, StepSolver, sample, walk
 from ddpm_jax.samplers.steps import Churned, Euler, ReverseDiffusion
 
@@ -56,7 +57,9 @@ __all__ = [
     "Tsit5",
     "UniPC",
     "make",
+    "optimised_grid",
     "sample",
+    "step_errors",
     "unread",
     "walk",
 ]
