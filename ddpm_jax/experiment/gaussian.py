@@ -127,8 +127,8 @@ def sampling_grid(config: ConfigDict, process: Any, steps: int | None = None) ->
     schedule = sampling_process(config, process).start().known
     if steps_by_hand(config, steps):
         if section.times:
-            return grid_of_times(schedule, section.times, least, total)
-        return grid_of_levels(schedule, section.sigmas, least, total)
+            return grid_of_times(schedule, tuple(map(float, section.times)), least, total)
+        return grid_of_levels(schedule, tuple(map(float, section.sigmas)), least, total)
     levels, beta = (section.sigma_min, section.sigma_max), (section.beta_a, section.beta_b)
     grid = make_grid(schedule, steps or section.steps, section.spacing, least, section.rho, *levels, beta)
     return np.round(grid * total) / total if total else grid

@@ -138,7 +138,8 @@ def sampling_grid(config: ConfigDict, process: Any, steps: int | None = None) ->
     """
     section = config.sampler
     if steps_by_hand(config, steps):
-        return grid_of_times(process.keep, section.times, 0.0, process.order.groups or 0)
+        times = tuple(map(float, section.times))
+        return grid_of_times(process.keep, times, 0.0, process.order.groups or 0)
     return process.grid(steps or section.steps, section.spacing)
 
 

@@ -84,7 +84,9 @@ class Run:
         return self.model.denoiser(self.params)(jnp.asarray(x_t), jnp.asarray(t, x_t.dtype), condition)
 
     @in_32_bits
-    def optimised_times(self, steps: int, images: int = 64, seed: int = 0, candidates: int = 100) -> tuple[float, ...]:
+    def optimised_times(
+        self, steps: int, images: int = 64, seed: int = 0, candidates: int = 100, measure: str = "distance"
+    ) -> tuple[float, ...]:
         """Times for `sampler.times`, of `steps` intervals, that are best for this network: `samplers.optimised_grid`.
 
         >>> run = load_run("runs/digits_ddpm")  # doctest: +SKIP
@@ -95,9 +97,10 @@ class Run:
             images: of the training split, to choose by.
             seed: which, and of the noise.
             candidates: how many times to choose from; each is an evaluation an image.
+            measure: of the error: `distance` or `divergence` (`samplers.optimised`).
 
         Raises:
-            UserError: the process hides sites, or does not have so many times.
+            UserError: the process hides sites, or does not have so many times; or there is no such measure.
         """
         model, source = self.model, self.dataset.split("train")
         chosen = np.random.default_rng(seed).permutation(len(source))[:images]
@@ -107,7 +110,7 @@ class Run:
         least, total = getattr(model.times, "t_min", None), model.times.steps
         denoise, key = model.denoiser(self.params), jax.random.key(seed)
         try:
-            grid = optimised_grid(process, denoise, x, key, steps, condition, least, candidates, total)
+            grid = optimised_grid(process, denoise, x, key, steps, condition, least, candidates, total, measure)
         except ValueError as error:
             raise UserError(f"no times can be chosen: {error}") from error
         return tuple(float(time) for time in grid)

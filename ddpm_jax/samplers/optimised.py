@@ -1,14 +1,18 @@
-"""Times chosen for a denoiser: those whose first-order steps stray least from the true reverse process.
+"""Times chosen for a denoiser: those whose first-order steps stray least from what exact steps would do.
 
-Where the denoiser D is exact, the reverse process goes from t down to s < t by D(x_u, u) at every u between. A
-first-order step with fresh noise (eta = 1) holds D(x_t, t) instead. By Girsanov's theorem the Kullback-Leibler
-divergence of the two laws of a path, which bounds that of their ends, is a sum over the steps:
+From t down to s < t the exact path goes by the denoiser's D(x_u, u) at every u between; a first-order step holds
+D(x_t, t) instead. Both measures of what that does are integrals of E |D(x_u, u) - D(x_t, t)|^2 over the step, with
+(x_u, x_t) on a path of the forward process from an image:
 
-    sum over (s, t] of 1/2 int E |D(x_u, u) - D(x_t, t)|^2 dSNR(u),
+- `divergence`: 1/2 int ... dSNR. By Girsanov's theorem the sum over steps with fresh noise (eta = 1) is the
+  Kullback-Leibler divergence of the two laws of a path, which bounds that of their ends (Sabour et al. 2024, Align Your
+  Steps, who have alpha = 1 and sigma = t: there dSNR/2 is dt/t^3). Fine detail counts as much as coarse.
+- `distance`: (rho_s - rho_t)/rho_s^2 int ... drho with rho = alpha/sigma. A step without fresh noise is
+  x_s/sigma_s = x_t/sigma_t + int D drho, so by Cauchy and Schwarz this bounds the mean square of what it misses of
+  x_s/alpha_s, in the units of an image.
 
-with (x_u, x_t) a path of the forward process from an image (Sabour et al. 2024, Align Your Steps, who have alpha = 1,
-sigma = t: there dSNR/2 is dt/t^3). They lower it by trial over the times; on a fine grid of candidates it is a shortest
-path, so it is lowered exactly here.
+Sabour et al. lower their sum by trial over the times; on a fine grid of candidates the best times are a shortest path,
+which is found exactly here.
 """
 
 import jax
@@ -17,9 +21,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from ddpm_jax.denoisers import Denoiser
-from ddpm_jax.processes import Gaussian
+from ddpm_jax.processes import Gaussian, Process
 from ddpm_jax.processes.process import Images
 from ddpm_jax.schedules.grids import make_grid
+
+MEASURES = ("distance", "divergence")
+"""What is made small: see above."""
 
 
 def step_errors(
@@ -29,11 +36,12 @@ def step_errors(
     times: Float[np.ndarray, " K"],
     key: Key[Array, ""],
     condition: PyTree = None,
+    measure: str = "distance",
 ) -> Float[np.ndarray, "K K"]:
-    """The error of a step from `times[i]` down to `times[j]`, in nats; infinite where that is no step, j <= i.
+    """The error of a step from `times[i]` down to `times[j]`; infinite where that is no step, j <= i.
 
-    The mean over images of the interval's term in the sum above, its integral by the trapezoidal rule over the times
-    between. With M evaluations an image, M the number of times, and one path of noise for each.
+    A squared distance, or nats. The mean over images, each with one path of noise; its integral by the trapezoidal rule
+    over the times between. It takes K evaluations an image.
 
     Args:
         process: with its parameters bound.
@@ -42,7 +50,13 @@ def step_errors(
         times: falling, all above 0.
         key: of the noise.
         condition: what the denoiser is told of each image.
+        measure: one of `MEASURES`.
+
+    Raises:
+        ValueError: there is no such measure.
     """
+    if measure not in MEASURES:
+        raise ValueError(f"unknown measure {measure!r}; choose from {', '.join(MEASURES)}")
     means = np.asarray(_means(process, denoise, x, jnp.asarray(times, x.dtype), key, condition))
     flat = means.reshape(len(times), -1).astype(np.float64)
     products = flat @ flat.T
@@ -50,11 +64,16 @@ def step_errors(
     apart = np.maximum(squares[:, None] + squares - 2 * products, 0) / len(x)
     with jax.enable_x64(True):
         alpha, sigma = (np.asarray(part) for part in process.known(np.asarray(times, np.float64)))
-    cells = np.diff(np.square(alpha / sigma)) * (apart[:, :-1] + apart[:, 1:]) / 4
+    ratio = alpha / sigma
+    along = np.square(ratio) / 2 if measure == "divergence" else ratio
+    cells = np.diff(along) * (apart[:, :-1] + apart[:, 1:]) / 2
     number = np.arange(len(times))
     inside = np.where(number[:-1] >= number[:, None], cells, 0)
     errors = np.concatenate([np.zeros((len(times), 1)), np.cumsum(inside, axis=1)], axis=1)
-    return np.where(number > number[:, None], errors, np.inf)
+    later = number > number[:, None]
+    if measure == "distance":
+        errors = errors * (ratio - ratio[:, None]) / np.square(np.where(ratio > 0, ratio, 1))
+    return np.where(later, errors, np.inf)
 
 
 def _means(
@@ -92,7 +111,7 @@ def shortest(errors: Float[np.ndarray, "K K"], steps: int) -> list[int]:
 
 
 def optimised_grid(
-    process: Gaussian,
+    process: Process,
     denoise: Denoiser,
     x: Images,
     key: Key[Array, ""],
@@ -101,12 +120,12 @@ def optimised_grid(
     t_min: float | None = None,
     candidates: int = 100,
     discrete: int = 0,
+    measure: str = "distance",
 ) -> Float[np.ndarray, " points"]:
     """A time grid of `steps` intervals, `[steps + 1]` from 1 to 0, that is best for this denoiser on such images.
 
-    It is found for first-order steps with fresh noise. A divergence counts fine detail as much as coarse, so it puts
-    many times near 0; by another measure of error, or for another solver, another grid may be better. The last time
-    above 0 is t_min, for the last step has no finite error: at 0 the estimate at t_min is the result.
+    It is found for first-order steps; for another solver another grid may be better. The last time above 0 is t_min
+    whatever its error, for the last step is the estimate there.
 
     >>> from ddpm_jax.oracles import GaussianMixture
     >>> from ddpm_jax.schedules import VP
@@ -126,11 +145,12 @@ def optimised_grid(
         t_min: the least time above 0; the schedule's own by default.
         candidates: how many times to choose from, even in log-SNR; each is an evaluation an image.
         discrete: T, where the network knows the times i/T alone.
+        measure: one of `MEASURES`: `distance`, or `divergence`, which has many times near 0.
 
     Raises:
-        ValueError: the process hides sites, or there are not so many times; in one line.
+        ValueError: the process hides sites, there are not so many times, or no such measure; in one line.
     """
-    if process.kind != "gaussian":
+    if not isinstance(process, Gaussian):
         raise ValueError("times are chosen for processes of noise, which have log-SNRs")
     if steps == 1:
         return np.array([1.0, 0.0])
@@ -140,5 +160,5 @@ def optimised_grid(
     most = min(candidates, total - max(round(least * total), 1) + 1) if total else candidates
     times = make_grid(schedule, most, "log_snr", least)[:-1]
     times = np.unique(np.round(times * total) / total)[::-1] if total else times
-    errors = step_errors(process, denoise, x, times, key, condition)
+    errors = step_errors(process, denoise, x, times, key, condition, measure)
     return np.append(times[shortest(errors, steps - 1)], 0.0)

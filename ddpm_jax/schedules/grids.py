@@ -204,7 +204,7 @@ class _Range:
     """The log-SNRs of a schedule.
 
     Attributes:
-        least: at t = 1; it may be minus infinity.
+        least: at t = 1, where it may be minus infinity; of a table that of the last entry with alpha > 0.
         start: where grids start: the same, or a finite one near it.
         end: at t_min.
         inverse: log-SNR -> t, of those from the start to the end.
@@ -224,7 +224,7 @@ class _Range:
 
     def begins(self, level: float) -> bool:
         """Whether this sigma/alpha is that of t = 1."""
-        return level >= np.exp(-self.least / 2) * (1 - CLOSE)
+        return bool(level >= np.exp(-self.least / 2) * (1 - CLOSE))
 
 
 def _range(schedule: Schedule, t_min: float) -> _Range:
@@ -232,9 +232,8 @@ def _range(schedule: Schedule, t_min: float) -> _Range:
     if isinstance(schedule, Table):
         index = np.arange(1, schedule.steps + 1)[schedule.alphas[1:] > 0]
         entries = 2 * (np.log(schedule.alphas[index]) - np.log(schedule.sigmas[index]))
-        least = -np.inf if schedule.alphas[-1] == 0 else entries[-1]
         end = entries[max(round(t_min * schedule.steps), 1) - 1]
-        return _Range(least, entries[-1], end, lambda value: np.interp(-value, -entries, index / schedule.steps))
+        return _Range(entries[-1], entries[-1], end, lambda value: np.interp(-value, -entries, index / schedule.steps))
 
     def now(function: Callable, values: np.ndarray) -> np.ndarray:
         with jax.ensure_compile_time_eval(), jax.enable_x64(True):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ddpm_jax.config.base import base
@@ -11,6 +12,10 @@ from ddpm_jax.samplers import SOLVERS
 from tests.config.examples import about, from_file, told
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.py"))
+
+
+OWN = {"sampler__steps": 0}
+"""The number of steps is that of the times given."""
 
 
 def of(family, **changes):
@@ -98,7 +103,44 @@ def test_every_config_of_the_project_is_possible(path):
         ("vp", {"sampler__name": "annealed_langevin"}, "sampler.langevin_step", "moves diverge from"),
         ("ncsn", {"sampler__steps": 21}, "sampler.steps", "is more than config.process.steps 20"),
         ("ncsn", {"sampler__steps": 19, "sampler__spacing": "karras"}, "sampler.steps", "finer than the levels"),
+        # times by hand, levels, and between entries
+        ("vp", {"sampler__times": (1.0, 0.5, 0.0)}, "sampler.steps", "not the number of config.sampler.times, 2"),
+        ("vp", {"sampler__times": (0.9, 0.0), **OWN}, "sampler.times", "fall from 1 to 0"),
+        ("vp", {"sampler__times": (1.0, 1e-6, 0.0), **OWN}, "sampler.times", "the least time"),
+        ("ddpm", {"sampler__times": (1.0, 0.5004, 0.5, 0.0), **OWN}, "sampler.times", "of 1000 entries"),
+        ("vp", {"sampler__sigmas": (3.0, 1.0), **OWN}, "sampler.sigmas", "fall to 0"),
+        ("vp", {"sampler__sigmas": (1e4, 1.0, 0.0), **OWN}, "sampler.sigmas", "is not within"),
+        ("vdm", {"sampler__sigmas": (3.0, 1.0, 0.0), **OWN}, "sampler.sigmas", "not known before"),
+        (
+            "vp",
+            {"sampler__sigmas": (1.0, 0.0), "sampler__times": (1.0, 0.0), **OWN},
+            "sampler.sigmas",
+            "leave one of them empty",
+        ),
+        (
+            "vp",
+            {"sampler__times": (1.0, 0.0), "evaluation__curve": (5,), **OWN},
+            "evaluation.curve",
+            "of one number of steps",
+        ),
+        ("vp", {"sampler__sigma_max": 5.0}, "sampler.sigma_max", "uniform spacing has no noise levels"),
+        ("vp", {"sampler__sigma_max": 1e4, "sampler__spacing": "karras"}, "sampler.sigma_max", "is not within"),
+        ("vp", {"sampler__between": True}, "sampler.between", "in continuous time"),
+        ("ddpm", {"sampler__between": True}, "sampler.spacing", "at a table's entries"),
+        # pure noise at a table's end
+        ("ddpm", {"process__zero_terminal": True}, "model.prediction", "ends in pure noise"),
+        (
+            "ddpm",
+            {"process__zero_terminal": True, "model__prediction": "v"},
+            "objective.name",
+            "asks for nothing at t = 1",
+        ),
+        ("ddpm", {"process__zero_terminal": True, "model__time": "log_snr"}, "model.time", "is infinite"),
+        ("vp", {"process__zero_terminal": True}, "process.zero_terminal", "has no such option"),
         # schedules
+        ("ddpm", {"process__offset": 0.1}, "process.offset", "has no such option"),
+        ("ddpm", {"process__schedule": "table"}, "process.table_file", "there is no file"),
+        ("ddpm", {"process__table_values": "alphas_cumprod"}, "process.table_values", "has no such option"),
         ("ve", {"process__sigma_min": 200.0}, "process.schedule", "ve cannot be made"),
         ("vp", {"process__sigma_min": 0.1}, "process.sigma_min", "schedule 'vp' has no such option"),
     ],
@@ -145,3 +187,25 @@ def test_langevin_is_for_gaussian_processes_and_only_first_order_hides_sites_aga
         lines = told(check, config)
         assert about("sampler.name", lines) or about("sampler.eta", lines), lines
         assert ("is for Gaussian processes" in about("sampler.name", lines)) == ("gaussian" in solver.kinds)
+
+
+def test_what_the_sampler_may_visit():
+    """Between a table's entries by any spacing and solver, and levels and times by hand."""
+    check(of("ddpm", sampler__between=True, sampler__spacing="karras", sampler__sigma_max=14.6))
+    check(of("ddpm", sampler__between=True, sampler__spacing="beta", sampler__name="tsit5", sampler__eta=0.0))
+    check(of("ncsn", sampler__between=True, sampler__steps=40))
+    check(of("vdm", sampler__times=(1.0, 0.5, 0.0), sampler__steps=2))
+    check(of("flow", process__shift=3.0, sampler__sigmas=(80.0, 1.0, 0.0), sampler__steps=0))
+    pure = {"process__zero_terminal": True, "model__prediction": "v", "objective__name": "v"}
+    for schedule in ("ddpm_linear", "ddpm_cosine", "ddpm_scaled_linear", "ddpm_sigmoid"):
+        check(of("ddpm", process__schedule=schedule, evaluation__ode_images=4, **pure))
+    check(of("ddpm", process__schedule="ddpm_cosine", process__offset=0.02, process__cap=0.99))
+
+
+def test_a_table_of_ones_own_is_read_from_its_file(tmp_path):
+    np.savez(tmp_path / "mine.npz", alphas_cumprod=np.linspace(0.99, 0.0, 50))
+    own = {"process__schedule": "table", "process__table_file": str(tmp_path / "mine.npz"), "process__steps": 50}
+    own |= {"process__table_values": "alphas_cumprod", "sampler__steps": 10}
+    check(of("ddpm", model__prediction="v", objective__name="v", **own))
+    lines = told(check, of("ddpm", model__prediction="v", objective__name="v", **{**own, "process__steps": 40}))
+    assert "steps is 40" in about("process.table_file", lines)

@@ -41,3 +41,25 @@ def test_the_decoder_takes_over_where_it_is_told_to(schedule, steps, least):
     assert (grid[0], grid[-1]) == (1, 0) and (np.diff(grid) < 0).all()
     assert grid[-2] == pytest.approx(least, rel=2e-3)
     assert bound_grid(process, steps, None)[0][-2] == pytest.approx(gaussian.t_min(one))
+
+
+def test_levels_between_entries_are_asked_for_exactly():
+    changes = {"process.schedule": "ddpm_scaled_linear", "sampler.spacing": "karras", "sampler.steps": 8}
+    changes |= {"sampler.sigma_min": 0.05, "sampler.sigma_max": 10.0, "sampler.rho": 3.0}
+    at, between = changed(**changes), changed(**changes, **{"sampler.between": True})
+    process = gaussian.make_process(at)
+    levels = np.linspace(10 ** (1 / 3), 0.05 ** (1 / 3), 8) ** 3
+    moved, exact = gaussian.sampling_grid(at, process), gaussian.sampling_grid(between, process)
+    np.testing.assert_allclose(moved * 1000, np.round(moved * 1000), atol=1e-9)
+    with jax.enable_x64(True):
+        alpha, sigma = gaussian.sampling_process(between, process).known(exact[:-1])
+    np.testing.assert_allclose(sigma / alpha, levels, rtol=1e-8)
+
+
+def test_times_given_are_the_grid_and_no_others_can_be_asked_for():
+    config = changed(**{"sampler.times": (1, 0.5, 0.1, 0), "sampler.steps": 0})
+    process = gaussian.make_process(config)
+    assert gaussian.sampling_grid(config, process).tolist() == [1, 0.5, 0.1, 0]
+    assert gaussian.sampling_grid(config, process, 3).tolist() == [1, 0.5, 0.1, 0]
+    with pytest.raises(ValueError, match="3 steps of them, and not 7"):
+        gaussian.sampling_grid(config, process, 7)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, drift_diffusion, log_snr, rates
+from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, drift_diffusion, log_snr, rates, shift_of_size
 
 # Times on which float32 and float64 agree exactly, close to both ends too.
 TIMES = np.array([1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.3, 0.499, 0.5, 0.501, 0.7, 0.9, 0.99, 0.999, 1 - 1e-5], np.float32)
@@ -20,6 +20,9 @@ OPTIONS = [
     EDM(0.01, 20.0, 3.0),
     Cosine(0.25),
     Cosine(8.0),
+    Flow(3.0),
+    Flow(0.05),
+    Flow(50.0),
 ]
 
 
@@ -75,6 +78,30 @@ def test_flow_is_the_straight_line():
     np.testing.assert_array_equal(alpha, 1 - TIMES)
 
 
+@pytest.mark.parametrize("shift", [0.05, 0.5, 3.0, 50.0])
+def test_a_shift_of_flow_is_the_line_at_a_later_time(shift):
+    """sigma/alpha is `shift` times what it was, and the path is as straight: alpha + sigma = 1."""
+    t = np.linspace(0.01, 0.99, 99)
+    with jax.enable_x64(True):
+        alpha, sigma = (np.asarray(part) for part in jax.jit(Flow(shift))(t))
+    np.testing.assert_allclose(sigma / alpha, shift * t / (1 - t), rtol=1e-12)
+    np.testing.assert_allclose(alpha + sigma, 1, rtol=1e-15)
+
+
+def test_flow_is_exact_at_both_ends_whatever_its_shift():
+    for shift in (0.05, 1.0, 3.0, 50.0):
+        for dtype in (np.float32, np.float16):
+            np.testing.assert_array_equal(Flow(shift)(np.array([0, 1], dtype)), [[1, 0], [0, 1]])
+        (alpha_rate, sigma_rate) = rates(Flow(shift), np.array([0, 1], np.float32))
+        np.testing.assert_allclose(sigma_rate, [shift, 1 / shift], rtol=1e-6)  # s/(1 + (s - 1) t)^2
+        np.testing.assert_allclose(alpha_rate, [-shift, -1 / shift], rtol=1e-6)
+
+
+def test_the_shift_of_a_size_is_the_ratio_of_the_sides_of_squares():
+    assert shift_of_size(1024 * 1024, 256 * 256) == 4
+    assert shift_of_size(32 * 32, 64 * 64) == 0.5
+
+
 def test_cosine_is_the_quarter_circle_and_a_shift_moves_log_snr_by_twice_its_logarithm():
     with jax.enable_x64(True):
         t = np.linspace(1e-4, 1 - 1e-4, 99)
@@ -126,6 +153,7 @@ def test_options_out_of_range_are_refused():
         (EDM, {"sigma_min": 0.0}, "sigma_min"),
         (EDM, {"rho": 0.0}, "rho"),
         (Cosine, {"shift": 0.0}, "shift"),
+        (Flow, {"shift": -1.0}, "shift"),
     ):
         with pytest.raises(ValueError, match=words):
             schedule(**options)

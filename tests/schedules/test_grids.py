@@ -3,9 +3,21 @@
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
-from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, Table, ddpm_cosine, ddpm_linear
-from ddpm_jax.schedules.grids import OF_TABLES, SPACINGS, make_grid, table_grid
+from ddpm_jax.schedules import (
+    EDM,
+    VE,
+    VP,
+    Cosine,
+    Flow,
+    Table,
+    ddpm_cosine,
+    ddpm_linear,
+    ddpm_scaled_linear,
+    interpolated,
+)
+from ddpm_jax.schedules.grids import OF_TABLES, SPACINGS, grid_of_levels, grid_of_times, make_grid, table_grid
 
 
 def test_published_examples():
@@ -142,8 +154,111 @@ def test_impossible_grids_are_refused_in_one_line():
         ((VP(), 5, "even", 0.01), "unknown spacing"),
         ((VP(), 5, "uniform", 0.0), "t_min"),
         ((VP(), 5, "uniform", 1.0), "t_min"),
+        ((VP(), 5, "uniform", 0.01, 7.0, 0.1, 1.0), "no noise levels"),
+        ((VP(), 5, "karras", 0.01, 7.0, 0.0, 1e4), "not within"),
+        ((VP(), 5, "karras", 0.01, 7.0, 1e-4, 1.0), "not within"),
+        ((VP(), 5, "karras", 0.01, 7.0, 2.0, 1.0), "not below"),
+        ((VP(), 5, "beta", 0.01, 7.0, 0.0, 0.0, (0.0, 1.0)), "must be above 0"),
+        ((table, 50, "karras", 0.01, 7.0, 0.1, 0.5), "does not fit a table"),
     )
     for arguments, words in cases:
         with pytest.raises(ValueError, match=words) as caught:
             make_grid(*arguments)
+        assert "\n" not in str(caught.value)
+
+
+def levels_of(schedule, grid):
+    """sigma/alpha at the times of a grid but the last."""
+    with jax.enable_x64(True):
+        alpha, sigma = (np.asarray(part) for part in jax.jit(schedule)(grid[:-1]))
+    return sigma / alpha
+
+
+KARRAS = np.linspace(14.6 ** (1 / 5), 0.03 ** (1 / 5), 10) ** 5
+GEOMETRIC = 14.6 * (0.03 / 14.6) ** (np.arange(10) / 9)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [VP(), Flow(), Flow(3.0), Cosine(), interpolated(ddpm_scaled_linear(1000))],
+    ids=lambda one: type(one).__name__,
+)
+def test_levels_go_from_any_to_any_other_and_then_to_0(schedule):
+    for spacing, expected in (("karras", KARRAS), ("log_snr", GEOMETRIC)):
+        grid = make_grid(schedule, 10, spacing, 1e-3, 5.0, 0.03, 14.6)
+        np.testing.assert_allclose(levels_of(schedule, grid), expected, rtol=1e-8)
+        assert (grid[-1], len(grid)) == (0, 11)
+    np.testing.assert_allclose(levels_of(schedule, make_grid(schedule, 1, "karras", 1e-3, 7.0, 0.0, 5.0)), 5, rtol=1e-8)
+
+
+def test_a_largest_level_that_is_the_schedules_own_but_for_rounding_is_at_1():
+    for schedule in (ddpm_scaled_linear(1000), interpolated(ddpm_scaled_linear(1000))):
+        for level in (14.61, 14.6146, 14.62):
+            assert make_grid(schedule, 5, "karras", 1e-3, 7.0, 0.0, level)[0] == 1
+            assert grid_of_levels(schedule, (level, 1.0, 0.0), 1e-3)[0] == 1
+        assert make_grid(schedule, 5, "karras", 1e-3, 7.0, 0.0, 10.0)[0] < 1
+
+
+def test_levels_on_a_table_are_moved_to_entries_that_are_nearest():
+    table = ddpm_scaled_linear(1000)
+    grid = make_grid(table, 10, "karras", 1e-3, 5.0, 0.03, 14.6)
+    np.testing.assert_allclose(grid * 1000, np.round(grid * 1000), atol=1e-9)
+    exact = make_grid(interpolated(table), 10, "karras", 1e-3, 5.0, 0.03, 14.6)
+    assert np.abs(grid - exact).max() <= 0.51e-3
+
+
+def test_beta_is_the_arcsine_law_of_one_half_and_uniform_for_one():
+    """The quantiles of Beta(1/2, 1/2) are sin^2(pi u/2); those of Beta(1, 2) are 1 - sqrt(1 - u)."""
+    u = np.linspace(1, 0, 11)
+    for beta, quantiles in (
+        ((0.5, 0.5), np.sin(np.pi * u / 2) ** 2),
+        ((1.0, 1.0), u),
+        ((1.0, 2.0), 1 - np.sqrt(1 - u)),
+    ):
+        grid = make_grid(VP(), 11, "beta", 0.01, beta=beta)
+        np.testing.assert_allclose(grid[:-1], 0.01 + 0.99 * quantiles, rtol=1e-9)
+
+
+def test_beta_is_by_default_that_of_the_paper():
+    u = np.linspace(1, 0, 20)
+    expected = 1e-3 + (1 - 1e-3) * stats.beta.ppf(u, 0.6, 0.6)
+    np.testing.assert_allclose(make_grid(Flow(), 20, "beta", 1e-3)[:-1], expected, rtol=1e-9)
+
+
+def test_times_by_hand_are_themselves_and_at_entries_where_there_are_some():
+    times = (1.0, 0.7004, 0.2, 0.0)
+    np.testing.assert_array_equal(grid_of_times(VP(), times, 1e-5), times)
+    np.testing.assert_array_equal(grid_of_times(interpolated(ddpm_linear(1000)), times, 1e-3), times)
+    for schedule, steps in ((ddpm_linear(1000), 0), (VP(), 1000)):
+        np.testing.assert_allclose(grid_of_times(schedule, times, 1e-3, steps), [1, 0.7, 0.2, 0], atol=1e-12)
+    np.testing.assert_array_equal(grid_of_times(VP(), (1.0, 0.0), 0.5), [1, 0])
+
+
+def test_levels_by_hand_are_those_of_the_times():
+    published = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.0)  # any that fall
+    schedule = interpolated(ddpm_scaled_linear(1000))
+    grid = grid_of_levels(schedule, published, 1e-3)
+    assert grid[0] == 1
+    np.testing.assert_allclose(levels_of(schedule, grid)[1:], published[1:-1], rtol=1e-8)
+    low = grid_of_levels(Flow(), (3.0, 1.0, 0.25, 0.0), 1e-3)  # sigma/alpha = t/(1 - t)
+    np.testing.assert_allclose(low, [0.75, 0.5, 0.2, 0], rtol=1e-9)
+
+
+def test_times_and_levels_that_cannot_be_are_refused_in_one_line():
+    cases = (
+        (lambda: grid_of_times(VP(), (0.9, 0.0), 0.01), "from 1 to 0"),
+        (lambda: grid_of_times(VP(), (1.0, 0.5, 0.5, 0.0), 0.01), "from 1 to 0"),
+        (lambda: grid_of_times(VP(), (1.0, 0.5), 0.01), "from 1 to 0"),
+        (lambda: grid_of_times(VP(), (1.0, 0.001, 0.0), 0.01), "below 0.01"),
+        (lambda: grid_of_times(ddpm_linear(100), (1.0, 0.501, 0.5, 0.0), 0.01), "the same"),
+        (lambda: grid_of_levels(VP(), (3.0, 1.0), 0.01), "fall to 0"),
+        (lambda: grid_of_levels(VP(), (1.0, 3.0, 0.0), 0.01), "fall to 0"),
+        (lambda: grid_of_levels(VP(), (1e3, 3.0, 0.0), 0.01), "1000 is not within"),
+        (lambda: grid_of_levels(VP(), (3.0, 1e-4, 0.0), 0.01), "0.0001 is not within"),
+        (lambda: grid_of_levels(ddpm_linear(100), (3.0, 2.99, 0.0), 0.01), "the same"),
+        (lambda: grid_of_levels(ddpm_linear(100, zero_terminal=True), (1e9, 3.0, 0.0), 0.01), "within"),
+    )
+    for request, words in cases:
+        with pytest.raises(ValueError, match=words) as caught:
+            request()
         assert "\n" not in str(caught.value)
