@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.conditions import Condition, Conditions
@@ -190,7 +190,10 @@ class Sampling:
         process = self.process
         return process if process is not None and process.kind == "gaussian" else model.bound_process(params)
 
-    def _level(self, process: Any, keys: Key[Array, " batch"], shape: tuple[int, ...]) -> Array:
+    def start(self, process: Any, keys: Key[Array, " batch"], shape: tuple[int, ...]) -> Float[Array, "batch *site"]:
+        """What sampling begins with: a draw of the prior, or noise of the grid's first level."""
+        if not self.from_level:
+            return process.prior(keys, shape)
         z = process.noise(keys, shape)
         return process.at(jnp.asarray(self.grid[0], z.dtype), z)[1] * z
 
@@ -213,8 +216,7 @@ class Sampling:
         denoise = self.wrapped(plain, model, negative, bool(frames), params)
         solver = self.solver.for_film() if frames else self.solver
         keys_prior, keys_steps = random.split(keys)
-        shape = len(keys), *model.description.shape
-        start = self._level(process, keys_prior, shape) if self.from_level else process.prior(keys_prior, shape)
+        start = self.start(process, keys_prior, (len(keys), *model.description.shape))
         problem = Problem(process, denoise, condition, self.grid)
         x, film, evaluations = solver.solve(problem, keys_steps, start, frames)
         if frames:

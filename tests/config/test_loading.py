@@ -51,3 +51,11 @@ def test_an_eta_that_is_given_is_not_overridden_but_refused(config):
         check(made)
     assert str(caught.value).startswith("config.sampler.eta: ") and "\n" not in str(caught.value)
     assert made.sampler.eta == eta != ETA[made.sampler.name]
+
+
+def test_times_and_levels_by_hand_bring_their_number_of_steps():
+    for words in (["--config.sampler.times=1,0.5,0"], ["--config.sampler.sigmas=(14.6, 1.0, 0)"]):
+        assert changed(base(), words).sampler.steps == 2
+    both = ["--config.sampler.times=1,0.5,0", "--config.sampler.steps=5"]
+    assert changed(base(), both).sampler.steps == 5  # and is refused
+    assert changed(base(), ["--config.sampler.rho=3"]).sampler.steps == base().sampler.steps

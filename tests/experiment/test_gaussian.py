@@ -98,3 +98,28 @@ def test_no_two_purposes_share_a_key():
         for purpose in range(5)
     }
     assert len(keys) == 20
+
+
+def test_between_entries_the_model_is_the_same_one_at_the_entries(params):
+    """Wherever both can go: whatever is told of the time, and how the input is scaled."""
+    for told in ({}, {"model.time": "log_snr", "model.input": "unit"}):
+        changes = {"process.schedule": "ddpm_cosine", "process.steps": 10, "model.prediction": "x0", **told}
+        changes |= {"sampler.times": (1.0, 0.7, 0.4, 0.1, 0.0), "sampler.eta": 0.0}
+        at = sample(params, **changes).astype(int)
+        between = sample(params, **changes, **{"sampler.between": True}).astype(int)
+        np.testing.assert_allclose(between, at, atol=1)  # levels, of which few lie at an edge
+        assert np.mean(between == at) > 0.99
+    changes = {**changes, "sampler.times": (1.0, 0.74, 0.36, 0.14, 0.0)}  # not to be moved to an entry
+    assert (sample(params, **changes, **{"sampler.between": True}) != sample(params, **changes)).any()
+
+
+def test_a_first_level_below_the_last_is_where_noise_begins():
+    """With sigma/alpha = 1, x_t is noise of the deviation sigma = sqrt(1/2)."""
+    one = experiment(**{"sampler.sigmas": (1.0, 0.0), "sampler.between": True, "model.prediction": "x0"})
+    process, grid = one.sampling.process, one.sampling.grid
+    assert len(grid) == 2 and 0 < grid[0] < 1
+    start = one.sampling.start(process, random.per_example(jax.random.key(0), jnp.arange(200)), (200, 8, 8, 1))
+    np.testing.assert_allclose(np.asarray(start).std(), np.sqrt(0.5), rtol=0.02)
+    from_one = experiment().sampling
+    begun = from_one.start(process, random.per_example(jax.random.key(0), jnp.arange(200)), (200, 8, 8, 1))
+    np.testing.assert_allclose(np.asarray(begun).std(), 1, rtol=0.02)

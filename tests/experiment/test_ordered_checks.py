@@ -37,6 +37,15 @@ def test_every_family_is_possible(family):
         ("autoregressive", {"process.order": "independent"}, "process.order", "is causal"),
         ("autoregressive", {"process.schedule": "cosine"}, "process.schedule", "evenly spaced"),
         ("autoregressive", {"process.schedule": "vp"}, "process.schedule", "is of noise"),
+        ("masked", {"process.schedule": "polynomial", "process.exponent": 0.5}, "process.exponent", "at least 1"),
+        ("masked", {"process.schedule": "cosine", "process.exponent": 2.0}, "process.exponent", "has no exponent"),
+        ("masked", {"sampler.sigmas": (1.0, 0.0), "sampler.steps": 0}, "sampler.sigmas", "is of noise; leave it empty"),
+        (
+            "random_order",
+            {"sampler.order": "raster", "sampler.times": (1.0, 0.5, 0.0), "sampler.steps": 2},
+            "sampler.times",
+            "even groups",
+        ),
         ("autoregressive", {"process.steps": 64}, "process.steps", "as many steps as chunks"),
         ("autoregressive", {"process.beta_max": 2.0}, "process.beta_max", "is of noise"),
         ("autoregressive", {"model.prediction": "epsilon"}, "model.prediction", "is of noise"),
@@ -159,3 +168,20 @@ def test_the_base_is_still_a_gaussian_one():
     config = base()
     config.sampler.steps = 100
     check(config)
+
+
+def test_times_by_hand_are_those_of_whole_groups():
+    for family, times in (("masked", (1.0, 0.9, 0.5, 0.0)), ("random_order", (1.0, 0.9, 0.5, 0.0))):
+        config = of(family, {"sampler.times": times, "sampler.steps": 3})
+        check(config)
+        check_data(config, DIGITS)
+    config = of("random_order", {"sampler.times": (1.0, 0.501, 0.5, 0.0), "sampler.steps": 3})
+    with pytest.raises(UserError, match=r"sampler\.times: two of the 4 times are at the same of 64"):
+        check_data(config, DIGITS)
+
+
+def test_shares_kept_that_masked_models_take():
+    for changes in ({"process.schedule": "arccos"}, {"process.schedule": "polynomial", "process.exponent": 3.0}):
+        config = of("masked", changes)
+        check(config)
+        check_data(config, DIGITS)
