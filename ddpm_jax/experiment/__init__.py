@@ -14,7 +14,7 @@ from ddpm_jax.data import Dataset, Description
 from ddpm_jax.errors import UserError, fail
 from ddpm_jax.experiment.base import Experiment, Family
 from ddpm_jax.experiment.checks import check, check_data, check_prompts, check_sizes, family_of, kind_of
-from ddpm_jax.experiment.options import own
+from ddpm_jax.experiment.options import files_of, own
 from ddpm_jax.plugins import FOLDER
 
 
@@ -57,6 +57,7 @@ __all__ = [
     "check_data",
     "check_prompts",
     "check_sizes",
+    "files_of",
     "kind_of",
     "load_data",
     "make",

@@ -1,5 +1,6 @@
 """Sections of a config as the arguments that the parts take, and what parts refuse as keys of the config."""
 
+import hashlib
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from ddpm_jax.config.keys import KEYS, OPTIONS
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers.guidance_rules import Plain, Projected, Rescaled
 from ddpm_jax.errors import UserError, fail
+from ddpm_jax.files import Record
 from ddpm_jax.objectives.losses import OBJECTIVES, Objective
 from ddpm_jax.objectives.times import TimeDistribution, make_times
 from ddpm_jax.plugins import Function, Options
@@ -49,6 +51,15 @@ def schedule_options(config: ConfigDict) -> Options:
 def options_set(config: ConfigDict) -> list[str]:
     """The options of schedules of ours that the config sets."""
     return [name for name in SCHEDULE_OPTIONS if config.process[name] != KEYS[f"process.{name}"].default]
+
+
+def files_of(config: ConfigDict) -> Record:
+    """What the model is made of besides the config and the data, by its content: a schedule's table from a file."""
+    if not config.process.table_file:
+        return {}
+    table: Any = make_schedule(config)
+    digest = hashlib.sha256(table.alphas.tobytes() + table.sigmas.tobytes()).hexdigest()
+    return {"schedule": {"table": digest[:32]}}
 
 
 def make_keep(config: ConfigDict) -> Keep:

@@ -20,7 +20,7 @@ from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.devices.programs import in_32_bits
 from ddpm_jax.errors import UserError
 from ddpm_jax.evaluation.told import conditions_of
-from ddpm_jax.experiment import Experiment, check_data, load_data, make
+from ddpm_jax.experiment import Experiment, check_data, files_of, load_data, make
 from ddpm_jax.generative import Model, Sampler, Sampling
 from ddpm_jax.plugins import FOLDER
 from ddpm_jax.samplers import optimised_grid
@@ -240,7 +240,7 @@ def read(
         raise UserError(f"{folder}: no checkpoint here; train first, or put a copy of {runs.CHECKPOINTS}/ back")
     plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
     dataset = dataset or data_of(config, folder, images)
-    runs.check_data(folder, data.fingerprint(dataset))
+    runs.check_data(folder, {**data.fingerprint(dataset), **files_of(config)})
     if experiment is None:
         check_data(config, dataset.description)
         experiment = make(config, dataset.description)

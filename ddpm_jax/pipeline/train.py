@@ -66,7 +66,7 @@ def train(
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.evaluation import drawing
-    from ddpm_jax.experiment import check_data, check_prompts, check_sizes, load_data, make
+    from ddpm_jax.experiment import check_data, check_prompts, check_sizes, files_of, load_data, make
     from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import beginning, screen
     from ddpm_jax.pipeline.helpers import found
@@ -102,7 +102,7 @@ def train(
         locks.check_free(folder)
     for line in dataset.notes:
         screen.say(line)
-    fingerprint = data.fingerprint(dataset)
+    fingerprint = {**data.fingerprint(dataset), **files_of(config)}
     joining.check_alike({f"the data ({config.data.name})": sha256([fingerprint])[:12]})
     job = make_job(experiment, plan, dataset)
     if extension and job.budget.steps is not None and job.budget.steps <= extension.step:

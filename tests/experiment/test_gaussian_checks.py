@@ -7,7 +7,7 @@ import pytest
 
 from ddpm_jax.config.base import base
 from ddpm_jax.config.families import FAMILIES
-from ddpm_jax.experiment import check
+from ddpm_jax.experiment import check, files_of
 from ddpm_jax.samplers import SOLVERS
 from tests.config.examples import about, from_file, told
 
@@ -209,3 +209,7 @@ def test_a_table_of_ones_own_is_read_from_its_file(tmp_path):
     check(of("ddpm", model__prediction="v", objective__name="v", **own))
     lines = told(check, of("ddpm", model__prediction="v", objective__name="v", **{**own, "process__steps": 40}))
     assert "steps is 40" in about("process.table_file", lines)
+    before = files_of(of("ddpm", **own))
+    assert before and not files_of(of("ddpm"))
+    np.savez(tmp_path / "mine.npz", alphas_cumprod=np.linspace(0.98, 0.0, 50))
+    assert files_of(of("ddpm", **own)) != before  # a run knows its table by what is in it
