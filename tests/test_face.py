@@ -12,6 +12,7 @@ import pytest
 
 import ddpm_jax as dj
 from ddpm_jax.errors import UserError
+from ddpm_jax.pipeline.python import _words
 
 
 def test_importing_it_is_light():
@@ -72,6 +73,18 @@ def test_a_run_is_loaded_and_sampled_in_three(trained):
     assert np.all(np.isfinite(bits))
     posterior = run.denoise(jnp.zeros((1, 8, 8, 1)), 0.5, {"label": jnp.zeros(1, jnp.int32)})
     assert posterior.mean.shape == (1, 8, 8, 1)
+
+
+def test_times_can_be_chosen_for_a_run_and_sampled_at(trained):
+    run = dj.load_run(trained)
+    times = run.optimised_times(4, images=8, candidates=12)
+    assert (times[0], times[-1], len(times)) == (1, 0, 5)
+    total = run.model.times.steps
+    np.testing.assert_allclose(np.array(times) * total, np.round(np.array(times) * total), atol=1e-9)
+    how = replace(run.experiment.sampling_in(), grid=np.array(times))
+    assert run.sample(2, sampling=how).shape == (2, 8, 8, 1)
+    with pytest.raises(UserError, match="no times can be chosen"):
+        run.optimised_times(4, images=8, candidates=12, measure="area")
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +176,9 @@ def test_arrays_that_do_not_fit_are_refused_in_a_line(splits):
     with pytest.raises(UserError) as raised:
         dj.from_arrays(splits, levels=4)
     assert "\n" not in str(raised.value)
+
+
+def test_a_field_that_came_later_leaves_the_runs_of_before_their_name():
+    said = [list(_words(dj.schedules.Flow(shift))) for shift in (1.0, 2.0)]
+    assert said[0] == ["ddpm_jax.schedules.continuous.Flow"]
+    assert said[1] != said[0]

@@ -118,9 +118,12 @@ def _words(part: Any) -> Iterator[str | np.ndarray]:
             yield from _words(item)
     elif is_dataclass(part):
         for one in fields(part):
+            value = getattr(part, one.name)
+            if one.metadata.get("later") and value == one.default:
+                continue  # runs from before the field are known by a part without it
             if one.compare and one.name not in ("parent", "name"):  # a Linen module's place
                 yield one.name
-                yield from _words(getattr(part, one.name))
+                yield from _words(value)
 
 
 OF_THE_MODEL = (

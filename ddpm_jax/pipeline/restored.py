@@ -104,8 +104,8 @@ class Run:
         """
         model, source = self.model, self.dataset.split("train")
         chosen = np.random.default_rng(seed).permutation(len(source))[:images]
-        rows = source.rows(np.sort(chosen))
-        x, condition = model.description.encode(jnp.asarray(rows["image"])), model.condition(rows["condition"])
+        rows: Any = jax.tree.map(jnp.asarray, source.rows(np.sort(chosen)))
+        x, condition = model.description.encode(rows["image"]), model.condition(rows["condition"])
         process: Any = model.bound_process(self.params)
         least, total = getattr(model.times, "t_min", None), model.times.steps
         denoise, key = model.denoiser(self.params), jax.random.key(seed)

@@ -5,7 +5,7 @@ alphas keep their digits in float32, in value and in derivative.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -131,7 +131,7 @@ class Flow:
     `shift_of_size`.
     """
 
-    shift: float = 1.0
+    shift: float = field(default=1.0, metadata={"later": True})
     continuous: ClassVar[bool] = True
     t_min: ClassVar[float] = 1e-3
 
