@@ -226,6 +226,8 @@ KEYS: dict[str, Key] = {
     "sampler.times": Key((), "in place of steps and spacing: the times themselves, falling from 1 to 0", item=float),
     "sampler.sigmas": Key((), "likewise, by their sigma/alpha, falling to 0", item=float, of="gaussian"),
     "sampler.between": Key(False, "visit times between the T of training: a table is interpolated", of="gaussian"),
+    "sampler.restarts": Key(0, "how often to go up and down a range again (Xu et al. 2023)", least=0, of="gaussian"),
+    "sampler.restart_range": Key((0.06, 0.3), "which: from and to, in sigma/alpha", of="gaussian"),
     "sampler.eta": Key(1.0, "1: fresh noise (DDPM); 0: none (DDIM). How many sites are hidden again", least=0),
     "sampler.remask_cap": Key(
         1.0, "the greatest chance that a step hides a visible site again; 1: none", least=0, most=1, of="ordered"

@@ -18,8 +18,8 @@ from ddpm_jax.experiment.options import make_schedule, make_solver, of, options_
 from ddpm_jax.files import Record
 from ddpm_jax.generative import Bound, Measure, Model, ProbabilityFlow, Sampling, bound_grid, default_estimator
 from ddpm_jax.processes import PROCESSES, Gaussian, Refusal, Traits
-from ddpm_jax.samplers import AnnealedLangevin
-from ddpm_jax.schedules.grids import OF_LEVELS, OF_TABLES, grid_of_levels, grid_of_times, make_grid
+from ddpm_jax.samplers import SOLVERS, AnnealedLangevin
+from ddpm_jax.schedules.grids import OF_LEVELS, OF_TABLES, grid_of_levels, grid_of_times, make_grid, restarted
 
 DECODER_VARIANCES = ("first_step", "second_step")
 SECOND_STEP = DECODER_VARIANCES[1]
@@ -98,15 +98,23 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
     process = sampling_process(config, known)
     return Sampling(
         make_solver(config),
-        sampling_grid(config, known, steps),
+        _with_restarts(config, process, sampling_grid(config, known, steps)),
         process=None if process is known else process,
         from_level=bool(section.sigmas or section.sigma_max),
         **options.guidance(config),
         clip=section.clip,
+        clip_range=tuple(map(float, section.clip_range)),
         threshold=section.threshold,
         # draws of x serve the Markov process with a variance of its own
         point=section.eta < 1 or config.model.prediction == CATEGORICAL,
     )
+
+
+def _with_restarts(config: ConfigDict, process: Any, grid: np.ndarray) -> np.ndarray:
+    """The grid as it is walked. Raises ValueError where too few of its times are in the range of restarts."""
+    section = config.sampler
+    low, high = map(float, section.restart_range)
+    return restarted(process.start().known, grid, low, high, section.restarts)
 
 
 def sampling_process(config: ConfigDict, process: Any) -> Any:
@@ -153,6 +161,9 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
     moving = yield from tried("sampler.between", "", sampling_process, config, process)
     yield from options.solver_refusals(config, traits if moving is None else moving.traits(), causal=False)
     yield from tried("sampler.guidance_rescale", "", options.guidance, config)
+    ends = config.sampler.clip_range
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        yield Refusal("sampler.clip_range", f"{ends} is not (low, high)")
     yield from _grids(config, process, traits)
     if config.sampler.classifier:
         yield from of("sampler", ClassifierGuided.refusals("classifier", traits))
@@ -248,6 +259,8 @@ def _grids(config: ConfigDict, process: Gaussian, traits: Traits) -> Iterator[Re
     if section.between and not total:
         yield Refusal("sampler.between", "in continuous time there is nothing between; leave it False")
     grid = yield from _sampling_grid(config, process, traits)
+    if section.restarts and grid is not None:
+        yield from _restarts(config, process)
     if grid is not None and section.name == "annealed_langevin":
         moves = AnnealedLangevin(section.langevin_step, section.corrector_steps)
         yield from of("sampler", moves.diverging(process.start().known, grid))
@@ -260,6 +273,19 @@ def _grids(config: ConfigDict, process: Gaussian, traits: Traits) -> Iterator[Re
     if made is not None and len(made[0]) < 3:
         reason = f"{evaluation.decoder_noise} is above all noise but the last; lower it"
         yield Refusal("evaluation.decoder_noise", reason)
+
+
+def _restarts(config: ConfigDict, process: Gaussian) -> Iterator[Refusal]:
+    """The solver walks a grid, which has times in the range, whatever the number of its steps."""
+    section = config.sampler
+    if not getattr(plugins.find(SOLVERS, section.name), "walks", True):
+        yield Refusal("sampler.restarts", f"{section.name} takes no steps of a grid; leave it 0")
+    elif len(section.restart_range) != 2:
+        yield Refusal("sampler.restart_range", f"{section.restart_range} is not (from, to)")
+    else:
+        for steps in (None,) if steps_by_hand(config) else (section.steps, *config.evaluation.curve):
+            grid, walked = sampling_grid(config, process, steps), sampling_process(config, process)
+            yield from tried("sampler.restart_range", "", _with_restarts, config, walked, grid)
 
 
 def _sampling_grid(

@@ -15,7 +15,7 @@ from ddpm_jax.experiment.options import make_solver, model_options, of, own, tri
 from ddpm_jax.files import Record
 from ddpm_jax.generative import Measure, Model, Sampling, default_estimator
 from ddpm_jax.processes import PROCESSES, Refusal, Uniform
-from ddpm_jax.schedules.keeping import KEEPS
+from ddpm_jax.schedules.grids import grid_of_times
 
 
 def model(config: ConfigDict, description: Description) -> Model:
@@ -38,7 +38,7 @@ def model(config: ConfigDict, description: Description) -> Model:
 def make_process(config: ConfigDict, values: np.ndarray) -> Uniform:
     """Replacement of values; `values` are those that a pixel can take."""
     function = plugins.find(PROCESSES, config.process.name)
-    parts = {"keep": KEEPS[config.process.schedule], "values": values, **own(config, "process.name")}
+    parts = {"keep": options.make_keep(config), "values": values, **own(config, "process.name")}
     return plugins.made(config.process.name, function, parts, Uniform)
 
 
@@ -68,14 +68,18 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
 
 def _grid(config: ConfigDict, process: Any, steps: int | None = None) -> np.ndarray:
     """The sampler's times; in discrete time those of training."""
-    section = config.sampler
-    return process.grid(steps or section.steps, section.spacing, discrete=config.process.steps)
+    section, total = config.sampler, config.process.steps
+    if options.steps_by_hand(config, steps):
+        return grid_of_times(process.keep, tuple(map(float, section.times)), 0.0, total)
+    return process.grid(steps or section.steps, section.spacing, discrete=total)
 
 
 def refusals(config: ConfigDict) -> Iterator[Refusal]:
     """Process, network, objective, times and sampler, each with its dotted key."""
     process, model, sampler = config.process, config.model, config.sampler
     yield from options.keeping_refusals(config)
+    if (yield from tried("process.exponent", "", options.make_keep, config)) is None:
+        return
     words = f"{process.name} cannot be made with these options: "
     made = yield from tried("process.name", words, make_process, config, np.linspace(-1, 1, 2))
     if made is None:
@@ -93,7 +97,9 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
     yield from options.solver_refusals(config, traits, causal=False)
     if not sampler.steps:
         yield Refusal("sampler.steps", "uniform corruption has no number of steps of its own; use 100")
-    elif not (np.diff(_grid(config, made)) < 0).all():
+        return
+    grid = yield from tried("sampler.times", "", _grid, config, made)
+    if grid is not None and not (np.diff(grid) < 0).all():
         reason = f"{sampler.steps} {sampler.spacing} steps are finer than the {process.steps} of training; use fewer"
         yield Refusal("sampler.steps", reason)
 

@@ -69,7 +69,8 @@ class Sampling:
         weak: what guidance leads away from, in place of the model told nothing; it is told the same (autoguidance,
             Karras et al. 2024).
         rule: what becomes of the two posteriors.
-        clip: keep the estimate of the clean image in [-1, 1].
+        clip: keep the estimate of the clean image in `clip_range`.
+        clip_range: (low, high).
         threshold: dynamic thresholding at this quantile in place of clipping; 0 is none.
         temperature: of the levels' logits.
         top_k: the most likely levels to draw from; 0 is all.
@@ -90,6 +91,7 @@ class Sampling:
     interval: tuple[float, float] = (0.0, 1.0)
     rule: Rule = field(default_factory=Plain)
     clip: bool = False
+    clip_range: tuple[float, float] = (-1.0, 1.0)
     threshold: float = 0.0
     temperature: float = 1.0
     top_k: int = 0
@@ -160,7 +162,7 @@ class Sampling:
         if self.threshold:
             denoise = Thresholded(denoise, self.threshold)
         elif self.clip:
-            denoise = Clipped(denoise)
+            denoise = Clipped(denoise, *self.clip_range)
         if (self.temperature, self.top_k, self.nucleus) != (1, 0, 1):
             denoise = Tempered(denoise, self.temperature, self.top_k, self.nucleus)
         # Draws of x serve the Markov process with a variance of its own; a film of noise shows means, not draws.

@@ -189,4 +189,5 @@ class PNDM(ReverseStep):
 
     def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
         """One at t, and in the first step one at s."""
-        return ((1, t), ((jnp.arange(len(t)) == 0) & (s > 0), s))
+        first = jnp.concatenate([jnp.ones(1, bool), t[1:] != s[:-1]])  # also after a restart
+        return ((1, t), (first & (s > 0), s))

@@ -35,7 +35,8 @@ class Problem:
         process: with parameters bound. Each solver says which kinds it is for.
         denoise: wrapped as wanted.
         condition: what the denoiser is told, a row an example.
-        grid: `[N + 1]` times, falling, from 1 (or near it) to 0.
+        grid: `[N + 1]` times from 1 (or near it) to 0. They fall; or where they rise, as those of a restart, a step
+            goes forward, and a solver remembers nothing of before. Such a grid is a NumPy array.
     """
 
     process: Any
@@ -45,9 +46,17 @@ class Problem:
 
     @property
     def steps(self) -> int:
-        """N, the intervals of the grid."""
+        """The intervals of the grid in which the time falls."""
         assert self.grid is not None
-        return len(self.grid) - 1
+        return len(self.grid) - 1 - int(self.rises.sum())
+
+    @property
+    def rises(self) -> Bool[np.ndarray, " N"]:
+        """In which of its intervals the grid rises."""
+        assert self.grid is not None
+        if not isinstance(self.grid, np.ndarray):
+            return np.zeros(len(self.grid) - 1, bool)
+        return np.diff(self.grid) > 0
 
     def posterior(self, x_t: Images, t: Times) -> Any:
         """What the denoiser says at x_t."""
@@ -85,6 +94,7 @@ class Solver(ABC):
         churns: whether `Churned` can go before its steps.
         derivatives: whether it needs the schedule's derivatives.
         causal: whether it needs a causal network, and with it an order that is the same for every image.
+        walks: whether it takes the steps of a grid, which may rise.
         exchangeable: whether it needs a network that was trained on orders in which all sites are alike.
     """
 
@@ -94,6 +104,7 @@ class Solver(ABC):
     derivatives: ClassVar[bool] = False
     causal: ClassVar[bool] = False
     exchangeable: ClassVar[bool] = False
+    walks: ClassVar[bool] = False
 
     @abstractmethod
     def solve(
@@ -174,6 +185,8 @@ class StepSolver(Solver):
     False
     """
 
+    walks: ClassVar[bool] = True
+
     @abstractmethod
     def step(
         self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
@@ -206,8 +219,9 @@ class StepSolver(Solver):
     ) -> tuple[Images, Film, Int[Array, " batch"]]:
         """Walk down the grid. Step i uses `fold_in(keys, i)`; only the frames asked for are kept in memory."""
         x, film = walk(self, problem, keys, x, frames, after)
-        times = jnp.asarray(problem.grid, x.dtype)
-        return x, film, jnp.full(x.shape[0], problem.cost(self.calls(problem, times[:-1], times[1:])))
+        times, falls = jnp.asarray(problem.grid, x.dtype), ~problem.rises
+        calls = self.calls(problem, times[:-1][falls], times[1:][falls])
+        return x, film, jnp.full(x.shape[0], problem.cost(calls))
 
 
 def walk(
@@ -219,8 +233,8 @@ def walk(
     after: After | None = None,
 ) -> tuple[Images, Film]:
     """x at time 0, and the pair of x_t before each step of `frames` with the x_hat that the step used."""
-    assert problem.grid is not None
-    steps, times = problem.steps, jnp.asarray(problem.grid, x.dtype)
+    times, rises = jnp.asarray(problem.grid, x.dtype), problem.rises
+    steps = len(rises)
     slots = np.full(steps, len(frames), np.int32)  # a step outside `frames` writes to a slot that is thrown away
     slots[list(frames)] = np.arange(len(frames))
     film = jnp.zeros((2, len(frames) + 1, *x.shape), x.dtype) if frames else None
@@ -229,8 +243,16 @@ def walk(
         x_t, memory, film = carry
         i, t, s, slot = inputs
         keys_step, keys_correct, keys_after = random.split(random.fold_in(keys, i), 3)
-        x_s, x_hat, memory = solver.step(problem, keys_step, x_t, memory, t, s)
-        x_s = solver.correct(problem, keys_correct, x_s, s)
+
+        def fall() -> tuple[Images, Images, Any]:
+            x_s, x_hat, later = solver.step(problem, keys_step, x_t, memory, t, s)
+            return solver.correct(problem, keys_correct, x_s, s).astype(x.dtype), x_hat.astype(x.dtype), later
+
+        def rise() -> tuple[Images, Images, Any]:
+            x_s = problem.process.forward(keys_step, x_t, t, s)
+            return x_s.astype(x.dtype), x_t, solver.start(problem, x_t)
+
+        x_s, x_hat, memory = jax.lax.cond(s > t, rise, fall) if rises.any() else fall()
         if after is not None:
             x_s = after(keys_after, x_s, s)
         if film is not None:

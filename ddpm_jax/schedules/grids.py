@@ -151,6 +151,25 @@ def grid_of_levels(schedule: Schedule, levels: Sequence[float], t_min: float, st
     return _at_entries(np.append(times, 0.0), schedule.steps if isinstance(schedule, Table) else steps)
 
 
+def restarted(schedule: Schedule, grid: np.ndarray, low: float, high: float, times: int) -> np.ndarray:
+    """A grid that, once it is below a range of noise levels, goes back to its start and down again, `times` times.
+
+    Of Xu et al. 2023 (algorithm 1), whose interval (t_min, t_max) is that of the grid's own times with sigma/alpha in
+    [low, high]. Where times rise a sampler takes a forward step.
+
+    Raises:
+        ValueError: fewer than two times above 0 are in the range.
+    """
+    if not times:
+        return grid
+    alpha, sigma = map(np.asarray, schedule(np.asarray(grid[:-1], np.float32)))
+    inside = np.flatnonzero((sigma >= low * alpha) & (sigma <= high * alpha))
+    if len(inside) < 2:
+        raise ValueError(f"{len(inside)} of the grid's times have sigma/alpha from {low:g} to {high:g}; two are needed")
+    first, last = inside[0], inside[-1]
+    return np.concatenate([grid[: last + 1], *[grid[first : last + 1]] * times, grid[last + 1 :]])
+
+
 def _at_entries(grid: np.ndarray, steps: int) -> np.ndarray:
     """The nearest i/T; as it is where T is 0. Raises ValueError where two are the same."""
     moved = np.round(grid * steps) / steps if steps else grid

@@ -53,6 +53,7 @@ def _ddpm(config: ConfigDict) -> None:
 
 def _masked(config: ConfigDict) -> None:
     families.masked(config)
+    config.objective.name = "hidden"
     config.model.prediction = "logistics"  # which couples the colours of a pixel
     config.sampler.steps = STEPS[-1]
 
