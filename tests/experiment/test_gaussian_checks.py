@@ -34,6 +34,14 @@ def test_every_config_of_the_project_is_possible(path):
 @pytest.mark.parametrize(
     ("family", "changes", "key", "reason"),
     [
+        # what is the sampler's alone
+        ("flow", {"sampler__restarts": 1, "sampler__restart_range": (3.0, 3.1)}, "sampler.restart_range", "are needed"),
+        ("flow", {"sampler__restarts": 1, "sampler__name": "tsit5"}, "sampler.restarts", "takes no steps"),
+        ("ddpm", {"sampler__clip_range": (1.0, -1.0)}, "sampler.clip_range", "is not (low, high)"),
+        ("flow", {"sampler__coordinate": "noise_ratio"}, "sampler.coordinate", "use line"),
+        ("flow", {"sampler__noise_scale": 1.1}, "sampler.noise_scale", "no fresh noise"),
+        ("vp", {"process__decoder_variance": "second_step"}, "process.decoder_variance", "no second step"),
+        ("vp", {"model__variance": "learned_range"}, "model.variance", "in continuous time"),
         # a score where sigma(0) = 0
         ("vp", {"model__prediction": "score"}, "model.prediction", "the score is infinite where vp begins"),
         ("ddpm", {"model__prediction": "score"}, "model.prediction", "the score is infinite where ddpm_linear begins"),
