@@ -26,7 +26,12 @@ from .processes import Gaussian as Gaussian
 from .processes import Ordered as Ordered
 from .processes import Uniform as Uniform
 from .processes import make_order as make_order
+from .samplers import DEIS as DEIS
 from .samplers import DPM2M as DPM2M
+from .samplers import DPM2S as DPM2S
+from .samplers import DPM3M as DPM3M
+from .samplers import PNDM as PNDM
+from .samplers import AdamsBashforth as AdamsBashforth
 from .samplers import AnnealedLangevin as AnnealedLangevin
 from .samplers import Cached as Cached
 from .samplers import Churned as Churned
@@ -41,6 +46,7 @@ from .samplers import ReverseStep as ReverseStep
 from .samplers import Solver as Solver
 from .samplers import StepSolver as StepSolver
 from .samplers import Tsit5 as Tsit5
+from .samplers import UniPC as UniPC
 from .samplers import sample as sample
 
 __version__: str

@@ -1,6 +1,5 @@
 """Types are the config's, never those of JAX_ENABLE_X64: parameters, samples and figures are the same with it on."""
 
-import json
 import os
 import subprocess
 import sys
@@ -98,27 +97,8 @@ def test_samples_of_a_law_have_the_type_that_is_asked_for(name, dtype):
         np.testing.assert_allclose(x, drawn(), rtol=1e-4, atol=1e-5)
 
 
-def figures(folder, output, flag):
-    """Samples of a run and what is measured of it, by the commands."""
-    parts = {"samples": 0, "likelihood_images": 4, "ode_images": 0}
-    changes = [f"--config.evaluation.{part}={value}" for part, value in parts.items()]
-    for words in (("sample", "--count=4", "--steps=4", "--output", output), ("evaluate", *changes)):
-        subprocess.run(
-            [sys.executable, "-m", f"ddpm_jax.{words[0]}", f"--workdir={folder}", *map(str, words[1:])],
-            env={**os.environ, "JAX_ENABLE_X64": flag},
-            check=True,
-        )
-    result = json.loads((folder / "result.json").read_text())
-    return np.load(output.with_suffix(".npz"))["images"], result["likelihood"]
-
-
-@pytest.mark.slow
-def test_the_commands_do_as_without_the_flag(run, tmp_path):
-    """Sampled and measured with it, of a run that was trained without: the same pictures, the same figures."""
-    _, changes, folder, _ = run
-    if changes["model.multipliers"] != (1,):
-        pytest.skip("steps are those of noise")
-    plain, ours = figures(folder, tmp_path / "plain.png", "0")
-    flagged, theirs = figures(folder, tmp_path / "flagged.png", "1")
-    np.testing.assert_array_equal(plain, flagged)
-    assert ours == theirs
+def test_the_commands_leave_the_flag_out_of_account():
+    code = "import jax; from ddpm_jax.commands import starting; starting.start_jax(); print(jax.numpy.ones(1).dtype)"
+    environment = {**os.environ, "JAX_ENABLE_X64": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["float32"]
