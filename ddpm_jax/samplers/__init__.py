@@ -11,8 +11,8 @@ To add a solver: a frozen dataclass that is a `StepSolver` (or a `Solver`), whos
 the denoiser otherwise than once a step says so twice: how often (`evaluations`) and at which times (`calls`).
 
 >>> from ddpm_jax import samplers
->>> samplers.make("dpm_2m", {"eta": 1.0})
-DPM2M(eta=1.0)
+>>> samplers.make("dpm_2m", {"eta": 1.0}).eta
+1.0
 """
 
 from ddpm_jax.samplers.adaptive import Tsit5
