@@ -1,9 +1,4 @@
-"""Dense, convolutional and normalising layers, with Linen's parameters.
-
-What a layer adds to or multiplies with every site (a bias, a scale, an embedding) has a gradient that is a sum over
-sites. On a CPU, XLA takes such sums on one core and value by value; here they are matrix products, some ten times
-faster (8 MB, two cores). On accelerators the layers are the usual formulas.
-"""
+"""Dense, convolutional and normalising layers, with Linen's parameters; `everywhere.py` has their sums over sites."""
 
 from typing import Any
 
@@ -16,29 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from ddpm_jax.models.convolution import Padding, convolve
-
-
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
-
-
-def repeat(a: Float[Array, "*batch features"], count: int) -> Float[Array, "*batch count_or_1 features"]:
-    """a at each of `count` sites, or with an axis of size 1 to broadcast, whichever has the faster gradient."""
-    a = a[..., None, :]
-    return jnp.ones((*a.shape[:-2], count, 1), a.dtype) @ a if _on_cpu() else a
-
-
-def everywhere(a: Float[Array, "batch features"], x: Float[Array, "batch *space channels"]) -> Array:
-    """a as something to add to, or multiply with, all sites of x."""
-    sites = repeat(a, x[0, ..., 0].size)
-    return sites.reshape(a.shape[0], *(x.shape[1:-1] if sites.shape[1] > 1 else (1,) * (x.ndim - 2)), -1)
-
-
-def _total(x: Float[Array, "batch sites channels"]) -> Float[Array, "batch channels"]:
-    """The sum over sites."""
-    if not _on_cpu():
-        return x.sum(1)
-    return (jnp.ones((x.shape[0], 1, x.shape[1]), x.dtype) @ x)[:, 0]
+from ddpm_jax.models.everywhere import repeat, total
 
 
 def _plus(y: Float[Array, "*batch features"], bias: Float[Array, " features"]) -> Float[Array, "*batch features"]:
@@ -102,7 +75,7 @@ class GroupNorm(nn.Module):
 
         def mean(a: Array) -> Array:
             """Of each group, at each of its channels."""
-            return jnp.repeat((_total(a) / sites).reshape(-1, self.groups, size).mean(-1), size, axis=-1)
+            return jnp.repeat((total(a) / sites).reshape(-1, self.groups, size).mean(-1), size, axis=-1)
 
         center = mean(h)
         variance = jnp.maximum(mean(h * h) - center**2, 0)

@@ -1,9 +1,10 @@
-"""One convolution for all networks: the compiler's own on accelerators, the same with other gradients on CPUs.
+"""One convolution for all networks: the compiler's own, with other gradients on CPUs.
 
 On a CPU, XLA (jaxlib 0.10) hands a convolution to a fast routine only where its operands lie as [batch, *space,
 channels] and [*space, in, out]. It rearranges others in the outermost computation, but not inside a loop, where the
 gradients that JAX derives (with batch and channels exchanged) ran up to 160 times slower than outside: 32x32x64, batch
-16. Here both gradients are written in that arrangement. Values and gradients are the same convolutions.
+16. There both gradients are written in that arrangement. Values and gradients are the same convolutions, and which way
+they go is chosen where a program is lowered for a device.
 """
 
 from functools import partial
@@ -34,9 +35,7 @@ def convolve(
     window = kernel.shape[:-2]
     if isinstance(padding, str):
         padding = tuple(lax.padtype_to_pads(x.shape[1:-1], window, (stride,) * len(window), padding))
-    if jax.default_backend() == "cpu":
-        return _convolution.bind(x, kernel, stride=stride, padding=padding)
-    return _native(x, kernel, stride=stride, padding=padding)
+    return _convolution.bind(x, kernel, stride=stride, padding=padding)
 
 
 def _native(x: Array, kernel: Array, *, stride: int, padding: Padding, **dilation: Any) -> Array:
@@ -47,23 +46,45 @@ def _native(x: Array, kernel: Array, *, stride: int, padding: Padding, **dilatio
 
 
 def _input_gradient(ct: Array, x: Any, kernel: Array, *, stride: int, padding: Padding) -> Array:
+    """By the compiler's rule, or on a CPU by ours."""
+    how = {"stride": stride, "padding": padding}
+    shape = jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype)
+
+    def theirs(ct: Array, kernel: Array) -> Array:
+        return jax.linear_transpose(lambda x: _native(x, kernel, **how), shape)(ct)[0]
+
+    return lax.platform_dependent(ct, kernel, cpu=partial(_of_inputs, shape=shape.shape, **how), default=theirs)
+
+
+def _kernel_gradient(ct: Array, x: Array, kernel: Any, *, stride: int, padding: Padding) -> Array:
+    """By the compiler's rule, or on a CPU by ours."""
+    how = {"stride": stride, "padding": padding}
+    shape = jax.ShapeDtypeStruct(kernel.aval.shape, kernel.aval.dtype)
+
+    def theirs(ct: Array, x: Array) -> Array:
+        return jax.linear_transpose(lambda kernel: _native(x, kernel, **how), shape)(ct)[0]
+
+    return lax.platform_dependent(ct, x, cpu=partial(_of_kernel, shape=shape.shape, **how), default=theirs)
+
+
+def _of_inputs(ct: Array, kernel: Array, *, shape: tuple[int, ...], stride: int, padding: Padding) -> Array:
     """The convolution of the cotangent, zeros between its sites, with the kernel turned round."""
     axes = ct.ndim - 2
     turned = jnp.flip(kernel, tuple(range(axes))).swapaxes(-1, -2)
     pads = tuple(
         (k - 1 - before, size + before - (out - 1) * stride - 1)
-        for size, k, out, (before, _) in zip(x.aval.shape[1:-1], kernel.shape, ct.shape[1:-1], padding, strict=False)
+        for size, k, out, (before, _) in zip(shape[1:-1], kernel.shape, ct.shape[1:-1], padding, strict=False)
     )
     return _native(ct, turned, stride=1, padding=pads, lhs_dilation=(stride,) * axes)
 
 
-def _kernel_gradient(ct: Array, x: Array, kernel: Any, *, stride: int, padding: Padding) -> Array:
+def _of_kernel(ct: Array, x: Array, *, shape: tuple[int, ...], stride: int, padding: Padding) -> Array:
     """The convolution of the images with the cotangent as its kernel; channels take the batch's place and it theirs."""
     axes = ct.ndim - 2
     space = tuple(range(1, axes + 1))
     pads = tuple(
         (before, k + (out - 1) * stride - size - before)
-        for size, k, out, (before, _) in zip(x.shape[1:-1], kernel.aval.shape, ct.shape[1:-1], padding, strict=False)
+        for size, k, out, (before, _) in zip(x.shape[1:-1], shape, ct.shape[1:-1], padding, strict=False)
     )
     # The exchanges are slow when they are fused with what makes their operands.
     x, ct = lax.optimization_barrier((x, ct))

@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, Key
 
 from ddpm_jax.conditions import Condition
 from ddpm_jax.models import checks
-from ddpm_jax.models.affine import Dense, LayerNorm, repeat
+from ddpm_jax.models.affine import Dense, LayerNorm
 from ddpm_jax.models.conditioning import Conditioning, Context, CrossAttention, told
+from ddpm_jax.models.everywhere import repeat
 from ddpm_jax.models.layers import Dropout, attend_in_heads, dense, sinusoids
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.remat import rematerialised

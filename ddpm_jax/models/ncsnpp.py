@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.conditions import Condition
 from ddpm_jax.models import checks, fir
-from ddpm_jax.models.affine import Convolution, everywhere
+from ddpm_jax.models.affine import Convolution
 from ddpm_jax.models.conditioning import Conditioning, Context, told
+from ddpm_jax.models.everywhere import everywhere
 from ddpm_jax.models.layers import Dropout, attend_in_heads, convolution, dense, group_norm, initialiser, time_embedding
 from ddpm_jax.models.network import Network
 from ddpm_jax.models.remat import rematerialised

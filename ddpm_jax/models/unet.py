@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, Key
 
 from ddpm_jax.conditions import Condition
 from ddpm_jax.models import checks
-from ddpm_jax.models.affine import everywhere
 from ddpm_jax.models.conditioning import Conditioning, Context, CrossAttention, told
+from ddpm_jax.models.everywhere import everywhere
 from ddpm_jax.models.layers import (
     Attention,
     Dropout,

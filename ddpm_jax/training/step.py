@@ -1,7 +1,7 @@
 """The training step, a pure function, and a dispatch of several of them as one compiled program."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ddpm_jax import keys as random
+from ddpm_jax.devices import flops
 from ddpm_jax.devices.plan import mean_over
 from ddpm_jax.files import Record
 from ddpm_jax.objectives.times import TimeDistribution
@@ -206,13 +207,10 @@ class Advance:
 
 
 def flops_of_step(recipe: Recipe, state: TrainState, data: PyTree) -> float:
-    """Floating-point operations of one step on the global batch, from the compiler's count before optimisation.
+    """Floating-point operations of the products and convolutions of one step on the global batch: `flops.of_jaxpr`.
 
-    `state` and `data` may be shapes. The step is traced, not compiled. 0 where the compiler cannot tell.
+    `state` and `data` may be shapes. The step is traced, not compiled; the number is the same for every device.
     """
     rows = jax.ShapeDtypeStruct((recipe.batch,), jnp.int32)
     number, clock = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
-    if recipe.accumulate > 1:  # the compiler counts a loop's body once; else what the run has traced is taken
-        recipe = replace(recipe, accumulate=1)
-    cost = recipe.step.lower(state, data, rows, number, clock, axis=None).cost_analysis()
-    return float(cost.get("flops", 0.0)) if cost else 0.0
+    return flops.of_function(partial(recipe.step, axis=None), state, data, rows, number, clock)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from ddpm_jax.models import affine
+from ddpm_jax.models import affine, everywhere
 
 PAIRS = {
     "dense": (affine.Dense(7), nn.Dense(7)),
@@ -54,7 +54,7 @@ def test_moments_are_float32(module):
 
 def test_everywhere_is_at_every_site():
     x, a = jnp.zeros((2, 3, 4, 5)), jnp.arange(14.0).reshape(2, 7)
-    spread = jnp.broadcast_to(affine.everywhere(a, x), (2, 3, 4, 7))
+    spread = jnp.broadcast_to(everywhere.everywhere(a, x), (2, 3, 4, 7))
     np.testing.assert_array_equal(spread, np.broadcast_to(np.asarray(a)[:, None, None], (2, 3, 4, 7)))
 
 
@@ -67,5 +67,5 @@ def test_on_a_cpu_gradients_of_biases_are_products_and_values_are_not():
         text = jax.jit(function).lower(x, b).compile().as_text()
         return " dot(" in text, " reduce(" in text
 
-    assert operations(lambda x, b: jnp.sin(x) + affine.repeat(b, 64)) == (False, False)
-    assert operations(jax.grad(lambda x, b: 0.5 * ((x + affine.repeat(b, 64)) ** 2).sum(), 1)) == (True, False)
+    assert operations(lambda x, b: jnp.sin(x) + everywhere.repeat(b, 64)) == (False, False)
+    assert operations(jax.grad(lambda x, b: 0.5 * ((x + everywhere.repeat(b, 64)) ** 2).sum(), 1)) == (True, False)

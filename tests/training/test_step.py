@@ -182,16 +182,16 @@ def test_bad_step_sees_a_gradient_that_is_not_finite():
 
 
 def test_flops_count_the_matrix_products_of_a_step():
-    """x W forward and x^T g backward: 2 * 2 * batch * n * m, beside which the rest is small."""
+    """x W forward and x^T g backward: 2 * 2 * batch * n * m."""
     n, m = 64, 48
 
     def loss(params, frozen, keys, dropout_keys, batch, t, s, weight):
         return jnp.sum(batch["x"] @ params["w"], axis=1)
 
-    recipe = make_recipe(loss, lambda data, keys, i: {"x": data})
+    recipe = make_recipe(loss, lambda data, keys, i: {"x": data}, term=lambda *given: jnp.zeros(BATCH))
     state = jax.eval_shape(lambda: new_state({"w": jnp.zeros((n, m))}, (), recipe.optimizer))
     counted = flops_of_step(recipe, state, jax.ShapeDtypeStruct((BATCH, n), jnp.float32))
-    assert counted == pytest.approx(4 * BATCH * n * m, rel=0.3)
+    assert counted == 4 * BATCH * n * m
 
 
 def test_learned_times_look_where_losses_are_large_and_keep_the_expected_gradient():
@@ -225,9 +225,11 @@ def test_accumulated_gradients_are_those_of_the_whole_batch_to_rounding(parts):
 
 
 def test_the_flops_of_a_step_do_not_depend_on_the_number_of_parts():
-    one, four = (
-        flops_of_step(recipe, start(recipe), jnp.asarray(DATA)) for recipe in (make_recipe(), make_recipe(accumulate=4))
-    )
+    def loss(params, frozen, keys, dropout_keys, batch, t, s, weight):
+        return batch["x"] @ params["w"]
+
+    recipes = make_recipe(loss), make_recipe(loss, accumulate=4)
+    one, four = (flops_of_step(recipe, start(recipe), jnp.asarray(DATA)) for recipe in recipes)
     assert one == four > 0
 
 
