@@ -10,5 +10,6 @@ def get_config(size: str = "small") -> ConfigDict:
     families.masked(config)
     config.model.prediction = "logistics"  # which couples the colours of a pixel
     config.objective.name = "hidden"  # MaskGIT's: trained on the bound, captions come out a third as often
+    config.sampler.temperature, config.sampler.guidance = 0.7, 2.0
     config.training.steps = 100_000 if size == "full" else 15_000
     return config

@@ -56,6 +56,7 @@ def _masked(config: ConfigDict) -> None:
     config.objective.name = "hidden"
     config.model.prediction = "logistics"  # which couples the colours of a pixel
     config.sampler.steps = STEPS[-1]
+    config.sampler.temperature = 0.7  # sites that are drawn together do not know of one another
 
 
 def _autoregressive(config: ConfigDict) -> None:
