@@ -26,10 +26,11 @@ def fits_device(source: Source, limit_bytes: int = 512 * 2**20) -> bool:
 
 
 def draw(
-    images: UInt8[Array, "examples *site"],
+    images: UInt8[Array, "examples *values"],
     conditions: Condition,
     keys: Key[Array, " batch"],
     flip: bool = False,
+    shape: tuple[int, ...] | None = None,
 ) -> dict[str, Any]:
     """A batch, drawn inside a compiled step.
 
@@ -40,6 +41,8 @@ def draw(
     the batch size and the number of devices, with no epoch to keep or to resume, and the loss's gradient is unbiased.
     Over an epoch's worth of draws about 37 % of the images are missed; over the hundreds of epochs that small sets are
     trained for, an image's count varies by a few per cent. `host_batches` takes every image once an epoch.
+
+    With `shape`, that of an image, the images are flat, `[examples, values]`, and get it when they are taken.
     """
 
     def one(key: Array) -> tuple[Array, Array]:
@@ -49,7 +52,7 @@ def draw(
         )
 
     indices, flipped = jax.vmap(one)(keys)
-    x = images[indices]
+    x = images[indices].reshape(-1, *(shape or images.shape[1:]))
     if flip:
         x = jnp.where(flipped.reshape(-1, *[1] * (x.ndim - 1)), jnp.flip(x, -2), x)
     taken = {name: values[indices] for name, values in conditions.items()}

@@ -39,7 +39,11 @@ class Feed(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Resident:
-    """The whole set on every device; a step draws its batch itself."""
+    """The whole set on every device; a step draws its batch itself.
+
+    Pictures lie there flat, `[examples, values]`: a TPU pads the last axis to 128, forty times three channels, and
+    would copy all of them for a gather.
+    """
 
     source: Source
     plan: Plan
@@ -49,7 +53,7 @@ class Resident:
     @cached_property
     def arrays(self) -> PyTree:
         """Images and conditions, on the devices."""
-        return self.plan.replicate(self.source.arrays())
+        return self.plan.replicate(_flat(self.source.arrays()))
 
     @contextmanager
     def data(self, start: int) -> Iterator[Callable[[int, int], PyTree]]:
@@ -58,12 +62,22 @@ class Resident:
 
     def draw(self, data: PyTree, keys: Key[jax.Array, " rows"], i: int | jax.Array) -> Record:
         """Rows drawn with replacement."""
-        return draw(data[0], data[1], keys, flip=self.flip)
+        described = self.source.description
+        rows = draw(data[0], data[1], keys, flip=self.flip, shape=described.shape)
+        pictures = {name: kind.shape for name, kind in described.conditions.kinds if len(kind.shape) > 2}
+        told = {name: rows["condition"][name].reshape(-1, *shape) for name, shape in pictures.items()}
+        return {**rows, "condition": {**rows["condition"], **told}}
 
     @property
     def example(self) -> PyTree:
         """Shapes and types of all of it."""
-        return jax.eval_shape(lambda arrays: arrays, self.source.arrays())  # read outside: an encoder may run then
+        return jax.eval_shape(_flat, self.source.arrays())  # read outside: an encoder may run then
+
+
+def _flat(arrays: PyTree) -> PyTree:
+    images, conditions = arrays
+    pictures = {name: rows.reshape(len(rows), -1) for name, rows in conditions.items() if rows.ndim > 3}
+    return images.reshape(len(images), -1), {**conditions, **pictures}
 
 
 @dataclass(frozen=True, eq=False)
