@@ -89,6 +89,23 @@ class Plan:
 
         return jax.tree.map(leaf, state)
 
+    def by_row(self, tree: PyTree) -> PyTree:
+        """Inside a program: arrays whose first axis is the batch, divided by it; under pmap they are.
+
+        Rows that are drawn from a set on every device say nothing of where they are wanted, and a compiler that divides
+        them as the weights are, by channels, sends activations.
+        """
+        if self.map == "pmap":
+            return tree
+        spread = self.sharding(AXIS)
+        return jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, spread), tree)
+
+    def whole(self, tree: PyTree) -> PyTree:
+        """Inside a program: on every device all of it, so that sharded weights are gathered once and no result is."""
+        if self.map == "pmap" or self.shard == "replicated":
+            return tree
+        return jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, self.sharding()), tree)
+
     def replicate(self, tree: PyTree) -> PyTree:
         """Host arrays, the same in every process, as arrays that every device holds whole."""
 

@@ -137,13 +137,13 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
         feed: Feed = Resident(source, plan, config.data.flip)
     else:
         feed = FromHost(source, plan, config.data.batch, limits.dispatch, config.seed, config.data.flip)
-    first = _recipe(experiment, feed, Budget(1))
+    first = _recipe(experiment, plan, feed, Budget(1))
     flops = flops_of_step(first, abstract_state(experiment), feed.example) if limits.flops else 0.0
     budget = Budget.of(config.data.batch, flops, limits.steps, limits.images, limits.flops, limits.seconds)
-    return Job(experiment, plan, dataset, feed, _recipe(experiment, feed, budget), budget, flops)
+    return Job(experiment, plan, dataset, feed, _recipe(experiment, plan, feed, budget), budget, flops)
 
 
-def _recipe(experiment: Experiment, feed: Feed, budget: Budget) -> Recipe:
+def _recipe(experiment: Experiment, plan: Plan, feed: Feed, budget: Budget) -> Recipe:
     config, section = experiment.config, experiment.config.optimizer
     return Recipe(
         model=experiment.model,
@@ -155,4 +155,5 @@ def _recipe(experiment: Experiment, feed: Feed, budget: Budget) -> Recipe:
         root=purpose_key(config.seed, TRAINING),
         accumulate=config.training.accumulate,
         skip_bad=config.training.skip_bad,
+        plan=plan,
     )

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.devices import flops
-from ddpm_jax.devices.plan import mean_over
+from ddpm_jax.devices.plan import Plan, mean_over
 from ddpm_jax.files import Record
 from ddpm_jax.objectives.times import TimeDistribution
 from ddpm_jax.training.feed import Feed
@@ -61,6 +61,7 @@ class Recipe:
             gradients is the batch's, to rounding.
         skip_bad: how many steps in a row whose loss or gradient is not finite change nothing and are counted. The next
             one ends the run, as the first does with 0.
+        plan: says to the compiler where rows and weights are wanted; None: it finds out.
     """
 
     model: Trainable
@@ -72,6 +73,7 @@ class Recipe:
     root: Key[Array, ""]
     accumulate: int = 1
     skip_bad: int = 0
+    plan: Plan | None = None
 
     @cached_property
     def step(self) -> Callable[..., tuple[TrainState, Float[Array, ""], Float[Array, ""], Float[Array, ""]]]:
@@ -122,7 +124,11 @@ def train_step(
     drawn = tuple(drawn[rows] for drawn in recipe.model.times.draw(key_times, recipe.batch, state.extra))
     batch = recipe.feed.draw(data, keys_data, i)
 
+    if recipe.plan is not None:
+        batch, drawn = recipe.plan.by_row((batch, drawn))
+
     def mean_loss(params: PyTree, part: tuple) -> tuple[Array, Any]:
+        params = params if recipe.plan is None else recipe.plan.whole(params)
         batch, keys_loss, keys_dropout, (t, s, weight) = part
         losses, terms = recipe.model.loss(params, state.frozen, keys_loss, keys_dropout, batch, t, s, weight)
         return jnp.mean(losses), recipe.model.times.tally(t, terms)

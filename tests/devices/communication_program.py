@@ -4,6 +4,7 @@ Prints one JSON object: for each way of using devices, the compiled dispatch's c
 """
 
 import json
+import math
 import re
 import sys
 from collections import Counter
@@ -35,15 +36,24 @@ def operations(plan):
     found = (re.match(r"\s*(?:ROOT )?%?\S+ = .*? ([a-z][a-z-]*)\(", line) for line in text.splitlines())
     names = [match.group(1) for match in found if match]
     reduced = re.search(r"= \((.*?)\) all-reduce\(", text)
+    moved = Counter()
+    for shapes, name in re.findall(
+        r"= (.*?) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)\(", text
+    ):
+        for sizes in re.findall(r"f32\[([\d,]*)\]", shapes):
+            moved[name] += 4 * math.prod(int(size) for size in sizes.split(",") if size)
     return {
         "counts": Counter(name for name in names if WATCHED.match(name)),
         "callbacks": text.count("callback"),
         "reduced": 0 if reduced is None else len(re.findall(r"f32\[", reduced.group(1))),
         "parameters": len(jax.tree.leaves(state.params)),
+        "bytes": moved,
+        "weights": sum(leaf.nbytes for leaf in jax.tree.leaves(state.params)),
     }
 
 
 if __name__ == "__main__":
     devices = tuple(jax.devices())
     ways = {"jit": Plan(devices=devices), "pmap": Plan(map="pmap", devices=devices), "one": Plan(devices=devices[:1])}
+    ways["fsdp"] = Plan(shard="fsdp", smallest_sharded=64, devices=devices)
     print(json.dumps({name: operations(plan) for name, plan in ways.items()}))
