@@ -11,22 +11,30 @@ number of devices.
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpm_jax import commands
 from ddpm_jax.config.keys import KEYS
-from ddpm_jax.config.loading import follow_sampler
+from ddpm_jax.config.loading import follow_sampler, follow_times
 from ddpm_jax.errors import UserError
 
 CHANGES = (
     "sampler",
     "spacing",
     "steps",
+    "times",
+    "sigmas",
     "order",
     "eta",
+    "noise_law",
+    "noise_scale",
+    "solver_order",
+    "coordinate",
+    "restarts",
+    "restart_range",
     "remask_cap",
     "temperature",
     "top_k",
@@ -82,19 +90,26 @@ def change(config: "ConfigDict", name: str, value: Any) -> None:
         config.sampler["name" if name == "sampler" else name] = value
 
 
-def forget_options(config: "ConfigDict") -> None:
-    """Set what the sampler that was asked for does not read to what means nothing."""
+def forget_options(config: "ConfigDict", asked: Container[str] = ()) -> None:
+    """Set what the sampler that was asked for does not read, and nobody asked for, to what means nothing."""
     from ml_collections import ConfigDict
 
     from ddpm_jax import plugins
-    from ddpm_jax.samplers import SOLVERS
+    from ddpm_jax.samplers import SOLVERS, UNSAID
 
     config.sampler.options = ConfigDict()  # of the run's own solver
     solver = SOLVERS.get(config.sampler.name)
-    if solver is not None and "corrector_steps" not in plugins.options(solver):
-        config.sampler.corrector_steps = 1
-    if solver is not None and not solver.churns:
+    if solver is None:
+        return
+    for name, (silent, _) in UNSAID.items():
+        if name not in plugins.options(solver) and name not in asked:
+            config.sampler[name] = type(KEYS[f"sampler.{name}"].default)(silent)
+    if not solver.churns:
         config.sampler.churn = 0.0
+    if not solver.walks and "restarts" not in asked:
+        config.sampler.restarts = 0
+    if solver.etas[1] == 0 and "remask_cap" not in asked:
+        config.sampler.remask_cap = 1.0
 
 
 @contextmanager
@@ -170,8 +185,14 @@ def main(arguments: Sequence[str]) -> None:
     for name in CHANGES:
         if (value := getattr(options, name)) is not None:
             change(config, name, value)
+    given = {name for name in CHANGES if getattr(options, name) is not None}
+    if given & {"steps", "spacing"}:
+        for name in {"times", "sigmas"} - given:
+            config.sampler[name] = ()
+    if "steps" not in given:
+        follow_times(config, {f"sampler.{name}" for name in given})
     if options.sampler:
-        forget_options(config)
+        forget_options(config, given)
         if options.eta is None:
             follow_sampler(config, sampler)
     with options_named():

@@ -165,7 +165,7 @@ KEYS: dict[str, Key] = {
     "process.zero_terminal": Key(False, "rescale a table to end in pure noise (Lin et al. 2023)", of="gaussian"),
     "process.table_file": Key("", "of the schedule table: a .npy, .npz or .csv with T numbers", of="gaussian"),
     "process.table_values": Key("betas", "what it holds: betas, or alphas_cumprod", of="gaussian"),
-    "process.exponent": Key(0.0, "of the share of visible sites polynomial; 0: its own", least=0, of="ordered"),
+    "process.exponent": Key(0.0, "of the share of visible sites polynomial; 0: its own", least=0, of="ordered uniform"),
     # model
     "model.name": Key("unet", "or a dotted path, as for every key that names a part: package.module:function"),
     "model.options": Key({}, "of a network by a dotted path"),
@@ -235,7 +235,7 @@ KEYS: dict[str, Key] = {
     "sampler.noise_law": Key("ddim", "what eta means between 0 and 1, and above: ddim or sde", of="gaussian"),
     "sampler.noise_scale": Key(1.0, "S_noise, a factor on fresh noise, without churn", least=0, of="gaussian"),
     "sampler.solver_order": Key(
-        0, "of adams_bashforth, deis, unipc; 0: the solver's own", least=0, most=4, of="gaussian"
+        0, "of adams_bashforth, deis, unipc: how many values they go by; 0: their own", least=0, most=4, of="gaussian"
     ),
     "sampler.coordinate": Key("line", "along which heun and adams_bashforth step: line or noise_ratio", of="gaussian"),
     "sampler.clip": Key(True, "keep the estimate of the clean image in a range", of="gaussian", off=False),

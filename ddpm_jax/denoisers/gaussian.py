@@ -210,10 +210,11 @@ class GaussianPrediction:
         """What does not go with a process; `schedule` is its schedule's name, `discrete`: time has steps."""
         silent = traits.zero_terminal
         if self.output in BLIND_AT_ZERO_ALPHA and silent:
+            others = "v, x0, F or velocity" if traits.continuous else "v, x0 or F"
             yield Refusal(
                 "prediction",
                 f"{schedule} ends in pure noise, alpha(1) = 0, where {self.output} says nothing of the image; "
-                "use v, x0, F or velocity",
+                f"use {others}",
             )
         if self.output == "score" and traits.sigma_start == 0:
             reason = f"the score is infinite where {schedule} begins, sigma(0) = 0; use epsilon"

@@ -26,7 +26,7 @@ from ddpm_jax.processes.orders import ORDERS, RANDOM
 from ddpm_jax.samplers import SOLVERS
 from ddpm_jax.samplers.coordinates import COORDINATES
 from ddpm_jax.samplers.estimates import NOISE_LAWS
-from ddpm_jax.schedules import SCHEDULES, grids
+from ddpm_jax.schedules import SCHEDULES, betas, grids
 from ddpm_jax.schedules.keeping import KEEPS
 from ddpm_jax.training import logging, optimizer
 
@@ -96,6 +96,7 @@ def choices(kind: str = "") -> dict[str, tuple[str, ...]]:
         "process.name": PROCESSES,
         "process.order": ORDERS,
         "process.sites": ("pixels", "channels"),
+        "process.table_values": (betas.BETAS, betas.ALPHAS_CUMPROD),
         "process.decoder_variance": gaussian.DECODER_VARIANCES,
         "model.variance": denoisers.VARIANCES,
         "model.input": denoisers.C_IN,

@@ -98,7 +98,7 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
     process = sampling_process(config, known)
     return Sampling(
         make_solver(config),
-        _with_restarts(config, process, sampling_grid(config, known, steps)),
+        _walked_grid(config, known, steps),
         process=None if process is known else process,
         from_level=bool(section.sigmas or section.sigma_max),
         **options.guidance(config),
@@ -110,11 +110,13 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
     )
 
 
-def _with_restarts(config: ConfigDict, process: Any, grid: np.ndarray) -> np.ndarray:
-    """The grid as it is walked. Raises ValueError where too few of its times are in the range of restarts."""
-    section = config.sampler
+def _walked_grid(config: ConfigDict, process: Any, steps: int | None) -> np.ndarray:
+    """The sampler's times with its restarts. Raises ValueError where too few of them are in the range of those."""
+    section, grid = config.sampler, sampling_grid(config, process, steps)
+    if not section.restarts:
+        return grid
     low, high = map(float, section.restart_range)
-    return restarted(process.start().known, grid, low, high, section.restarts)
+    return restarted(sampling_process(config, process).start().known, grid, low, high, section.restarts)
 
 
 def sampling_process(config: ConfigDict, process: Any) -> Any:
@@ -200,9 +202,16 @@ def _schedule(config: ConfigDict) -> Generator[Refusal, None, Any]:
         yield Refusal(f"process.{option}", reason)
     if wrong:
         return None
-    if section.decoder_variance == SECOND_STEP and steps < 2:
-        yield Refusal("process.decoder_variance", "there is no second step; use first_step, or more steps")
-        return None
+    if section.decoder_variance == SECOND_STEP:
+        if steps < 2:
+            yield Refusal("process.decoder_variance", "there is no second step; use first_step, or more steps")
+            return None
+        if config.model.variance in LEARNED or config.model.prediction == CATEGORICAL:
+            reason = "it is of a fixed variance, and this model puts out its own; use first_step"
+            yield Refusal("process.decoder_variance", reason)
+        if config.evaluation.decoder_noise:
+            reason = "the second step's variance is of the first one's decoder; set it to 0, which goes down to there"
+            yield Refusal("evaluation.decoder_noise", reason)
     if steps and section.t_min:
         yield Refusal("process.t_min", "in discrete time it is 1/T; leave it 0, or set config.process.steps=0")
     key = "steps" if table and not options.schedule_options(config) else "schedule"
@@ -259,6 +268,9 @@ def _grids(config: ConfigDict, process: Gaussian, traits: Traits) -> Iterator[Re
     if section.between and not total:
         yield Refusal("sampler.between", "in continuous time there is nothing between; leave it False")
     grid = yield from _sampling_grid(config, process, traits)
+    if grid is not None and not steps_by_hand(config):
+        for steps in evaluation.curve:
+            yield from tried("evaluation.curve", "", sampling_grid, config, process, steps)
     if section.restarts and grid is not None:
         yield from _restarts(config, process)
     if grid is not None and section.name == "annealed_langevin":
@@ -284,8 +296,7 @@ def _restarts(config: ConfigDict, process: Gaussian) -> Iterator[Refusal]:
         yield Refusal("sampler.restart_range", f"{section.restart_range} is not (from, to)")
     else:
         for steps in (None,) if steps_by_hand(config) else (section.steps, *config.evaluation.curve):
-            grid, walked = sampling_grid(config, process, steps), sampling_process(config, process)
-            yield from tried("sampler.restart_range", "", _with_restarts, config, walked, grid)
+            yield from tried("sampler.restart_range", "", _walked_grid, config, process, steps)
 
 
 def _sampling_grid(

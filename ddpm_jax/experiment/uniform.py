@@ -15,6 +15,7 @@ from ddpm_jax.experiment.options import make_solver, model_options, of, own, tri
 from ddpm_jax.files import Record
 from ddpm_jax.generative import Measure, Model, Sampling, default_estimator
 from ddpm_jax.processes import PROCESSES, Refusal, Uniform
+from ddpm_jax.processes.ordered import SPACINGS
 from ddpm_jax.schedules.grids import grid_of_times
 
 
@@ -95,9 +96,11 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
         yield from options.of_kind(traits.kind, objective, times)
         yield from of("objective", objective.refusals(config.objective.name, traits, process.schedule))
     yield from options.solver_refusals(config, traits, causal=False)
-    if not sampler.steps:
+    if not (options.steps_by_hand(config) or sampler.steps):
         yield Refusal("sampler.steps", "uniform corruption has no number of steps of its own; use 100")
         return
+    if sampler.spacing not in SPACINGS:
+        return  # refused as a name
     grid = yield from tried("sampler.times", "", _grid, config, made)
     if grid is not None and not (np.diff(grid) < 0).all():
         reason = f"{sampler.steps} {sampler.spacing} steps are finer than the {process.steps} of training; use fewer"

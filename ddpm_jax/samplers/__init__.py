@@ -17,9 +17,9 @@ the denoiser otherwise than once a step says so twice: how often (`evaluations`)
 
 from ddpm_jax.samplers.adaptive import Tsit5
 from ddpm_jax.samplers.cached import Cached
-from ddpm_jax.samplers.catalogue import CHURN, SOLVERS, make, unread
+from ddpm_jax.samplers.catalogue import CHURN, SOLVERS, UNSAID, make, unread
 from ddpm_jax.samplers.confidence import Confidence
-from ddpm_jax.samplers.estimates import DDIM, DDPM, FirstOrder, ReverseStep
+from ddpm_jax.samplers.estimates import DDIM, DDPM, FirstOrder, NoisyStep, ReverseStep
 from ddpm_jax.samplers.exponential import DPM2M, DPM2S, DPM3M, UniPC
 from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from ddpm_jax.samplers.multistep import DEIS, PNDM, AdamsBashforth, AlongLine, Heun
@@ -37,6 +37,7 @@ __all__ = [
     "DPM3M",
     "PNDM",
     "SOLVERS",
+    "UNSAID",
     "AdamsBashforth",
     "After",
     "AlongLine",
@@ -48,6 +49,7 @@ __all__ = [
     "Film",
     "FirstOrder",
     "Heun",
+    "NoisyStep",
     "PredictorCorrector",
     "Problem",
     "ReverseDiffusion",

@@ -49,7 +49,7 @@ UNSAID = {
     "corrector_steps": (1, "has none; set it to 1"),
     "confidence_temperature": (0, "has none; leave it 0, or use confidence"),
     "solver_order": (0, "has one order; leave it 0, or use adams_bashforth or unipc"),
-    "coordinate": ("line", "goes along no line; leave it line, or use heun or adams_bashforth"),
+    "coordinate": ("line", "has none to choose; leave it line, or use heun or adams_bashforth"),
     "noise_law": ("ddim", "has its own; leave it ddim, or use first_order or dpm_2m"),
     "noise_scale": (1, "does not scale its noise; leave it 1, or use first_order, dpm_2m or euler"),
     "predict": (True, "has no predictor to leave out; leave it True, or use predictor_corrector"),

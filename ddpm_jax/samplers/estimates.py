@@ -30,7 +30,39 @@ class ReverseStep(StepSolver):
     >>> issubclass(FirstOrder, ReverseStep)
     True
 
-    With ratio = SNR(t)/SNR(s), the step's fresh noise has the share rho^2 of the variance sigma_s^2:
+    Attributes:
+        eta: of that step's fresh noise: 1 as in the Markov process, 0 none.
+    """
+
+    eta: float = 0.0
+
+    @abstractmethod
+    def estimate(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, PyTree]:
+        """`(x_hat, memory)`."""
+
+    def back(self, problem: Problem, keys: Keys, x_t: Images, x_hat: Images, t: Times, s: Times) -> Images:
+        """The process's reverse step by this estimate."""
+        return problem.process.reverse(keys, x_t, x_hat, t, s, self.eta)
+
+    def step(
+        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
+    ) -> tuple[Images, Images, PyTree]:
+        """A draw of q(x_s | x_t, x_hat)."""
+        keys_estimate, keys_reverse = random.split(keys)
+        x_hat, memory = self.estimate(problem, keys_estimate, x_t, memory, t, s)
+        return self.back(problem, keys_reverse, x_t, x_hat, t, s), x_hat, memory
+
+
+@dataclass(frozen=True)
+class NoisyStep(ReverseStep):
+    """One whose step may have any share of fresh noise.
+
+    >>> issubclass(FirstOrder, NoisyStep)
+    True
+
+    With ratio = SNR(t)/SNR(s), the noise has the share rho^2 of the variance sigma_s^2:
 
     - `ddim`: min(eta^2 (1 - ratio), 1) (Song et al. 2021a, eq. 16).
     - `sde`: 1 - ratio^eta, the exact solution with x_hat held of the equation whose noise has eta times the variance of
@@ -39,15 +71,14 @@ class ReverseStep(StepSolver):
     Both are 0 at eta = 0 and the Markov process's at eta = 1; eta may be above it.
 
     Attributes:
-        eta: of that step's fresh noise: 1 as in the Markov process, 0 none.
         noise_law: what eta means between and beyond.
         noise_scale: a factor on the fresh noise (S_noise of k-diffusion's samplers); a little above 1 makes up for
             detail that a network removes.
     """
 
-    eta: float = 0.0
     noise_law: str = "ddim"
     noise_scale: float = 1.0
+    etas: ClassVar[tuple[float, float]] = (0, math.inf)
 
     def __post_init__(self) -> None:
         if self.noise_law not in NOISE_LAWS:
@@ -65,7 +96,7 @@ class ReverseStep(StepSolver):
         return jnp.sqrt((1 - ratio**self.eta) / jnp.maximum(1 - ratio, jnp.finfo(ratio.dtype).tiny))
 
     def back(self, problem: Problem, keys: Keys, x_t: Images, x_hat: Images, t: Times, s: Times) -> Images:
-        """The process's reverse step by this estimate."""
+        """With this share of noise."""
         process = problem.process
         eta = self.share(process.snr(t, x_t) / process.snr(s, x_t)) if self.own_law else self.eta
         options = {} if self.noise_scale == 1 else {"noise_scale": self.noise_scale}
@@ -85,23 +116,9 @@ class ReverseStep(StepSolver):
         if self.noise_scale != 1:
             yield Refusal("noise_scale", "it is of Gaussian noise; leave it 1")
 
-    @abstractmethod
-    def estimate(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
-    ) -> tuple[Images, PyTree]:
-        """`(x_hat, memory)`."""
-
-    def step(
-        self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
-    ) -> tuple[Images, Images, PyTree]:
-        """A draw of q(x_s | x_t, x_hat)."""
-        keys_estimate, keys_reverse = random.split(keys)
-        x_hat, memory = self.estimate(problem, keys_estimate, x_t, memory, t, s)
-        return self.back(problem, keys_reverse, x_t, x_hat, t, s), x_hat, memory
-
 
 @dataclass(frozen=True)
-class FirstOrder(ReverseStep):
+class FirstOrder(NoisyStep):
     """One draw of the posterior at (x_t, t), its mean where it is a point; at s = 0 what it ends a chain with.
 
     >>> FirstOrder(eta=1.0).evaluations(20)
@@ -112,7 +129,6 @@ class FirstOrder(ReverseStep):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("gaussian", "ordered", "uniform")
-    etas: ClassVar[tuple[float, float]] = (0, math.inf)
     churns: ClassVar[bool] = True
 
     def estimate(
@@ -147,6 +163,8 @@ class DDIM(FirstOrder):
     kinds: ClassVar[tuple[str, ...]] = ("gaussian",)
     etas: ClassVar[tuple[float, float]] = (0, 0)
     eta: float = field(default=0.0, init=False)
+    noise_law: str = field(default="ddim", init=False)
+    noise_scale: float = field(default=1.0, init=False)
 
 
 @dataclass(frozen=True)
@@ -160,6 +178,7 @@ class DDPM(FirstOrder):
     kinds: ClassVar[tuple[str, ...]] = ("gaussian",)
     etas: ClassVar[tuple[float, float]] = (1, 1)
     eta: float = field(default=1.0, init=False)
+    noise_law: str = field(default="ddim", init=False)
 
 
 def _drawn(posterior: Any, keys: Keys, s: Times, **options: Wanted) -> Images:

@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.estimates import ReverseStep
+from ddpm_jax.samplers.estimates import NoisyStep, ReverseStep
 from ddpm_jax.samplers.extrapolation import Past, decaying, even, mean
 from ddpm_jax.samplers.solver import Calls, Problem
 from ddpm_jax.schedules import time_of_log_snr
 from ddpm_jax.schedules.grids import NEAR_END
+from ddpm_jax.schedules.table import Table
 
 
 def log_ratio(problem: Problem, t: Times, like: Images) -> Float[Array, ""]:
@@ -27,7 +27,7 @@ def log_ratio(problem: Problem, t: Times, like: Images) -> Float[Array, ""]:
 
 
 @dataclass(frozen=True)
-class DPM2M(ReverseStep):
+class DPM2M(NoisyStep):
     """DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2): the line through the last two estimates, at mid-step.
 
     >>> DPM2M().evaluations(20)
@@ -38,7 +38,6 @@ class DPM2M(ReverseStep):
     and at s = 0, and on the second where alpha(1) = 0: h' is infinite, and the error h^2 log(1/h).
     """
 
-    etas: ClassVar[tuple[float, float]] = (0, np.inf)
     most: ClassVar[int] = 2
 
     def start(self, problem: Problem, x: Images) -> Past:
@@ -67,7 +66,8 @@ class DPM3M(DPM2M):
     20
 
     Third order at eta = 0 (Lu et al. 2022b, section 4.2); with fresh noise k-diffusion's `dpmpp_3m_sde`, whose weight
-    decays with that of x_t. Lower orders on the first steps, and plain at s = 0.
+    decays with that of x_t. Lower orders on the first steps, and plain at s = 0. Where a step of lambda is far longer
+    than the next, as the first of `ddpm_cosine` is on an even grid, its parabola errs widely with fresh noise.
     """
 
     most: ClassVar[int] = 3
@@ -100,21 +100,24 @@ class DPM2S(ReverseStep):
         near = problem.posterior(x_t, t).mean
 
         def halfway() -> Images:
-            start, middle, end, at = self._middle(problem, x_t, t, s)
+            at, weight = self._middle(problem, x_t, t, s)
             x_at = problem.process.reverse(keys, x_t, near, t, at, 0.0)
-            far = problem.posterior(x_at, at).mean
-            return near + (end - start) / (2 * (middle - start)) * (far - near)
+            return near + weight * (problem.posterior(x_at, at).mean - near)
 
         return jax.lax.cond(jnp.asarray(s) > 0, halfway, lambda: near), memory
 
-    def _middle(self, problem: Problem, x_t: Images, t: Times, s: Times) -> tuple[Array, Array, Array, Array]:
-        """lambda at t, in the middle and at s, and the time of the middle."""
-        least = log_ratio(problem, jnp.minimum(t, NEAR_END), x_t)
-        start = jnp.where(jnp.isfinite(log_ratio(problem, t, x_t)), log_ratio(problem, t, x_t), least)
-        end = log_ratio(problem, s, x_t)
-        at = time_of_log_snr(problem.process.known, start + end)
-        at = jnp.where((at < t) & (at > s), at, s)
-        return start, log_ratio(problem, at, x_t), end, at
+    def _middle(self, problem: Problem, x_t: Images, t: Times, s: Times) -> tuple[Array, Array]:
+        """The time of the middle, and the weight of its estimate on the line through both, read at mid-step."""
+        schedule = problem.process.known
+        last = 1 - 1 / schedule.steps if isinstance(schedule, Table) else NEAR_END
+        now, end = log_ratio(problem, t, x_t), log_ratio(problem, s, x_t)
+        start = jnp.where(jnp.isfinite(now), now, log_ratio(problem, jnp.asarray(last, now.dtype), x_t))
+        at = time_of_log_snr(schedule, start + end)
+        middle = log_ratio(problem, at, x_t)
+        between = (start < middle) & (middle < end)
+        middle = jnp.where(between, middle, end)
+        weight = (end - start) / (2 * jnp.where(middle > start, middle - start, 1))
+        return jnp.where(between, at, s), jnp.where(middle > start, weight, 0.5)
 
     def evaluations(self, steps: int) -> int:
         """Two a step, but one in the last."""
@@ -123,7 +126,7 @@ class DPM2S(ReverseStep):
     def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
         """One at t, and one in the middle; at s = 0 none."""
         x = jnp.zeros((1, 1), jnp.asarray(t).dtype)
-        middle = jax.vmap(lambda t, s: self._middle(problem, x, t, s)[-1])(t, s)
+        middle = jax.vmap(lambda t, s: self._middle(problem, x, t, s)[0])(t, s)
         return ((1, t), (s > 0, jnp.where(s > 0, middle, s)))
 
 
@@ -146,18 +149,17 @@ class UniPC(ReverseStep):
     solver_order: int = 2
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not 1 <= self.solver_order <= 3:
             raise ValueError(f"an order of {self.solver_order} is not from 1 to 3")
 
-    def start(self, problem: Problem, x: Images) -> tuple[Past, Images, Times]:
+    def start(self, problem: Problem, x: Images) -> tuple[Past, Images, Images, Times]:
         """No estimate yet, no step to mend."""
-        return Past.none(x, self.solver_order), x, jnp.zeros((), x.dtype)
+        return Past.none(x, self.solver_order), x, x, jnp.zeros((), x.dtype)
 
     def estimate(
         self, problem: Problem, keys: Keys, x_t: Images, memory: Any, t: Times, s: Times
     ) -> tuple[Images, PyTree]:
-        """The predictor's. Memory: the estimates, x at the last time, mended, and that time."""
+        """The predictor's. Memory: the estimates, x at the last time, mended, what it became, and that time."""
         past = memory[0]
         step = log_ratio(problem, s, x_t) - past.places[0]
         exact = decaying(jnp.maximum(step, 0), self.solver_order)
@@ -171,20 +173,16 @@ class UniPC(ReverseStep):
         """The last step again, then this one. Memory as for `estimate`."""
         keys_estimate, keys_reverse = random.split(keys)
         x_hat = problem.posterior(x_t, t).mean
-        past, x_last, t_last = memory
-        mended = problem.process.reverse(
-            keys_reverse,
-            x_last,
-            self._corrected(problem, past, x_hat, t, x_t),
-            jnp.where(t_last > 0, t_last, 1),
-            t,
-            0.0,
-        )
-        x_t = jnp.where(past.count > 0, mended, x_t)
-        memory = past.then(x_hat, log_ratio(problem, t, x_t)), x_t, jnp.asarray(t, x_t.dtype)
-        x_hat, _ = self.estimate(problem, keys_estimate, x_t, memory, t, s)
+        past, x_last, predicted, t_last = memory
+        before, mean = jnp.where(t_last > 0, t_last, 1), self._corrected(problem, past, x_hat, t, x_t)
+        mended = problem.process.reverse(keys_reverse, x_last, mean, before, t, 0.0)
+        # what was done to the state after the last step is done to the mended one
+        x_t = jnp.where(past.count > 0, mended + (x_t - predicted), x_t).astype(x_t.dtype)
+        past = past.then(x_hat, log_ratio(problem, t, x_t))
+        x_hat, _ = self.estimate(problem, keys_estimate, x_t, (past,), t, s)
         # the estimate falls back on the newest value, which is kept even where lambda is infinite
-        return problem.process.reverse(keys_reverse, x_t, x_hat, t, s, 0.0), x_hat, memory
+        x_s = problem.process.reverse(keys_reverse, x_t, x_hat, t, s, 0.0).astype(x_t.dtype)
+        return x_s, x_hat, (past, x_t, x_s, jnp.asarray(t, x_t.dtype))
 
     def _corrected(self, problem: Problem, past: Past, x_hat: Images, t: Times, like: Images) -> Images:
         """The mean over the last step by the estimates before it and the new one at its end."""
@@ -192,6 +190,6 @@ class UniPC(ReverseStep):
         exact = decaying(jnp.maximum(step, 0), self.solver_order + 1)
         moments = [jnp.where(past.count == 1, flat, own) for flat, own in zip(even(len(exact)), exact, strict=True)]
         older = range(1, self.solver_order)
-        places = [0.0, 1.0, *(jnp.where(j < past.count, (past.places[j] - past.places[0]) / step, -j) for j in older)]
+        places = [0.0, 1.0, *past.relative(step)[1:]]
         values = [past.values[0], x_hat, *(past.values[j] for j in older)]
         return mean(values, places, [True, True, *(j < past.count for j in older)], moments)

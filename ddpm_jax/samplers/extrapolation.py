@@ -58,12 +58,17 @@ def mean(
         # int w prod_(i < j) (tau - place_i), and the divided difference [f_0 ... f_j]
         weight = sum(coefficient * moments[power] for power, coefficient in enumerate(basis))
         total = total + jnp.where(so_far, weight * differences[0], 0)
-        gaps = [places[i + j + 1] - places[i] for i in range(len(differences) - 1)]
+        gaps = [_divisor(places[i + j + 1] - places[i]) for i in range(len(differences) - 1)]
         differences = [(b - a) / gap for a, b, gap in zip(differences, differences[1:], gaps, strict=False)]
         basis = [
             below - places[j] * here for below, here in zip([0.0, *basis], [*basis, 0.0], strict=True)
         ]  # times (tau - place_j)
     return total
+
+
+def _divisor(value: Scalar) -> Scalar:
+    """1 where it is 0 or infinite and of no use, so that gradients have no NaN to multiply by 0."""
+    return jnp.where(jnp.isfinite(value) & (value != 0), value, 1)
 
 
 @jax.tree_util.register_dataclass
@@ -90,7 +95,7 @@ class Past:
         """With one more; the oldest goes. One whose place is infinite is not kept, nor are those before it."""
         most = len(self.places)
         place = jnp.asarray(place, self.places.dtype).reshape(())
-        values = jnp.concatenate([value[None], self.values])[:most]
+        values = jnp.concatenate([value[None].astype(self.values.dtype), self.values])[:most]
         places = jnp.concatenate([jnp.where(jnp.isfinite(place), place, 0)[None], self.places])[:most]
         return Past(values, places, jnp.where(jnp.isfinite(place), jnp.minimum(self.count + 1, most), 0))
 
@@ -98,5 +103,9 @@ class Past:
         """The mean over the step from the newest place to `end` of the polynomial through as many as there are."""
         step = jnp.asarray(end, self.places.dtype).reshape(()) - self.places[0]
         known = [j < self.count for j in range(len(moments))]
-        places = [jnp.where(there, (self.places[j] - self.places[0]) / step, -j) for j, there in enumerate(known)]
-        return mean([self.values[j] for j in range(len(moments))], places, [True, *known[1:]], moments)
+        return mean([self.values[j] for j in range(len(moments))], self.relative(step), [True, *known[1:]], moments)
+
+    def relative(self, step: Scalar) -> list[Scalar]:
+        """The places from the newest one on, in units of a step; where there is none yet, a place of its own."""
+        step = _divisor(step)
+        return [jnp.where(j < self.count, (p - self.places[0]) / step, -j) for j, p in enumerate(self.places)]

@@ -31,7 +31,6 @@ class AlongLine(ReverseStep):
     coordinate: str = "line"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.coordinate not in COORDINATES:
             raise ValueError(f"unknown coordinate {self.coordinate!r}; choose from {', '.join(COORDINATES)}")
 

@@ -42,6 +42,12 @@ class Euler(StepSolver):
         """Where there is fresh noise."""
         return True
 
+    def refusals(self, name: str, traits: Traits, causal: bool = False) -> Iterator[Refusal]:
+        """Also a scale of no noise."""
+        yield from super().refusals(name, traits, causal)
+        if self.noise_scale != 1 and not self.noisy:
+            yield Refusal("noise_scale", "there is no fresh noise to scale; set eta above 0, or leave it 1")
+
     def step(
         self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
     ) -> tuple[Images, Images, PyTree]:

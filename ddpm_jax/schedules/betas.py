@@ -5,6 +5,7 @@ Each can be rescaled to end in pure noise (`zero_terminal`, see `table.with_pure
 
 import csv
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def from_file(steps: int = 1000, table_file: str = "", table_values: str = BETAS
         raise ValueError(f"table_values {table_values!r} is not {' or '.join(VALUES)}")
     if not table_file:
         raise ValueError("there is no file: give table_file, a .npy, .npz or .csv")
-    values = _read(Path(table_file).expanduser(), table_values)
+    values = _read(table_file, table_values)
     if values.shape != (steps,):
         raise ValueError(f"{table_file} holds {table_values} of shape {values.shape}, and steps is {steps}")
     if table_values == BETAS:
@@ -104,9 +105,11 @@ def from_file(steps: int = 1000, table_file: str = "", table_values: str = BETAS
     return with_pure_noise(table) if zero_terminal else table
 
 
-def _read(path: Path, name: str) -> np.ndarray:
+def _read(file: str, name: str) -> np.ndarray:
     """The numbers of a file, float64."""
+    path = Path(file)
     try:
+        path = path.expanduser()
         if path.suffix == ".npy":
             found = np.load(path, allow_pickle=False)
         elif path.suffix == ".npz":
@@ -121,7 +124,7 @@ def _read(path: Path, name: str) -> np.ndarray:
         return np.asarray(found, np.float64)
     except FileNotFoundError as error:
         raise ValueError(f"there is no file {path}") from error
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, RuntimeError, csv.Error, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise ValueError(f"{path}: {reason}") from error
 

@@ -162,10 +162,14 @@ def restarted(schedule: Schedule, grid: np.ndarray, low: float, high: float, tim
     """
     if not times:
         return grid
+    if not low < high:
+        raise ValueError(f"{low:g} is not below {high:g}")
     alpha, sigma = map(np.asarray, schedule(np.asarray(grid[:-1], np.float32)))
     inside = np.flatnonzero((sigma >= low * alpha) & (sigma <= high * alpha))
     if len(inside) < 2:
-        raise ValueError(f"{len(inside)} of the grid's times have sigma/alpha from {low:g} to {high:g}; two are needed")
+        raise ValueError(
+            f"{len(inside)} of the grid's times have sigma/alpha from {low:g} to {high:g}; two are needed: more steps, or a wider range"
+        )
     first, last = inside[0], inside[-1]
     return np.concatenate([grid[: last + 1], *[grid[first : last + 1]] * times, grid[last + 1 :]])
 
