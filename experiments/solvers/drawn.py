@@ -14,7 +14,7 @@ import numpy as np
 
 from ddpm_jax import samplers
 from ddpm_jax.processes import Gaussian
-from ddpm_jax.samplers import Problem, StepSolver
+from ddpm_jax.samplers import Churned, Problem, StepSolver
 
 DRAWS, DIRECTIONS, PLACES = 2**13, 8, 1000
 BUDGETS = (5, 10, 20, 50)
@@ -27,7 +27,7 @@ SOLVERS: dict[str, StepSolver] = {
     "dpm_3m, eta 1": samplers.DPM3M(eta=1.0),
     "euler, eta 1": samplers.Euler(eta=1.0),
     "reverse_diffusion": samplers.ReverseDiffusion(),
-    f"heun, churn {CHURN:g}": samplers.Churned(samplers.Heun(), CHURN),
+    f"heun, churn {CHURN:g}": Churned(samplers.Heun(), CHURN),
     "ddim": samplers.DDIM(),
     "dpm_2m": samplers.DPM2M(),
     "adams_bashforth": samplers.AdamsBashforth(),
@@ -65,12 +65,12 @@ def measure(schedule_name: str) -> dict[str, Any]:
         if not errors.able(solver, process):
             continue
         found[label] = {name: {} for name in grids.names}
+        step, problem = None, Problem(process, denoise)
         for budget in BUDGETS:
             steps = errors.steps_within(solver, budget)
-            problem = Problem(
-                process, denoise, grid=grids.grid("uniform", steps)
-            )  # churn asks how many steps there are
-            step = errors.stepper(solver, problem)
+            if step is None or isinstance(solver, Churned):  # churn asks how many steps there are
+                problem = Problem(process, denoise, grid=grids.grid("uniform", steps))
+                step = errors.stepper(solver, problem)
             for name in grids.names:
                 x = errors.walked(solver, problem, step, start, grids.grid(name, steps), seed=budget)
                 found[label][name][str(budget)] = distance(x)

@@ -31,7 +31,7 @@ def parts() -> Iterator[tuple[str, str, Callable[[], Any]]]:
 
     for schedule in errors.SCHEDULES:
         yield "errors", schedule, partial(errors.measure, "digits", schedule)
-    for schedule in errors.SCHEDULES:
+    for schedule in errors.ADAPTIVE:
         yield "adaptive", schedule, partial(errors.adaptive, "digits", schedule)
     for schedule in drawn.SCHEDULES:
         yield "drawn", schedule, partial(drawn.measure, schedule)

@@ -20,7 +20,6 @@ SOLVERS: dict[str, tuple[StepSolver, str]] = {
     "ddim": (samplers.DDIM(), "ddim"),
     "heun": (samplers.Heun(), "heun"),
     "dpm_2m": (samplers.DPM2M(), "dpm_2m"),
-    "dpm_2m, eta 1": (samplers.DPM2M(eta=1.0), "dpm_2m"),
     "unipc": (samplers.UniPC(), "unipc"),
     "adams_bashforth": (samplers.AdamsBashforth(), "adams_bashforth"),
 }
