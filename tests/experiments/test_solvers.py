@@ -93,7 +93,7 @@ def test_the_sliced_distance_of_moved_draws(parts):
     assert distance(draws + np.array([0.3, 0.4])) == pytest.approx(2 / np.pi * 0.5, abs=0.01)
 
 
-def test_a_tenth_of_ddims_steps_by_the_best_solver(parts):
+def test_in_ten_evaluations_the_best_solver_is_three_times_nearer_than_ddim(parts):
     """On the mixture of digits the best solver's error in 10 evaluations is a third of DDIM's at most, both at best."""
     errors, story = parts["errors"], parts["story"]
     found = errors.measure("digits", "flow", (10,), ("ddim", "adams_bashforth"))["solvers"]
