@@ -62,7 +62,8 @@ def main(arguments: Sequence[str]) -> None:
             import trained
 
             folder = Path(options.workdir)
-            kept.setdefault("trained", {})[folder.name] = trained.measure(folder, kept["errors"])
+            runs = kept.setdefault("trained", {})
+            runs[folder.name] = trained.measure(folder, kept["errors"], runs.get(folder.name, {}))
             write_json(file, kept)
     elif not kept:
         raise UserError(f"--report: there are no figures in {output}; leave it out to measure")

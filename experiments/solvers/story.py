@@ -218,9 +218,9 @@ LEAST = 1e-5
 
 TRAINED = """`{name}` ({steps:,} training steps, schedule `{schedule}`): Frechet distance of {count} samples from as
 many test images, on the features {features}, one seed. As many training images have {train:.2f} ± {deviation:.2f} (a
-standard deviation over subsets). Each solver has the grid that is best for it on the mixture at as many evaluations;
-the estimate is {clip}clipped, as in the run's config. The run's own sampling ({own}): {frechet:.2f} in
-{evaluations:.0f} evaluations."""
+standard deviation over subsets). Each solver has the grid that is best for it on the mixture at as many evaluations, of
+those that need no network; the estimate is {clip}clipped, as in the run's config. The run's own sampling
+({own}): {frechet:.2f} in {evaluations:.0f} evaluations."""
 
 
 def _trained(found: Mapping[str, Any], output: Path) -> Iterator[Block]:

@@ -1,7 +1,8 @@
 """Frechet distance of a trained run's samples against network evaluations, by several solvers.
 
-Each solver has the grid that is best for it on the mixture of digits, on the run's schedule at as many evaluations; the
-optimised grid is chosen for the run's own network. All else is the run's own sampling: its clipping, its weights.
+Each solver has the grid that is best for it on the mixture of digits, on the run's schedule at as many evaluations.
+DDIM also has the grid that is optimised for the run's own network. All else is the run's own sampling: its clipping,
+its weights.
 """
 
 from dataclasses import replace
@@ -15,29 +16,32 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.samplers import StepSolver
 
 BUDGETS = (5, 10, 20, 50)
+OPTIMISED = "optimised"
 SOLVERS: dict[str, tuple[StepSolver, str]] = {
     "ddpm": (samplers.DDPM(), "ddim"),
     "ddim": (samplers.DDIM(), "ddim"),
+    "ddim, optimised": (samplers.DDIM(), OPTIMISED),
     "heun": (samplers.Heun(), "heun"),
     "dpm_2m": (samplers.DPM2M(), "dpm_2m"),
     "unipc": (samplers.UniPC(), "unipc"),
     "adams_bashforth": (samplers.AdamsBashforth(), "adams_bashforth"),
 }
-"""Each, and whose grid on the mixture it has."""
+"""Each, and the solver whose best grid on the mixture it has, or `OPTIMISED`."""
 
 
 def best_grid(solvers: dict[str, Any], name: str, budget: int) -> str:
-    """The grid with the least error at so many evaluations."""
-    found = solvers[name]
-    return min(found, key=lambda grid: found[grid][str(budget)])
+    """The grid with the least error at so many evaluations, among those that need no network."""
+    found = solvers.get(name, {})
+    return min((grid for grid in found if grid != OPTIMISED), key=lambda grid: found[grid][str(budget)])
 
 
-def measure(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
+def measure(folder: Path, known: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
     """The figures of a run: `solvers[solver][budget]`, its own sampling, and the training images.
 
     Args:
         folder: the run's.
         known: the errors of solvers on the mixture, by schedule.
+        kept: earlier figures of this run, `{}` or as they are given back: what is there is not measured again.
 
     Raises:
         UserError: the run's schedule was not measured there.
@@ -68,7 +72,11 @@ def measure(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
         solver, like = SOLVERS[name]
         if list(solver.refusals(name, run.model.process.traits())):
             continue
-        grid_name = best_grid(known[schedule]["solvers"], like, budget)
+        grid_name = OPTIMISED if like == OPTIMISED else best_grid(known[schedule]["solvers"], like, budget)
+        before = kept.get("solvers", {}).get(name, {}).get(str(budget))
+        if before and before["grid"] == grid_name:
+            found[name][str(budget)] = before
+            continue
         grid = _grid(run, grid_name, max(n for n in range(1, budget + 1) if solver.evaluations(n) <= budget))
         found[name][str(budget)] = {"grid": grid_name, **quality(replace(own, solver=solver, grid=grid))}
     train, test = (run.dataset.split(split).first()[0] for split in ("train", "test"))
@@ -81,7 +89,7 @@ def measure(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
         "schedule": schedule,
         "steps": run.step,
         "solvers": found,
-        "own": {"name": described, **quality(own)},
+        "own": kept.get("own") or {"name": described, **quality(own)},
         "train": {name: getattr(line, name) for name in ("frechet", "frechet_deviation", "precision", "recall")},
         "count": count,
         "features": f"{features.name} {features.hash}",
@@ -93,6 +101,6 @@ def measure(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
 def _grid(run: Any, name: str, steps: int) -> Any:
     """A grid of the run's process, with the times that its network knows."""
     times = run.model.times
-    if name == "optimised":
+    if name == OPTIMISED:
         return np.asarray(run.optimised_times(steps))
     return run.model.process.grid(steps, name, times.t_min, times.steps)
