@@ -5,7 +5,7 @@
     python experiments/solvers/run.py --report                         # the page of the figures there are
 
 Figures are kept in figures.json in the folder --output, and what is there is not measured again; the page is report.md,
-with its pictures. Two cores do the known laws in some minutes.
+with its pictures. The known laws take about four minutes of one core.
 """
 
 import json
