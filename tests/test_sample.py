@@ -104,7 +104,7 @@ def test_folders_without_a_run(main):
         ("--steps=-1", "--steps: -1 is less than 0"),
         ("--steps=0", "--steps: a Gaussian process has no number of steps"),
         ("--steps=1001", "--steps: 1001 is more than config.process.steps 1000"),
-        ("--eta=2", "--eta: 2.0 is not in [0, 1]"),
+        ("--eta=-2", "--eta: -2.0 is less than 0"),
         ("--eta=nan", "--eta: nan is not finite"),
         ("--guidance=3", "--guidance: guidance needs a network that is told something: set config.model.conditions"),
         ("--ema=0.5", "--ema: 0.5 is not one of config.optimizer.ema (0.9,)"),

@@ -167,9 +167,8 @@ def restarted(schedule: Schedule, grid: np.ndarray, low: float, high: float, tim
     alpha, sigma = map(np.asarray, schedule(np.asarray(grid[:-1], np.float32)))
     inside = np.flatnonzero((sigma >= low * alpha) & (sigma <= high * alpha))
     if len(inside) < 2:
-        raise ValueError(
-            f"{len(inside)} of the grid's times have sigma/alpha from {low:g} to {high:g}; two are needed: more steps, or a wider range"
-        )
+        number = f"{len(inside)} of the grid's times have sigma/alpha from {low:g} to {high:g}"
+        raise ValueError(f"{number}, and two are needed: take more steps, or a wider range")
     first, last = inside[0], inside[-1]
     return np.concatenate([grid[: last + 1], *[grid[first : last + 1]] * times, grid[last + 1 :]])
 

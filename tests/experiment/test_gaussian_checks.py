@@ -39,7 +39,16 @@ def test_every_config_of_the_project_is_possible(path):
         ("flow", {"sampler__restarts": 1, "sampler__name": "tsit5"}, "sampler.restarts", "takes no steps"),
         ("ddpm", {"sampler__clip_range": (1.0, -1.0)}, "sampler.clip_range", "is not (low, high)"),
         ("flow", {"sampler__coordinate": "noise_ratio"}, "sampler.coordinate", "use line"),
-        ("flow", {"sampler__noise_scale": 1.1}, "sampler.noise_scale", "no fresh noise"),
+        ("flow", {"sampler__name": "euler", "sampler__noise_scale": 1.1}, "sampler.noise_scale", "no fresh noise"),
+        (
+            "ddpm",
+            {"process__decoder_variance": "second_step", "evaluation__decoder_noise": 0.02},
+            "evaluation.decoder_noise",
+            "set it to 0",
+        ),
+        ("improved_ddpm", {"process__decoder_variance": "second_step"}, "process.decoder_variance", "puts out its own"),
+        ("ddpm", {"evaluation__curve": (5000,)}, "evaluation.curve", "does not fit a table"),
+        ("flow", {"sampler__restarts": 1, "sampler__restart_range": (0.3, 0.06)}, "sampler.restart_range", "not below"),
         ("vp", {"process__decoder_variance": "second_step"}, "process.decoder_variance", "no second step"),
         ("vp", {"model__variance": "learned_range"}, "model.variance", "in continuous time"),
         # a score where sigma(0) = 0
