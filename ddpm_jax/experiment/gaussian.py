@@ -103,7 +103,7 @@ def sampling(config: ConfigDict, model: Model, steps: int | None = None, order: 
         from_level=bool(section.sigmas or section.sigma_max),
         **options.guidance(config),
         clip=section.clip,
-        clip_range=tuple(map(float, section.clip_range)),
+        clip_range=(float(section.clip_range[0]), float(section.clip_range[1])),
         threshold=section.threshold,
         # draws of x serve the Markov process with a variance of its own
         point=section.eta < 1 or config.model.prediction == CATEGORICAL,

@@ -89,6 +89,9 @@ class Run:
     ) -> tuple[float, ...]:
         """Times for `sampler.times`, of `steps` intervals, that are best for this network: `samplers.optimised_grid`.
 
+        For the network as it is sampled: clipped and guided. What is clipped errs less where alpha is tiny, by which
+        a network that predicts noise is divided, and which would look like curvature.
+
         >>> run = load_run("runs/digits_ddpm")  # doctest: +SKIP
         >>> run.optimised_times(10)  # doctest: +SKIP
 
@@ -105,10 +108,12 @@ class Run:
         model, source = self.model, self.dataset.split("train")
         chosen = np.random.default_rng(seed).permutation(len(source))[:images]
         rows: Any = jax.tree.map(jnp.asarray, source.rows(np.sort(chosen)))
-        x, condition = model.description.encode(rows["image"]), model.condition(rows["condition"])
-        process: Any = model.bound_process(self.params)
-        least, total = getattr(model.times, "t_min", None), model.times.steps
-        denoise, key = model.denoiser(self.params), jax.random.key(seed)
+        how = self.experiment.sampling_in()
+        x, condition = model.description.encode(rows["image"]), how.asked(model).of(rows["condition"])
+        params = how.joined(self.params)
+        process: Any = how.process or model.bound_process(params)
+        least, total = getattr(model.times, "t_min", None), 0 if how.process else model.times.steps
+        denoise, key = how.wrapped(model.denoiser(params), model, params=params), jax.random.key(seed)
         try:
             grid = optimised_grid(process, denoise, x, key, steps, condition, least, candidates, total, measure)
         except ValueError as error:

@@ -39,7 +39,10 @@ def decaying(step: Float[Array, ""], count: int) -> list[Scalar]:
 
 
 def mean(
-    values: Sequence[Array], places: Sequence[Scalar], known: Sequence[Bool[Array, ""] | bool], moments: list[Scalar]
+    values: Sequence[Array],
+    places: Sequence[Scalar],
+    known: Sequence[Bool[Array, ""] | bool],
+    moments: Sequence[Scalar],
 ) -> Array:
     """The weighted mean over [0, 1] of the polynomial through (place_i, value_i), in Newton's form.
 
@@ -99,7 +102,7 @@ class Past:
         places = jnp.concatenate([jnp.where(jnp.isfinite(place), place, 0)[None], self.places])[:most]
         return Past(values, places, jnp.where(jnp.isfinite(place), jnp.minimum(self.count + 1, most), 0))
 
-    def mean(self, end: Scalar, moments: list[Scalar]) -> Images:
+    def mean(self, end: Scalar, moments: Sequence[Scalar]) -> Images:
         """The mean over the step from the newest place to `end` of the polynomial through as many as there are."""
         step = jnp.asarray(end, self.places.dtype).reshape(()) - self.places[0]
         known = [j < self.count for j in range(len(moments))]

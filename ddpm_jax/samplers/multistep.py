@@ -72,8 +72,8 @@ class Heun(AlongLine):
         def average() -> Images:
             x_s = problem.process.reverse(keys, x_t, near, t, s, 0.0)
             here, there = self.place(problem, t, x_t), self.place(problem, s, x_t)
-            velocities = here.velocity(x_t, near), there.velocity(x_s, problem.posterior(x_s, s).mean)
-            return here.clean(x_t, sum(velocities) / 2)
+            first, second = here.velocity(x_t, near), there.velocity(x_s, problem.posterior(x_s, s).mean)
+            return here.clean(x_t, (first + second) / 2)
 
         return jax.lax.cond(jnp.asarray(s) > 0, average, lambda: near), memory
 
@@ -188,5 +188,6 @@ class PNDM(ReverseStep):
 
     def calls(self, problem: Problem, t: Times, s: Times) -> Calls:
         """One at t, and in the first step one at s."""
+        t, s = jnp.asarray(t), jnp.asarray(s)
         first = jnp.concatenate([jnp.ones(1, bool), t[1:] != s[:-1]])  # also after a restart
         return ((1, t), (first & (s > 0), s))
