@@ -29,7 +29,7 @@ SMALL = {
 
 @pytest.fixture(
     scope="module",
-    params=[families.ddpm, pytest.param(families.pixelcnn, marks=pytest.mark.slow)],
+    params=[families.ddpm, families.pixelcnn],
     ids=lambda family: family.__name__,
 )
 def run(request, tmp_path_factory):
@@ -47,6 +47,7 @@ def leaves(tree):
     return jax.tree.leaves(tree)
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_read_as_without_the_flag(run, tmp_path):
     config, changes, folder, plain = run
     with jax.enable_x64(True):
@@ -62,6 +63,7 @@ def test_a_run_is_trained_and_read_as_without_the_flag(run, tmp_path):
     np.testing.assert_array_equal(flagged, plain.likelihood(images))
 
 
+@pytest.mark.slow
 def test_fresh_parameters_and_losses_are_of_32_bits(run):
     _, _, _, plain = run
     model = plain.model

@@ -61,6 +61,7 @@ def test_samples_are_levels_and_belong_to_their_keys(changes):
     assert experiment.facts["network_evaluations"] == 8 and experiment.model.estimator.kind == "bound"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"process.schedule": "linear"}, {"process.steps": 16}], ids=["time", "steps"])
 def test_a_short_training_comes_near_the_entropy_and_not_below(changes):
     experiment, table = (
