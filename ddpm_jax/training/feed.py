@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -74,9 +74,13 @@ class Resident:
         return jax.eval_shape(_flat, self.source.arrays())  # read outside: an encoder may run then
 
 
+def _axes(rows: Any) -> int:
+    return getattr(rows, "ndim", 0)  # what a frozen encoder reads is indexed by rows, but is no array
+
+
 def _flat(arrays: PyTree) -> PyTree:
     images, conditions = arrays
-    pictures = {name: rows.reshape(len(rows), -1) for name, rows in conditions.items() if rows.ndim > 3}
+    pictures = {name: rows.reshape(len(rows), -1) for name, rows in conditions.items() if _axes(rows) > 3}
     return images.reshape(len(images), -1), {**conditions, **pictures}
 
 
