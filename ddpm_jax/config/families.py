@@ -109,21 +109,26 @@ def vdm(config: ConfigDict) -> None:
     config.objective.decoder = 0.125
 
 
-def _ordered(config: ConfigDict) -> None:
-    config.process.name = "ordered"
-    config.process.schedule = "linear"
+def _kept(config: ConfigDict, process: str, schedule: str, time: str, steps: int) -> None:
+    """Sites or values that are kept or not, each a choice of levels, trained on the bound in continuous time."""
+    config.process.name = process
+    config.process.schedule = schedule
     config.process.steps = 0
     config.model.prediction = "categorical"
     config.model.variance = "fixed_small"
-    config.model.time = "hidden"
+    config.model.time = time
     config.objective.name = "bound"
     config.objective.times = "stratified"
     config.sampler.spacing = "uniform"
-    config.sampler.steps = 0
-    config.sampler.eta = 0.0
+    config.sampler.steps = steps
     config.sampler.clip = False
     config.evaluation.decoder_noise = 0.0
     config.evaluation.ode_images = 0
+
+
+def _ordered(config: ConfigDict) -> None:
+    _kept(config, "ordered", "linear", "hidden", steps=0)
+    config.sampler.eta = 0.0
 
 
 def _causal(config: ConfigDict, network: str) -> None:
@@ -184,19 +189,7 @@ def one_shot(config: ConfigDict) -> None:
 
 def uniform(config: ConfigDict) -> None:
     """Uniform corruption: each value is replaced by chance at its own time (Austin et al. 2021; Schiff et al. 2024)."""
-    config.process.name = "uniform"
-    config.process.schedule = "cosine"
-    config.process.steps = 0
-    config.model.prediction = "categorical"
-    config.model.variance = "fixed_small"
-    config.model.time = "thousand"
-    config.objective.name = "bound"
-    config.objective.times = "stratified"
-    config.sampler.spacing = "uniform"
-    config.sampler.steps = 64
-    config.sampler.clip = False
-    config.evaluation.decoder_noise = 0.0
-    config.evaluation.ode_images = 0
+    _kept(config, "uniform", "cosine", "thousand", steps=64)
 
 
 def classifier(config: ConfigDict) -> None:
