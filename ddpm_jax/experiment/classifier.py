@@ -15,6 +15,7 @@ from ddpm_jax.data import Description
 from ddpm_jax.denoisers import LABEL, ClassifierGuided, LabelPrediction
 from ddpm_jax.errors import fail
 from ddpm_jax.experiment import gaussian, options
+from ddpm_jax.experiment.grids import t_min
 from ddpm_jax.experiment.options import make_schedule, of, tried
 from ddpm_jax.files import Record
 from ddpm_jax.generative import Measure, Model
@@ -43,7 +44,7 @@ def model(config: ConfigDict, description: Description) -> Model:
         network=models.make(config.model.name, description.shape, said.classes, **chosen),
         prediction=said,
         objective=options.make_objective(config, steps),
-        times=options.make_training_times(config, process.known, steps, gaussian.t_min(config)),
+        times=options.make_training_times(config, process.known, steps, t_min(config)),
         condition_drop=0.0,
     )
 
@@ -101,7 +102,7 @@ def refusals(config: ConfigDict) -> Iterator[Refusal]:
     yield from of("process", ClassifierGuided.refusals("schedule", traits))
     time = LabelPrediction(1, config.model.time).refusals(traits, schedule, steps > 0)
     yield from of("model", time)
-    times = options.make_training_times, config, make_schedule(config), steps, gaussian.t_min(config)
+    times = options.make_training_times, config, make_schedule(config), steps, t_min(config)
     yield from tried("objective.times", "", *times)
 
 

@@ -150,7 +150,7 @@ class UniPC(ReverseStep):
 
     def __post_init__(self) -> None:
         if not 1 <= self.solver_order <= 3:
-            raise ValueError(f"an order of {self.solver_order} is not from 1 to 3")
+            raise ValueError(f"a solver_order of {self.solver_order} is not from 1 to 3")
 
     def start(self, problem: Problem, x: Images) -> tuple[Past, Images, Images, Times]:
         """No estimate yet, no step to mend."""

@@ -105,7 +105,7 @@ class AdamsBashforth(AlongLine):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.solver_order <= 4:
-            raise ValueError(f"an order of {self.solver_order} is not from 1 to 4")
+            raise ValueError(f"a solver_order of {self.solver_order} is not from 1 to 4")
 
     def start(self, problem: Problem, x: Images) -> Past:
         """No velocity yet."""

@@ -2,6 +2,7 @@
 
     python experiments/solvers/run.py                                  # the known laws, then the page
     python experiments/solvers/run.py --workdir=runs/digits_ddpm       # a run too (again for another)
+    python experiments/solvers/run.py --members=runs/digits            # runs/digits_ddpm, ...: their papers' samplers
     python experiments/solvers/run.py --report                         # the page of the figures there are
 
 Figures are kept in figures.json in the folder --output, and what is there is not measured again; the page is report.md,
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = commands.Parser(prog="python experiments/solvers/run.py", description=__doc__)
     parser.add_argument("--workdir", metavar="RUN", default="", help="a trained run of noise to sample too")
+    parser.add_argument("--members", metavar="PREFIX", default="", help="all trained members PREFIX_NAME, by samplers")
     parser.add_argument("--output", metavar="DIR", default="runs/solvers", help="where the figures and the page are")
     parser.add_argument("--report", action="store_true", help="only write the page")
     options = commands.parse(parser, arguments)
@@ -65,6 +67,16 @@ def main(arguments: Sequence[str]) -> None:
             runs = kept.setdefault("trained", {})
             runs[folder.name] = trained.measure(folder, kept["errors"], runs.get(folder.name, {}))
             write_json(file, kept)
+        if options.members:
+            import defaults
+
+            runs = {name: Path(f"{options.members}_{name}") for name in defaults.SAMPLERS}
+            there = {name: folder for name, folder in runs.items() if (folder / "result.json").is_file()}
+            if not there:
+                raise UserError(f"--members: there is no trained run {options.members}_NAME, such as {runs['ddpm']}")
+            for name, folder in there.items():
+                kept.setdefault("members", {})[name] = defaults.measure(folder, name)
+                write_json(file, kept)
     elif not kept:
         raise UserError(f"--report: there are no figures in {output}; leave it out to measure")
     import story

@@ -256,5 +256,38 @@ def _trained(found: Mapping[str, Any], output: Path) -> Iterator[Block]:
         yield Figures(Table(["solver", *map(str, SHOWN)], rows))
 
 
-PARTS = {"errors": _errors, "adaptive": _adaptive, "drawn": _drawn, "ordered": _ordered, "trained": _trained}
+MEMBERS = """Frechet distances of {count} samples from as many test images by several samplers of one trained network
+each: the mean of draws with {seeds} seeds, and their range. Of the digits, on the features {features}; as many training
+images have {train:.2f} ± {deviation:.2f} (a standard deviation over subsets). The first of a member is its paper's; the
+one in bold is what its family takes."""
+
+
+def _members(found: Mapping[str, Any], output: Path) -> Iterator[Block]:
+    yield Heading(2, "What the families take")
+    one = next(iter(found.values()))
+    line, seeds = one["train"], len(next(iter(one["samplers"].values()))["frechet"])
+    yield _paragraph(
+        MEMBERS,
+        seeds=seeds,
+        train=line["frechet"],
+        deviation=line["frechet_deviation"],
+        **{key: one[key] for key in ("count", "features")},
+    )
+    rows = []
+    for name, member in found.items():
+        for sampler, figures in member["samplers"].items():
+            each, words = figures["frechet"], f"**{sampler}**" if figures["own"] else sampler
+            distance = f"{sum(each) / len(each):.1f} ({min(each):.1f} to {max(each):.1f})"
+            rows.append([f"`{name}`", words, f"{figures['evaluations']:.0f}", distance])
+    yield Figures(Table(["member", "sampler", EVALUATIONS, "Frechet"], rows))
+
+
+PARTS = {
+    "errors": _errors,
+    "adaptive": _adaptive,
+    "drawn": _drawn,
+    "ordered": _ordered,
+    "trained": _trained,
+    "members": _members,
+}
 """The sections of the page, by what they show."""

@@ -47,9 +47,6 @@ def measure(folder: Path, known: dict[str, Any], kept: dict[str, Any]) -> dict[s
         UserError: the run's schedule was not measured there.
     """
     import ddpm_jax as dj
-    from ddpm_jax.evaluation import drawing, figures
-    from ddpm_jax.evaluation.embedding import features_of
-    from ddpm_jax.metrics.quality import reference_lines
     from ddpm_jax.progress import bar
 
     run = dj.load_run(str(folder))
@@ -57,15 +54,7 @@ def measure(folder: Path, known: dict[str, Any], kept: dict[str, Any]) -> dict[s
     schedule = str(config.process.schedule)
     if config.process.name != "gaussian" or schedule not in known:
         raise UserError(f"--workdir: {folder} is not of one of the schedules {', '.join(known)}")
-    count, own = figures.samples_to_measure(config, run.dataset), run.experiment.sampling_in()
-
-    def quality(sampling: Any) -> dict[str, Any]:
-        draw = drawing.sampler(run.experiment, run.plan, sampling)
-        images, _, evaluations = draw(run.params, config.seed, count)
-        measured = figures.quality(run.experiment, images, run.dataset)
-        kept = {name: measured[name] for name in ("frechet", "precision", "recall", "variance")}
-        return {"evaluations": float(np.mean(evaluations)), **kept}
-
+    own = run.experiment.sampling_in()
     found: dict[str, Any] = {name: {} for name in SOLVERS}
     wanted = [(name, budget) for name in SOLVERS for budget in BUDGETS]
     for name, budget in bar(wanted, f"{folder.name}: solver", "solvers"):
@@ -78,23 +67,47 @@ def measure(folder: Path, known: dict[str, Any], kept: dict[str, Any]) -> dict[s
             found[name][str(budget)] = before
             continue
         grid = _grid(run, grid_name, max(n for n in range(1, budget + 1) if solver.evaluations(n) <= budget))
-        found[name][str(budget)] = {"grid": grid_name, **quality(replace(own, solver=solver, grid=grid))}
-    train, test = (run.dataset.split(split).first()[0] for split in ("train", "test"))
-    features = features_of(run.experiment, run.dataset)
-    line = reference_lines(train, test, len(run.model.description.values), features, count, progress=False).lines[
-        "train"
-    ]
+        found[name][str(budget)] = {
+            "grid": grid_name,
+            **quality(run, replace(own, solver=solver, grid=grid), config.seed),
+        }
     described = f"{config.sampler.name}, {len(own.grid) - 1} steps, {config.sampler.spacing}"
     return {
         "schedule": schedule,
         "steps": run.step,
         "solvers": found,
-        "own": kept.get("own") or {"name": described, **quality(own)},
+        "own": kept.get("own") or {"name": described, **quality(run, own, config.seed)},
+        **reference(run),
+        "clip": bool(config.sampler.clip),
+        "seed": int(config.seed),
+    }
+
+
+def quality(run: Any, sampling: Any, seed: int) -> dict[str, Any]:
+    """Evaluations, and the quality of as many samples as the run's config measures."""
+    from ddpm_jax.evaluation import drawing, figures
+
+    count = figures.samples_to_measure(run.experiment.config, run.dataset)
+    images, _, evaluations = drawing.sampler(run.experiment, run.plan, sampling)(run.params, seed, count)
+    measured = figures.quality(run.experiment, images, run.dataset)
+    kept = {name: measured[name] for name in ("frechet", "precision", "recall", "variance")}
+    return {"evaluations": float(np.mean(evaluations)), **kept}
+
+
+def reference(run: Any) -> dict[str, Any]:
+    """What the distances are of, and that of as many training images."""
+    from ddpm_jax.evaluation import figures
+    from ddpm_jax.evaluation.embedding import features_of
+    from ddpm_jax.metrics.quality import reference_lines
+
+    count = figures.samples_to_measure(run.experiment.config, run.dataset)
+    train, test = (run.dataset.split(split).first()[0] for split in ("train", "test"))
+    features, levels = features_of(run.experiment, run.dataset), len(run.model.description.values)
+    line = reference_lines(train, test, levels, features, count, progress=False).lines["train"]
+    return {
         "train": {name: getattr(line, name) for name in ("frechet", "frechet_deviation", "precision", "recall")},
         "count": count,
         "features": f"{features.name} {features.hash}",
-        "clip": bool(config.sampler.clip),
-        "seed": int(config.seed),
     }
 
 

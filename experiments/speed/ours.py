@@ -17,6 +17,14 @@ from ddpm_jax.devices import flops
 IMAGES = 1024
 """Random images to train on, which live on the device."""
 
+SOLVERS = {
+    "ddim": ("first_order", "trailing"),
+    "ddpm": ("first_order", "trailing"),
+    "heun": ("heun", "karras"),
+    "cached": ("cached", "uniform"),
+}
+"""Of a case's sampler: ours, and the spacing of its steps."""
+
 
 def config_of(case: Case) -> Any:
     """The config that a user would write for this case, checked."""
@@ -33,6 +41,7 @@ def config_of(case: Case) -> Any:
     config.training.dispatch = case.work if case.task == "training" else 1
     if case.task == "sampling":
         config.sampler.steps = 0 if case.sampler == "cached" else case.work
+        config.sampler.name, config.sampler.spacing = SOLVERS[case.sampler]
         config.sampler.eta = 1.0 if case.sampler == "ddpm" else 0.0
     if case.task == "likelihood":
         config.evaluation.likelihood_groups = case.work

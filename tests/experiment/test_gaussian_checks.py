@@ -102,7 +102,7 @@ def test_every_config_of_the_project_is_possible(path):
         # samplers
         ("vp", {"sampler__name": "dpm_2m", "sampler__churn": 10.0}, "sampler.churn", "takes no churn"),
         ("ncsn", {"sampler__churn": 10.0}, "sampler.churn", "takes no churn"),
-        ("edm", {"sampler__eta": 1.0}, "sampler.eta", "heun adds no fresh noise"),
+        ("edm", {"sampler__name": "adams_bashforth", "sampler__eta": 1.0}, "sampler.eta", "adds no fresh noise"),
         ("flow", {"sampler__name": "euler", "sampler__eta": 1.0}, "sampler.name", "needs a schedule with alpha(1) > 0"),
         (
             "flow",
@@ -140,10 +140,17 @@ def test_every_config_of_the_project_is_possible(path):
             "evaluation.curve",
             "of one number of steps",
         ),
-        ("vp", {"sampler__sigma_max": 5.0}, "sampler.sigma_max", "uniform spacing has no noise levels"),
+        # options of times that nothing reads
+        ("vp", {"sampler__sigma_max": 5.0}, "sampler.sigma_max", "is not read by quadratic spacing"),
+        ("vp", {"sampler__rho": 5.0}, "sampler.rho", "use karras"),
+        ("vp", {"sampler__beta_a": 2.0}, "sampler.beta_a", "use beta"),
+        ("vp", {"sampler__beta_b": 2.0, "sampler__spacing": "karras"}, "sampler.beta_b", "by karras spacing"),
+        ("vp", {"sampler__times": (1.0, 0.5, 0.0), "sampler__sigma_min": 0.1, **OWN}, "sampler.sigma_min", "by hand"),
+        ("vp", {"sampler__restart_range": (0.1, 0.2)}, "sampler.restart_range", "there are no restarts"),
+        ("edm", {"sampler__clip_range": (0.0, 1.0)}, "sampler.clip_range", "nothing is clipped"),
         ("vp", {"sampler__sigma_max": 1e4, "sampler__spacing": "karras"}, "sampler.sigma_max", "is not within"),
         ("vp", {"sampler__between": True}, "sampler.between", "in continuous time"),
-        ("ddpm", {"sampler__between": True}, "sampler.spacing", "at a table's entries"),
+        ("ddpm", {"sampler__between": True, "sampler__spacing": "trailing"}, "sampler.spacing", "at a table's entries"),
         # pure noise at a table's end
         ("ddpm", {"process__zero_terminal": True}, "model.prediction", "ends in pure noise"),
         (

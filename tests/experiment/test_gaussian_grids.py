@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax.config.base import base
-from ddpm_jax.experiment import gaussian
+from ddpm_jax.experiment import gaussian, grids
 from ddpm_jax.generative import bound_grid
 
 
@@ -20,7 +20,7 @@ def test_in_discrete_time_the_sampler_visits_levels_of_training():
     """Whatever the spacing, on a schedule that is known everywhere but was trained at i/T."""
     for spacing in ("uniform", "quadratic", "log_snr"):
         config = changed(**{"process.schedule": "vp", "process.steps": 50, "sampler.spacing": spacing})
-        grid = gaussian.sampling_grid(config, gaussian.make_process(config), 7)
+        grid = grids.sampling_grid(config, gaussian.make_process(config), 7)
         np.testing.assert_allclose(grid * 50, np.round(grid * 50), atol=1e-9)
         assert (grid[0], grid[-2], grid[-1], len(grid)) == (1, 0.02, 0, 8)
         assert (np.diff(grid) < 0).all()
@@ -40,7 +40,7 @@ def test_the_decoder_takes_over_where_it_is_told_to(schedule, steps, least):
     np.testing.assert_array_equal(traced, grid.astype(np.float32))
     assert (grid[0], grid[-1]) == (1, 0) and (np.diff(grid) < 0).all()
     assert grid[-2] == pytest.approx(least, rel=2e-3)
-    assert bound_grid(process, steps, None)[0][-2] == pytest.approx(gaussian.t_min(one))
+    assert bound_grid(process, steps, None)[0][-2] == pytest.approx(grids.t_min(one))
 
 
 def test_levels_between_entries_are_asked_for_exactly():
@@ -49,17 +49,17 @@ def test_levels_between_entries_are_asked_for_exactly():
     at, between = changed(**changes), changed(**changes, **{"sampler.between": True})
     process = gaussian.make_process(at)
     levels = np.linspace(10 ** (1 / 3), 0.05 ** (1 / 3), 8) ** 3
-    moved, exact = gaussian.sampling_grid(at, process), gaussian.sampling_grid(between, process)
+    moved, exact = grids.sampling_grid(at, process), grids.sampling_grid(between, process)
     np.testing.assert_allclose(moved * 1000, np.round(moved * 1000), atol=1e-9)
     with jax.enable_x64(True):
-        alpha, sigma = gaussian.sampling_process(between, process).known(exact[:-1])
+        alpha, sigma = grids.sampling_process(between, process).known(exact[:-1])
     np.testing.assert_allclose(sigma / alpha, levels, rtol=1e-8)
 
 
 def test_times_given_are_the_grid_and_no_others_can_be_asked_for():
     config = changed(**{"sampler.times": (1, 0.5, 0.1, 0), "sampler.steps": 0})
     process = gaussian.make_process(config)
-    assert gaussian.sampling_grid(config, process).tolist() == [1, 0.5, 0.1, 0]
-    assert gaussian.sampling_grid(config, process, 3).tolist() == [1, 0.5, 0.1, 0]
+    assert grids.sampling_grid(config, process).tolist() == [1, 0.5, 0.1, 0]
+    assert grids.sampling_grid(config, process, 3).tolist() == [1, 0.5, 0.1, 0]
     with pytest.raises(ValueError, match="3 steps of them, and not 7"):
-        gaussian.sampling_grid(config, process, 7)
+        grids.sampling_grid(config, process, 7)
