@@ -2,14 +2,19 @@
 
 import argparse
 import dataclasses
+import json
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ddpm_jax import commands, runs, sweep
+from ddpm_jax.devices import topology
+from ddpm_jax.devices.topology import check_batch
 from ddpm_jax.errors import UserError
 from ddpm_jax.sweeps import expansion
 from ddpm_jax.sweeps.expansion import Member
@@ -27,6 +32,13 @@ def make_parser(name: str, description: str | None) -> commands.Parser:
     parser.add_argument("--config", metavar="FILE.py", help="the config file: all members of its sweep(), or one run")
     parser.add_argument("--workdir", metavar="ROOT", help="where the run folders go (default: runs/, its name, _sweep)")
     parser.add_argument("--dry_run", action="store_true", help="print what would be submitted; write and start nothing")
+    parser.add_argument(
+        "--plan",
+        metavar="TOPOLOGY",
+        nargs="?",
+        const="",
+        help="first say what it would take, such as on v5e:4x4 (default: on what is asked for)",
+    )
     return parser
 
 
@@ -49,6 +61,44 @@ def read(
         raise UserError("--config is missing, for example --config=configs/digits/ddpm.py")
     root = sweep.root_folder(options.workdir, options.config) if here or not options.workdir else Path(options.workdir)
     return options, expansion.members(options.config, root, overrides), root
+
+
+def check_devices(members: Sequence[Member], count: int | None) -> None:
+    """Raise UserError if a member's batch does not divide over so many devices; None: nobody knows how many."""
+    for member in members:
+        try:
+            check_batch(member.config.data.batch if count else None, count or 1)
+        except UserError as error:
+            raise UserError(f"member {member.name}: {error}") from error
+
+
+def devices_of(accelerators: str, times: int) -> int | None:
+    """How many devices so many of some accelerators are, named as a cloud names them; None where that is not known."""
+    try:
+        return topology.parse(accelerators).count * times
+    except UserError:
+        number = accelerators.rpartition(":")[2]  # a GPU that is in no table here
+        return int(number) * times if number.isdecimal() else None
+
+
+def plan_first(options: argparse.Namespace, arguments: Sequence[str], members: Sequence[Member], known: str) -> None:
+    """With --plan, show the instant plan on the hardware that is named, or known from the launcher's own options.
+
+    Raises:
+        UserError: none is, the plan cannot be made, or the run does not fit.
+    """
+    if options.plan is None:
+        return
+    if not (hardware := options.plan or known):
+        raise UserError("--plan: name the hardware, such as --plan=h100:8")
+    _, overrides = commands.split(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "plan.json"
+        words = [f"--config={options.config}", *overrides, f"--topology={hardware}", "--instant", f"--output={file}"]
+        call([sys.executable, "-m", "ddpm_jax.plan", *words, *(["--sweep"] if len(members) > 1 else [])], "--plan")
+        found = json.loads(file.read_text())
+    if not all(one["fits"] for one in (found if isinstance(found, list) else [found])):
+        raise UserError("--plan: it does not fit, as the plan above says; nothing is submitted")
 
 
 def unfinished(members: Sequence[Member]) -> list[Member]:

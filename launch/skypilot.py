@@ -14,7 +14,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
-from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
+from members import (
+    DISTRIBUTED,
+    at_least,
+    call,
+    check_devices,
+    devices_of,
+    elsewhere,
+    label,
+    make_parser,
+    plan_first,
+    read,
+    shown,
+    tool,
+)
 
 from ddpm_jax import commands, files
 from ddpm_jax.errors import Preempted, UserError
@@ -63,6 +76,8 @@ def main(arguments: Sequence[str]) -> None:
     members = [elsewhere(member) for member in members]
     sky = "sky" if options.dry_run else tool("sky", INSTALL)
     expansion.check(members)
+    check_devices(members, devices_of(options.accelerators, options.num_nodes))
+    plan_first(options, arguments, members, options.accelerators if options.num_nodes == 1 else "")
     tasks = {}
     for member in members:
         task = task_of(member, root, options, tpu)

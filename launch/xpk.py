@@ -12,7 +12,20 @@ SkyPilot, which it takes back years.
 from collections.abc import Sequence
 from typing import Any
 
-from members import DISTRIBUTED, at_least, call, elsewhere, label, make_parser, read, shown, tool
+from members import (
+    DISTRIBUTED,
+    at_least,
+    call,
+    check_devices,
+    devices_of,
+    elsewhere,
+    label,
+    make_parser,
+    plan_first,
+    read,
+    shown,
+    tool,
+)
 
 from ddpm_jax import commands
 from ddpm_jax.errors import Preempted, UserError
@@ -54,6 +67,9 @@ def main(arguments: Sequence[str]) -> None:
     members = [elsewhere(member) for member in members]
     xpk = "xpk" if options.dry_run else tool("xpk", INSTALL)
     expansion.check(members)
+    check_devices(members, devices_of(options.tpu_type, options.num_slices))
+    slices = f"*{options.num_slices}" if options.num_slices > 1 else ""
+    plan_first(options, arguments, members, options.tpu_type + slices)
     lines = [workload(member, options) for member in members]
     if options.dry_run:
         print("\n".join(shown([xpk, *line]) for line in lines))

@@ -209,7 +209,7 @@ def _save_as_earlier(folder, state, elapsed, loss):
     import jax
     from orbax.checkpoint import v1 as ocp
 
-    from ddpm_jax.devices.plan import checksum
+    from ddpm_jax.devices.agreement import checksum
 
     names = ["params", "frozen", "ema", "opt_state", "extra", "step"]
     light = jax.tree_util.register_dataclass(make_dataclass("TrainState", names))(

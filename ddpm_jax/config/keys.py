@@ -321,6 +321,7 @@ KEYS: dict[str, Key] = {
     # parallel
     "parallel.map": Key("jit", "jit, or pmap for the devices of one process"),
     "parallel.shard": Key("replicated", "replicated, or fsdp: parameters are spread over the devices"),
+    "parallel.group": Key(0, "of fsdp: how many devices share one state; 0: what leaves the least on each", least=0),
     "parallel.loop": Key("auto", "who repeats the steps of a dispatch: device (auto), in one program, or host"),
     "parallel.distributed": Key(False, "several processes: call jax.distributed.initialize() first"),
     # logging

@@ -1,31 +1,42 @@
 """Devices: how one batch and one state are spread over all of them, and over several processes.
 
 Two ways of running the same functions. `jit` puts the global batch on a mesh and lets the compiler divide the work;
-the state is replicated or, with `fsdp`, its large arrays are sharded. `pmap` maps the function over the devices, each
-with its rows of the batch, and averages gradients by name. Randomness belongs to rows (see `keys`), so both ways, on
-any number of devices, compute the same thing. Imports nothing of the other rooms but `errors`.
+the state is replicated or, with `fsdp`, its large arrays are sharded over groups of devices, each of which has all of
+it (with one group ZeRO-3, Rajbhandari et al. 2020; with several hybrid sharding, Zhao et al. 2023). `pmap` maps the
+function over the devices, each with its rows of the batch, and averages gradients by name. Randomness belongs to rows
+(see `keys`), so both ways, on any number of devices, compute the same thing.
 """
 
-import contextlib
-import ctypes
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from ddpm_jax.devices.dispatch import Dispatch
+from ddpm_jax.devices.each import Each
+from ddpm_jax.devices.topology import check_batch
 from ddpm_jax.errors import UserError
 from ddpm_jax.plugins import Function
 
 AXIS = "batch"
+"""Of a mapped function."""
+
+DATA, FSDP = "data", "fsdp"
+"""The axes of the mesh: groups of devices, and the devices of a group, which share one state."""
+
+ROWS = (DATA, FSDP)
+"""What a batch is divided over: all devices."""
+
+SMALLEST_SHARDED = 2**12
+"""Values of an array that is worth sharding: to gather smaller ones costs more than to keep them."""
+
 MAPS = ("jit", "pmap")
 SHARDS = ("replicated", "fsdp")
 LOOPS = ("auto", "device", "host")
@@ -33,16 +44,23 @@ LOOPS = ("auto", "device", "host")
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How to use the devices: `map` is "jit" or "pmap", `shard` is "replicated" or "fsdp".
+    """How to use the devices.
 
-    `loop` says who repeats the steps of a dispatch: "device", "host", or "auto", which is the device: one program.
+    Attributes:
+        map: "jit" or "pmap".
+        shard: "replicated" or "fsdp".
+        loop: who repeats the steps of a dispatch: "device", "host", or "auto", which is the device: one program.
+        group: under FSDP, how many devices share one state; 0: all, or as `fitted` finds.
+        smallest_sharded: arrays of fewer values stay whole under FSDP.
+        devices: `jax.Device`s; all there are by default.
     """
 
     map: str = "jit"
     shard: str = "replicated"
     loop: str = "auto"
-    smallest_sharded: int = 2**12  # smaller arrays stay whole under FSDP: gathering them costs more than keeping them
-    devices: tuple[Any, ...] = ()  # jax.Device; all there are by default
+    group: int = 0
+    smallest_sharded: int = SMALLEST_SHARDED
+    devices: tuple[Any, ...] = ()
 
     @property
     def loops_on_device(self) -> bool:
@@ -51,10 +69,10 @@ class Plan:
 
     @cached_property
     def mesh(self) -> Mesh:
-        """All devices along one axis, which divides the batch and, under FSDP, the state."""
-        devices = self.devices or tuple(jax.devices())
-        devices = sorted(devices, key=lambda device: (device.process_index, device.id))  # a process's rows are a slice
-        return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+        """All devices, in groups: both axes divide the batch, the second the state under FSDP."""
+        devices = sorted(self.devices or jax.devices(), key=_place)  # a process's rows are a slice
+        size = (self.group or len(devices)) if self.shard == "fsdp" else 1
+        return Mesh(np.asarray(devices).reshape(-1, size), (DATA, FSDP), axis_types=(AxisType.Auto,) * 2)
 
     @property
     def count(self) -> int:
@@ -71,23 +89,40 @@ class Plan:
         """The name to average gradients over inside a mapped function; None under jit, where the mean is global."""
         return AXIS if self.map == "pmap" else None
 
-    def sharding(self, *spec: str | None) -> NamedSharding:
+    def sharding(self, *spec: str | tuple[str, ...] | None) -> NamedSharding:
         """The mesh with this partition of an array's axes; no argument means replicated."""
         return NamedSharding(self.mesh, PartitionSpec(*spec))
 
     def state_sharding(self, state: PyTree) -> PyTree:
-        """For each array of a state (or of its shapes): replicated, or its longest divisible axis over the devices."""
+        """For each array of a state (or of its shapes): replicated, or its longest divisible axis over a group."""
 
         def leaf(array: Any) -> NamedSharding:
-            if self.shard == "replicated" or math.prod(array.shape) < self.smallest_sharded:
-                return self.sharding()
-            divisible = [axis for axis, size in enumerate(array.shape) if size % self.count == 0]
-            if not divisible:
-                return self.sharding()
-            longest = max(divisible, key=lambda axis: array.shape[axis])
-            return self.sharding(*(AXIS if axis == longest else None for axis in range(len(array.shape))))
+            axis = divided(array.shape, self.mesh.shape[FSDP], self.smallest_sharded)
+            return self.sharding(*(FSDP if at == axis else None for at in range(len(array.shape))))
 
         return jax.tree.map(leaf, state)
+
+    def fitted(self, state: PyTree) -> "Plan":
+        """Under FSDP, the plan whose groups leave the least of a state (or its shapes) on a device.
+
+        Where more devices than divide an array would leave it whole, smaller groups do not. A group lies within a
+        slice, whose devices are joined best.
+        """
+        if self.shard == "replicated" or self.group:
+            return self
+        slices = len({getattr(device, "slice_index", 0) for device in self.mesh.devices.flat})
+        return replace(self, group=best_group(state, self.count // slices, self.smallest_sharded))
+
+    def words(self, state: PyTree) -> str:
+        """How the state is spread, in words; of FSDP what is on one device, and what of it stays whole."""
+        if self.shard == "replicated":
+            return f"{self.map}, {self.shard}"
+        size = self.mesh.shape[FSDP]
+        total, whole = bytes_on_one(state, size, self.smallest_sharded)
+        return (
+            f"{self.map}, {self.shard} in groups of {size}: {total / 1e6:,.2f} MB of the state on each device, "
+            f"{whole / 1e6:,.2f} MB of it whole"
+        )
 
     def by_row(self, tree: PyTree) -> PyTree:
         """Inside a program: arrays whose first axis is the batch, divided by it; under pmap they are.
@@ -97,7 +132,7 @@ class Plan:
         """
         if self.map == "pmap":
             return tree
-        spread = self.sharding(AXIS)
+        spread = self.sharding(ROWS)
         return jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, spread), tree)
 
     def whole(self, tree: PyTree) -> PyTree:
@@ -120,12 +155,27 @@ class Plan:
         shardings = self.state_sharding(jax.eval_shape(function, *arguments))
         return jax.jit(function, out_shardings=shardings)(*arguments)
 
-    def _pmap(self, function: Callable, in_axes: tuple, donate: tuple) -> Callable:
+    def mapped(self, function: Callable, in_axes: tuple, donate: tuple) -> Callable:
         """Arguments with axis None, and all results, are replicated: ordinary arrays, the same as under jit."""
         devices = list(self.mesh.devices.flat)
         return jax.pmap(
             function, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=donate, devices=devices
         )
+
+    @cached_property
+    def there(self) -> bool:
+        """Whether these are devices to run on, and not those of a topology to compile for."""
+        return set(self.mesh.devices.flat) <= set(jax.devices())
+
+    def rows(self, batch: int) -> Any:
+        """The numbers of a batch's rows, spread over the devices; their shape where these are not there."""
+        numbers = np.arange(batch, dtype=np.int32)
+        if self.map == "pmap":
+            return numbers[self.local_rows(batch)].reshape(self.local_count, -1)
+        sharding = self.sharding(ROWS)
+        if not self.there:
+            return jax.ShapeDtypeStruct(numbers.shape, numbers.dtype, sharding=sharding)
+        return jax.make_array_from_callback(numbers.shape, sharding, lambda index: numbers[index])
 
     def local_rows(self, batch: int) -> slice:
         """The rows of a global batch that this process's devices hold."""
@@ -139,16 +189,24 @@ class Plan:
             line = f"{parts} parts of a batch of {batch} do not divide over {self.count} devices"
             raise UserError(f"config.training.accumulate: {line}")
 
+    def put_rows(self, tree: PyTree) -> PyTree:
+        """A host batch, the same in every process, spread by row."""
+        if self.map == "pmap":
+            part = self.local_rows(len(jax.tree.leaves(tree)[0]))
+            return jax.tree.map(lambda a: a[part].reshape(self.local_count, -1, *a.shape[1:]), tree)
+        sharding = self.sharding(ROWS)
+        return jax.tree.map(lambda a: jax.make_array_from_callback(a.shape, sharding, lambda index: a[index]), tree)
+
     def put_steps(self, tree: PyTree) -> PyTree:
         """Host batches of several steps, `[steps, local rows, ...]`, spread by row."""
         if self.map == "pmap":
             return jax.tree.map(lambda a: a.reshape(a.shape[0], self.local_count, -1, *a.shape[2:]), tree)
-        sharding = self.sharding(None, AXIS)
+        sharding = self.sharding(None, ROWS)
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), tree)
 
     def train(
         self, advance: Callable[..., tuple[PyTree, PyTree]], start: Callable[[], Any], batch: int, resident: bool
-    ) -> "Dispatch":
+    ) -> Dispatch:
         """Compile a dispatch of several steps: `(state, data, count, clock) -> (state, metrics)`, donating the state.
 
         The count is an argument and not a shape: a shorter dispatch runs the very same program, which is what makes a
@@ -162,7 +220,7 @@ class Plan:
             batch: the global batch.
             resident: whether `data` is a whole data set on every device, or batches from `put_steps`.
         """
-        rows = np.arange(batch, dtype=np.int32)
+        rows = self.rows(batch)
 
         def looped(state: PyTree, data: PyTree, rows: PyTree, count: Any, clock: Any) -> tuple[PyTree, PyTree]:
             def body(_: Any, carry: tuple) -> tuple:
@@ -171,14 +229,11 @@ class Plan:
             return lax.fori_loop(0, count, body, (state, start()))
 
         if self.map == "pmap":
-            rows = rows[self.local_rows(batch)].reshape(self.local_count, -1)
             data_axis = None if resident else 1
 
             def compile(function: Callable, in_axes: tuple, donate: tuple) -> Callable:
-                return self._pmap(function, in_axes, donate)
+                return self.mapped(function, in_axes, donate)
         else:
-            whole = rows
-            rows = jax.make_array_from_callback(whole.shape, self.sharding(AXIS), lambda index: whole[index])
             data_axis = None
 
             def compile(function: Callable, in_axes: tuple, donate: tuple) -> Callable:
@@ -194,172 +249,62 @@ class Plan:
         one = compile(advance, (None, None, data_axis, 0, None), (0, 1))
         return Dispatch(one, rows, jax.jit(start, out_shardings=self.sharding()))
 
-    def each(self, function: Callable[[Any, Any], Any], batch: int) -> Callable[..., Any]:
-        """Apply `function(shared, rows) -> results` to rows in batches over all devices, and keep every row.
-
-        `rows` and `results` are pytrees of arrays with one row an example. The last batch is padded by its first row
-        and the padding's results are dropped.
-
-        Returns:
-            `(shared, rows, progress=None) -> results` as host arrays, the same in every process. `progress` wraps the
-            iterator over batches' first rows (a progress bar).
-        """
-        batch = math.ceil(batch / self.count) * self.count
-        if self.map == "pmap":
-            gather = lambda shared, rows: jax.tree.map(  # noqa: E731
-                lambda a: lax.all_gather(a, AXIS, tiled=True), function(shared, rows)
-            )
-            mapped = self._pmap(gather, (None, 0), ())
-            part = self.local_rows(batch)
-
-            def run(shared: PyTree, rows: PyTree) -> Any:
-                local = jax.tree.map(lambda a: a[part].reshape(self.local_count, -1, *a.shape[1:]), rows)
-                return mapped(shared, local)
-        else:
-            compiled = jax.jit(function, out_shardings=self.sharding())
-
-            def run(shared: PyTree, rows: PyTree) -> Any:
-                def spread(array: np.ndarray) -> jax.Array:
-                    sharding = self.sharding(AXIS)
-                    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
-
-                return compiled(shared, jax.tree.map(spread, rows))
-
-        def apply(shared: PyTree, rows: PyTree, progress: Callable[[range], Iterator[int]] | None = None) -> Any:
-            rows = jax.tree.map(np.asarray, rows)
-            total = len(jax.tree.leaves(rows)[0])
-            parts = []
-            starts = range(0, total, batch)
-            for start in progress(starts) if progress else starts:
-                chosen = np.arange(start, start + batch)
-                chosen[chosen >= total] = start
-                result = run(shared, jax.tree.map(lambda a, chosen=chosen: a[chosen], rows))
-                parts.append(jax.tree.map(lambda a, start=start: np.asarray(a)[: total - start], result))
-            return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
-
-        return apply
+    def each(self, function: Callable[[Any, Any], Any], batch: int) -> Each:
+        """Apply `function(shared, rows) -> results` to rows in batches over all devices, and keep every row."""
+        return Each(self, function, math.ceil(batch / self.count) * self.count)
 
 
-@dataclass(frozen=True, eq=False)
-class Dispatch:
-    """Several steps: `(state, data, count, clock) -> (state, metrics)`.
-
-    Attributes:
-        program: of all the steps, or of one; compiled by jit or pmap.
-        rows: the numbers of the global batch's rows, spread over the devices.
-        fresh: makes the metrics of no steps, where the program is of one.
-        calls: counts them.
-    """
-
-    program: Any
-    rows: PyTree
-    fresh: Callable[[], Any] | None = None
-    calls: Iterator[int] = field(default_factory=itertools.count)
-
-    def __call__(self, state: PyTree, data: PyTree, count: Any, clock: Any) -> tuple[PyTree, PyTree]:
-        """Do `count` steps. The first time compiles, and gives back the memory that this took."""
-        if self.fresh is None:
-            state, metrics = self.program(state, data, self.rows, count, clock)
-        else:
-            metrics = self.fresh()
-            for _ in range(int(count)):
-                state, metrics = self.program(state, metrics, data, self.rows, clock)
-        if next(self.calls) == 0:
-            return_free_memory()
-        return state, metrics
-
-    def compiled(self, state: PyTree, data: PyTree, count: Any, clock: Any) -> Any:
-        """The program for such arguments, to look at: `.as_text()`, `.memory_analysis()`. It is not run."""
-        if self.fresh is None:
-            return self.program.lower(state, data, self.rows, count, clock).compile()
-        return self.program.lower(state, self.fresh(), data, self.rows, clock).compile()
+def _place(device: Any) -> tuple[int, int, int]:
+    return getattr(device, "slice_index", 0) or 0, device.process_index, device.id
 
 
-def return_free_memory() -> None:
-    """Give what is free of the process's memory back to the system, where its C library is glibc.
+def divided(shape: tuple[int, ...], size: int, least: int) -> int | None:
+    """The axis of an array that so many devices divide, its longest that they can; None: it stays whole."""
+    able = [axis for axis, length in enumerate(shape) if length % size == 0]
+    if size == 1 or math.prod(shape) < least or not able:
+        return None
+    return max(able, key=lambda axis: shape[axis])
 
-    Compiling a U-Net's step leaves some 500 MiB that glibc would keep for the life of the process.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+def best_group(state: PyTree, count: int, least: int = SMALLEST_SHARDED) -> int:
+    """How many of so many devices are to share a state (or its shapes) to leave the least on each: a divisor."""
+    sizes = [size for size in range(1, count + 1) if count % size == 0]
+    return min(sizes, key=lambda size: bytes_on_one(state, size, least)[0])
 
 
-def make_plan(map: str = "jit", shard: str = "replicated", loop: str = "auto", batch: int | None = None) -> Plan:
-    """The plan for all devices there are.
+def bytes_on_one(state: PyTree, size: int, least: int = SMALLEST_SHARDED) -> tuple[int, int]:
+    """Bytes of a state (or its shapes) on one of so many devices that share it; and those of them that stay whole."""
+    total = whole = 0
+    for array in jax.tree.leaves(state):
+        number = math.prod(array.shape) * array.dtype.itemsize
+        kept = divided(array.shape, size, least) is None
+        total, whole = total + (number if kept else number // size), whole + (number if kept else 0)
+    return total, whole
+
+
+def make_plan(
+    map: str = "jit",
+    shard: str = "replicated",
+    loop: str = "auto",
+    batch: int | None = None,
+    group: int = 0,
+    devices: tuple[Any, ...] = (),
+) -> Plan:
+    """The plan for all devices there are, or for those given.
 
     Raises:
-        UserError: the devices do not divide the global batch.
+        UserError: the devices do not divide the global batch, or groups the devices.
     """
-    plan = Plan(map, shard, loop)
-    if batch is not None and batch % plan.count:
-        below, above = batch - batch % plan.count, batch + -batch % plan.count
-        raise UserError(
-            f"config.data.batch: a global batch of {batch} does not divide over {plan.count} devices; "
-            f"use {f'{below} or {above}' if below else above}"
-        )
-    return plan
+    plan = Plan(map, shard, loop, devices=devices)
+    check_batch(batch, plan.count)
+    if group and shard != "fsdp":
+        raise UserError(f"config.parallel.group: {shard} has no groups that share a state; leave it 0, or use fsdp")
+    if group and plan.count % group:
+        line = f"groups of {group} do not divide {plan.count} devices"
+        raise UserError(f"config.parallel.group: {line}; 0 finds the best")
+    return replace(plan, group=group)
 
 
 def mean_over(axis: str | None, tree: PyTree) -> PyTree:
     """The mean over the devices of a mapped function; under jit (axis None) the tree as it is."""
     return tree if axis is None else lax.pmean(tree, axis)
-
-
-def agree(value: float) -> float:
-    """Process 0's value, in every process: clocks differ, and all must stop at the same step."""
-    if jax.process_count() == 1:
-        return value
-    from jax.experimental import multihost_utils
-
-    return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
-
-
-def agree_on(numbers: Sequence[int]) -> list[int]:
-    """Process 0's numbers, below 2^31, in every process: file systems may tell processes different things."""
-    if jax.process_count() == 1:
-        return list(numbers)
-    from jax.experimental import multihost_utils
-
-    padded = np.zeros(int(agree(len(numbers))), np.int32)
-    if jax.process_index() == 0:
-        padded[:] = numbers
-    return np.asarray(multihost_utils.broadcast_one_to_all(padded)).tolist()
-
-
-def all_agree(good: bool) -> bool:
-    """Whether it is so in every process."""
-    if jax.process_count() == 1:
-        return good
-    from jax.experimental import multihost_utils
-
-    return bool(np.all(multihost_utils.process_allgather(np.asarray(good))))
-
-
-def wait_for_all(what: str) -> None:
-    """Go on when every process has come here; `what` names the place."""
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        multihost_utils.sync_global_devices(what)
-
-
-def checksum(tree: PyTree) -> jax.Array:
-    """One number, uint32, that any single change of a bit in the tree's arrays changes.
-
-    The sum, mod 2^32, of every 32-bit word times an odd number that depends on its place. Integer sums do not depend
-    on their order, so the number is the same however the arrays are sharded. Works under jit; `tree` holds no keys.
-    """
-
-    def leaf(array: Any) -> jax.Array:
-        array = jnp.asarray(array)
-        if array.dtype == jnp.bool_:
-            array = array.astype(jnp.uint8)
-        bits = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}[array.dtype.itemsize]
-        words = lax.bitcast_convert_type(array, bits).astype(jnp.uint32).ravel()
-        places = 2 * lax.iota(jnp.uint32, words.size) + 1
-        return jnp.sum(words * places, dtype=jnp.uint32)
-
-    total = jnp.zeros((), jnp.uint32)
-    for number, array in enumerate(jax.tree.leaves(tree)):
-        total = total + jnp.uint32(2 * number + 1) * leaf(array)
-    return total

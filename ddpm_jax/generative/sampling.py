@@ -263,7 +263,7 @@ class Sampler:
         return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
 
     @cached_property
-    def _each(self) -> Any:
+    def each(self) -> Any:
         return self.plan.each(self.rows, self.batch)
 
     def __call__(
@@ -282,4 +282,4 @@ class Sampler:
         told = jax.tree.map(np.asarray, self.sampling.asked(self.model).null(count)) if condition is None else condition
         rows = {"row": np.arange(count, dtype=np.int32), "condition": told}
         rows |= {} if negative is None else {"negative": negative}
-        return self._each((self.sampling.joined(params), random.purpose_key(seed, random.SAMPLES)), rows, progress)
+        return self.each((self.sampling.joined(params), random.purpose_key(seed, random.SAMPLES)), rows, progress)

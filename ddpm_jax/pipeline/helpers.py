@@ -9,7 +9,7 @@ import jax
 from ddpm_jax import runs
 from ddpm_jax.config.identity import flatten, within
 from ddpm_jax.data import Dataset
-from ddpm_jax.devices.plan import checksum
+from ddpm_jax.devices.agreement import checksum
 from ddpm_jax.errors import UserError, fail
 from ddpm_jax.experiment.classifier import OBJECTIVE
 from ddpm_jax.files import Record

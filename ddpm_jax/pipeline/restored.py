@@ -243,12 +243,15 @@ def read(
 
     if runs.latest_checkpoint(folder) is None:
         raise UserError(f"{folder}: no checkpoint here; train first, or put a copy of {runs.CHECKPOINTS}/ back")
-    plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop)
+    ways = config.parallel
+    plan = make_plan(ways.map, ways.shard, ways.loop, group=ways.group)
     dataset = dataset or data_of(config, folder, images)
     runs.check_data(folder, {**data.fingerprint(dataset), **files_of(config)})
     if experiment is None:
         check_data(config, dataset.description)
         experiment = make(config, dataset.description)
+    abstract = abstract_state(experiment)
+    plan = plan.fitted(abstract)
     with Checkpoints(folder / runs.CHECKPOINTS, plan, read_only=True) as checkpoints:
         if step is not None and step not in checkpoints.steps:
             kept = ", ".join(map(str, checkpoints.steps))
@@ -259,7 +262,7 @@ def read(
             raise UserError(f"{folder}: no checkpoint here whose validation loss reads; leave out --best")
         if unread:
             warnings.warn(f"step {step} is the best that reads; the checkpoints {unread} do not", stacklevel=2)
-        state = checkpoints.restore(abstract_state(experiment), step).state
+        state = checkpoints.restore(abstract, step).state
     return Run(experiment, plan, dataset, weights(state, config.sampler.ema), int(state.step))
 
 

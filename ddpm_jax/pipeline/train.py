@@ -70,7 +70,7 @@ def train(
     from ddpm_jax.files import sha256
     from ddpm_jax.pipeline import beginning, screen
     from ddpm_jax.pipeline.helpers import found
-    from ddpm_jax.pipeline.job import make_job
+    from ddpm_jax.pipeline.job import abstract_state, make_job
     from ddpm_jax.reporting.summary import summary
     from ddpm_jax.runs import lineage, locks
     from ddpm_jax.runs.results import EXTENDING, read_result
@@ -80,7 +80,8 @@ def train(
     from ddpm_jax.training.loop import train as run_loop
 
     notice, limits, logging = notice or Notice(), config.training, config.logging
-    plan = make_plan(config.parallel.map, config.parallel.shard, config.parallel.loop, config.data.batch)
+    ways = config.parallel
+    plan = make_plan(ways.map, ways.shard, ways.loop, config.data.batch, ways.group)
     plan.check_parts(config.data.batch, limits.accumulate)
     there = runs.check_folder(folder, extension.before if extension else config)
     known = runs.read_lineage(folder) if there else {}
@@ -104,6 +105,7 @@ def train(
         screen.say(line)
     fingerprint = {**data.fingerprint(dataset), **files_of(config)}
     joining.check_alike({f"the data ({config.data.name})": sha256([fingerprint])[:12]})
+    plan = plan.fitted(abstract_state(experiment))
     job = make_job(experiment, plan, dataset)
     if extension and job.budget.steps is not None and job.budget.steps <= extension.step:
         line = f"the budget is {job.budget.steps} steps in all, and {extension.step} are done; give more"
@@ -137,7 +139,7 @@ def train(
         facts = restored.facts if start else None
         screen.say(
             f"{'going on with' if there and start else 'training in'} {folder} from step {start}: "
-            f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.map}, {plan.shard})"
+            f"{job.parameters:,} parameters, {plan.count} device{'s' * (plan.count > 1)} ({plan.words(job.abstract)})"
         )
         if extension:
             runs.extend(folder, config, dataclasses.replace(extension, step=start))

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ddpm_jax.devices.plan import Plan, agree, agree_on, all_agree, checksum, wait_for_all
+from ddpm_jax.devices.agreement import agree, agree_on, all_agree, checksum, wait_for_all
+from ddpm_jax.devices.plan import Plan
 from ddpm_jax.errors import UserError, refused_by_the_system
 from ddpm_jax.files import Record, checkpoint_steps, set_aside
 from ddpm_jax.training import earlier, names

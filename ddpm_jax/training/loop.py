@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ddpm_jax.devices.plan import agree
+from ddpm_jax.devices.agreement import agree
 from ddpm_jax.errors import UserError
 from ddpm_jax.training.optimizer import Budget
 from ddpm_jax.training.state import TrainState

@@ -67,13 +67,13 @@ def measure(folder: Path, member: str) -> dict[str, Any]:
     import ddpm_jax as dj
     from ddpm_jax.progress import bar
 
-    run = dj.load_run(str(folder))
-    found = {}
+    run, found = dj.load_run(str(folder)), {}
+    family: Any = run.experiment.family
     for name, chosen in bar(SAMPLERS[member].items(), f"{folder.name}: sampler", "samplers"):
         config = run.experiment.config.copy_and_resolve_references()
         config.sampler.solver_order = 0
         config.sampler.update(chosen)
-        sampling = run.experiment.family.sampling(config, run.model, None, None)
+        sampling = family.sampling(config, run.model, None, None)
         each = [quality(run, sampling, seed) for seed in SEEDS]
         found[name] = {
             "evaluations": float(np.mean([one["evaluations"] for one in each])),

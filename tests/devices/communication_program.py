@@ -56,4 +56,5 @@ if __name__ == "__main__":
     devices = tuple(jax.devices())
     ways = {"jit": Plan(devices=devices), "pmap": Plan(map="pmap", devices=devices), "one": Plan(devices=devices[:1])}
     ways["fsdp"] = Plan(shard="fsdp", smallest_sharded=64, devices=devices)
+    ways["groups"] = Plan(shard="fsdp", group=4, smallest_sharded=64, devices=devices)
     print(json.dumps({name: operations(plan) for name, plan in ways.items()}))

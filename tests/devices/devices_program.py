@@ -96,6 +96,7 @@ if __name__ == "__main__":
     else:
         looped = ways.pop("jit 8, loop on device")
         results = {name: train_and_evaluate(plan) for name, plan in ways.items()}
-        short = {"jit 8, loop on device": train(looped)[0]}
+        groups = Plan(shard="fsdp", group=4, smallest_sharded=64, devices=all_devices)
+        short = {"jit 8, loop on device": train(looped)[0], "fsdp 8, in groups": train(groups)[0]}
         short |= {f"{name}, accumulated": train(ways[name], accumulate=2)[0] for name in ("jit 8", "pmap 8")}
         print(json.dumps({**results, **short}))

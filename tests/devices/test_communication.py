@@ -31,9 +31,10 @@ def test_data_parallel_steps_have_one_all_reduce_for_all_gradients(programs, way
     assert programs[way]["reduced"] >= programs[way]["parameters"] > 40  # and the loss and the times' history
 
 
-def test_sharded_steps_send_weights_and_gradients_and_no_activations(programs):
+@pytest.mark.parametrize("way", ["fsdp", "groups"])
+def test_sharded_steps_send_weights_and_gradients_and_no_activations(programs, way):
     """At most the weights gathered once, and once more where they are of use again, and all gradients reduced."""
-    moved, weights = programs["fsdp"]["bytes"], programs["fsdp"]["weights"]
+    moved, weights = programs[way]["bytes"], programs[way]["weights"]
     assert 0 < moved["all-gather"] <= 1.1 * weights
     assert 0 < moved.get("all-reduce", 0) + moved.get("reduce-scatter", 0) <= 1.2 * weights
     assert not moved.get("all-to-all") and not moved.get("collective-permute")

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax.devices.plan import Plan, checksum, make_plan, return_free_memory
+from ddpm_jax.devices.agreement import checksum
+from ddpm_jax.devices.dispatch import return_free_memory
+from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
 
 PROGRAM = Path(__file__).with_name("devices_program.py")
@@ -60,7 +62,15 @@ def agree_in_figures(ours, theirs):
     assert (off > 0).mean() < 0.01
 
 
-WAYS = ["jit 8", "fsdp 8", "pmap 8", "jit 8, loop on device", "jit 8, accumulated", "pmap 8, accumulated"]
+WAYS = [
+    "jit 8",
+    "fsdp 8",
+    "fsdp 8, in groups",
+    "pmap 8",
+    "jit 8, loop on device",
+    "jit 8, accumulated",
+    "pmap 8, accumulated",
+]
 
 
 @pytest.mark.slow
@@ -89,7 +99,7 @@ def test_losses_are_losses_and_data_feeds_differ(resident, host):
 
 @pytest.mark.slow
 def test_only_fsdp_shards_the_state(resident):
-    assert {name for name, figures in resident.items() if figures["sharded"]} == {"fsdp 8"}
+    assert {name for name, figures in resident.items() if figures["sharded"]} == {"fsdp 8", "fsdp 8, in groups"}
 
 
 def test_each_keeps_every_row_in_order_and_drops_the_padding():

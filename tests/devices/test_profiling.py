@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from ddpm_jax.devices import profiling, xplane
-from ddpm_jax.devices.plan import Dispatch
+from ddpm_jax.devices.dispatch import Dispatch
 from ddpm_jax.devices.xplane import BACKWARD, CONVOLUTION, ELEMENTWISE, FORWARD, MOVEMENT, PRODUCT, REDUCTION, UPDATE
 from ddpm_jax.errors import UserError
 from ddpm_jax.train import main, train

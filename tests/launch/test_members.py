@@ -66,3 +66,44 @@ def test_members_elsewhere_have_files_of_the_checkout(load, tmp_path):
     [mine] = expansion.members(f"{tmp_path}/mine.py", tmp_path)
     with pytest.raises(UserError, match=r"--config: \S*mine.py is outside \S*, which is all that other machines are"):
         members.elsewhere(mine)
+
+
+POD = ("--tpu_type=v5litepod-256", "--cluster=c", "--docker_image=i", "--workdir=/runs/a")
+SWEEP = f"--config={Path(__file__).parents[2]}/configs/digits/sweep_learning_rate.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "count"),
+    [
+        ("skypilot", ("--accelerators=tpu-v5litepod-128", "--store=gs://b"), 128),
+        ("skypilot", ("--accelerators=L40S:24", "--store=gs://b"), 24),  # a GPU of no table here
+        ("xpk", POD, 256),
+        ("xpk", (*POD[1:], "--tpu_type=v5p-16", "--num_slices=16"), 128),  # v5p counts cores
+        ("slurm", ("--nodes=16", "--gpus_per_node=8"), 128),
+    ],
+)
+def test_a_batch_that_the_devices_do_not_divide_is_refused_before_it_is_queued(launch, refused, name, words, count):
+    line = refused(launch(name, SWEEP, *words, "--dry_run"))
+    assert "config.data.batch: " in line and f"does not divide over {count} devices; use " in line
+
+
+def test_devices_by_the_names_of_clouds(load):
+    members = load("members")
+    names = {"tpu-v5litepod-16": 16, "v5p-8": 4, "tpu7x-8": 8, "H100:8": 8, "A100-80GB:4": 4, "MI300:2": 2, "odd": None}
+    assert {name: members.devices_of(name, 1) for name in names} == names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("xpk", ("--tpu_type=v5litepod-8", "--num_slices=2", *POD[1:]), "v5e:2x4*2: 16 devices"),
+        ("skypilot", ("--accelerators=H100:8", "--store=gs://b"), "h100:8: 8 devices"),
+        ("slurm", ("--plan=a100:4",), "a100:4: 4 devices"),
+    ],
+)
+def test_the_plan_comes_before_what_would_be_submitted(launch, refused, name, words, said):
+    done = launch(name, SWEEP, "--plan", *words, "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(said) == 6 and len(done.stdout.split(said)[-1]) > 500
+    assert "name the hardware" in refused(launch("local", SWEEP, "--plan", "--dry_run"))

@@ -1,0 +1,190 @@
+"""What a compiled program does, read off its text (HLO): what it sends to other devices and to the host, its cycles.
+
+A dispatch is one loop over training steps, a chain of samples one over its steps: of the outermost loop the body is
+counted once, of loops within it as often as the compiler says that they turn.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+BYTES = {
+    "pred": 1,
+    "s4": 0.5,
+    "u4": 0.5,
+    "s8": 1,
+    "u8": 1,
+    "s16": 2,
+    "u16": 2,
+    "s32": 4,
+    "u32": 4,
+    "s64": 8,
+    "u64": 8,
+    "f16": 2,
+    "bf16": 2,
+    "f32": 4,
+    "f64": 8,
+    "c64": 8,
+    "f8e4m3fn": 1,
+    "f8e5m2": 1,
+}
+"""Of a value, by its type's name; others, such as tokens, have none."""
+
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "ragged-all-to-all")
+PRODUCTS = ("dot", "convolution")
+HOST = ("infeed", "outfeed", "send", "recv")
+
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][a-z\d\-]*)\((.*)$")
+_ARRAY = re.compile(r"\b([a-z]+\d*[a-z\d]*)\[([\d,]*)\]")
+_CALLED = re.compile(
+    r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=(\{[^}]*\}|%?[\w.\-]+)"
+)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Collective operations of one kind, over groups of one size.
+
+    Attributes:
+        kind: of `COLLECTIVES`.
+        devices: of a group.
+        count: how many a step.
+        bytes: of their results, on one device, a step; of a reduce-scatter of all its parts.
+    """
+
+    kind: str
+    devices: int
+    count: int
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Program:
+    """What one turn of a program's outermost loop does, or all of a program without one.
+
+    Attributes:
+        sent: to other devices.
+        host: operations that wait for the host, by name.
+        loops: how many outermost ones there are.
+        cycles: the compiler's own estimate, summed; 0 where it gives none.
+        product_cycles: those of them that products take, with what is fused into them.
+        products: matrix products and convolutions, by the type of their result.
+    """
+
+    sent: tuple[Sent, ...] = ()
+    host: Mapping[str, int] = field(default_factory=dict)
+    loops: int = 0
+    cycles: float = 0.0
+    product_cycles: float = 0.0
+    products: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Instruction:
+    name: str
+    type: str
+    operation: str
+    rest: str
+
+    @property
+    def called(self) -> list[str]:
+        """The computations that it names."""
+        found = [name for words in _CALLED.findall(self.rest) for name in words.strip("{}").split(",")]
+        return [name.strip().lstrip("%") for name in found if name.strip()]
+
+
+def read(text: str, devices: int) -> Program:
+    """What the program of this text does, on so many devices."""
+    computations, entry = _computations(text)
+    loops = [one for one in computations[entry] if one.operation == "while"]
+    start = _named(loops[0].rest, "body") if loops else entry
+    total: dict[tuple[str, int], list[float]] = {}
+    host: dict[str, int] = {}
+    products: dict[str, int] = {}
+    cycles = product_cycles = 0.0
+    for times, one in _all(computations, start, 1):
+        if (found := re.search(r'"estimated_cycles":"(\d+)"', one.rest)) is not None:
+            cycles += (its := times * int(found[1]))
+            inside = [one, *(inner for name in one.called for inner in computations.get(name, []))]
+            product_cycles += its if any(inner.operation in PRODUCTS for inner in inside) else 0
+        kind = one.operation.removesuffix("-start")
+        if kind in COLLECTIVES:
+            group = _group(one.rest, devices)
+            kept = total.setdefault((kind, group), [0, 0.0])
+            kept[0] += times
+            kept[1] += times * _moved(one, kind, group)
+        if kind in HOST or "callback" in one.rest:
+            host[one.operation] = host.get(one.operation, 0) + times
+        if kind in PRODUCTS:
+            of = one.type.partition("[")[0]
+            products[of] = products.get(of, 0) + times
+    sent = tuple(Sent(kind, group, int(count), size) for (kind, group), (count, size) in sorted(total.items()))
+    return Program(sent, host, len(loops), cycles, product_cycles, products)
+
+
+def size(words: str) -> float:
+    """Bytes of all arrays of a type, `(f32[3,4]{1,0}, s32[])`."""
+    total = sum(
+        BYTES.get(kind, 0) * math.prod(int(length) for length in sizes.split(",") if length)
+        for kind, sizes in _ARRAY.findall(re.sub(r"\{[^{}]*\}", "", words))
+    )
+    return float(total)
+
+
+def _computations(text: str) -> tuple[dict[str, list[_Instruction]], str]:
+    """The instructions of each computation, and the name of the first to run."""
+    found: dict[str, list[_Instruction]] = {}
+    entry, current = "", None
+    for line in text.splitlines():
+        if (head := _COMPUTATION.match(line)) is not None:
+            current = found.setdefault(head[2], [])
+            entry = head[2] if head[1] else entry
+        elif current is not None and (match := _INSTRUCTION.match(line)) is not None:
+            current.append(_Instruction(match[1], match[2], match[3], match[4]))
+    if not entry:
+        raise ValueError("this is no program's text: it has no ENTRY")
+    return found, entry
+
+
+def _named(rest: str, attribute: str) -> str:
+    found = re.search(rf"\b{attribute}=%?([\w.\-]+)", rest)
+    assert found is not None
+    return found[1]
+
+
+def _all(computations: Mapping[str, list[_Instruction]], name: str, times: int) -> "list[tuple[int, _Instruction]]":
+    """The instructions of a computation and of those that it calls, each with how often it runs."""
+    found = []
+    for one in computations.get(name, []):
+        found.append((times, one))
+        turns = re.search(r'"known_trip_count":\{"n":"?(\d+)', one.rest) if one.operation == "while" else None
+        if one.operation == "conditional":  # one of its branches runs: the longest stands for it
+            branches = [_all(computations, branch, times) for branch in one.called]
+            found += max(branches, key=len, default=[])
+        elif one.operation not in ("all-reduce", "reduce-scatter", "reduce", "sort", "scatter", "map"):
+            for called in one.called:
+                found += _all(computations, called, times * (int(turns[1]) if turns else 1))
+    return found
+
+
+def _group(rest: str, devices: int) -> int:
+    """How many devices take part in one of an instruction's groups."""
+    if (mesh := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", rest)) is not None:
+        axes = dict(re.findall(r"'(\w+)'=(\d+)", mesh[1]))
+        return math.prod(int(axes[name]) for name in re.findall(r"'(\w+)'", mesh[2]))
+    if (grid := re.search(r"replica_groups=\[\d+,(\d+)\]", rest)) is not None:
+        return int(grid[1])
+    if (first := re.search(r"replica_groups=\{\{([\d,]+)\}", rest)) is not None:
+        return first[1].count(",") + 1
+    return devices
+
+
+def _moved(one: _Instruction, kind: str, group: int) -> float:
+    """Bytes of what a collective gives, whole."""
+    total = size(one.type)
+    if one.operation.endswith("-start") and kind in ("all-gather", "collective-permute"):
+        shares = group if kind == "all-gather" else 1  # the tuple has what goes in too
+        total *= shares / (shares + 1)
+    return total * group if kind == "reduce-scatter" else total

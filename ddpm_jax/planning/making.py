@@ -1,0 +1,242 @@
+"""A config and hardware to a plan: what fits, what is sent, how long it takes."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from ddpm_jax import cache
+from ddpm_jax.data import Dataset
+from ddpm_jax.devices.plan import Plan, best_group, make_plan
+from ddpm_jax.devices.topology import Topology, check_batch
+from ddpm_jax.errors import UserError
+from ddpm_jax.experiment import check, check_data, make
+from ddpm_jax.files import Record
+from ddpm_jax.pipeline.job import Job, make_job
+from ddpm_jax.planning import compiling, hlo, memory, paper
+from ddpm_jax.planning.estimate import Estimate, estimate, largest_batch, parts_that_fit
+
+WHAT = ("train", "sample", "likelihood")
+ROOM = 0.94
+"""The share of a device's memory that a program can have; the rest is the runtime's. libtpu has 15.75 GiB of 16."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A program of a run: a training step, a batch of samples, a batch of likelihoods.
+
+    Attributes:
+        what: of `WHAT`.
+        flops: of all devices together; None where they cannot be counted.
+        memory: bytes on one device, by what they are; of one that does not fit `needed` alone.
+        program: what one turn does.
+        estimate: of its time.
+        seconds: that compiling took, when it was compiled.
+    """
+
+    what: str
+    flops: float | None
+    memory: dict[str, float]
+    program: hlo.Program
+    estimate: Estimate | None
+    seconds: float
+
+    @property
+    def needed(self) -> float:
+        """Bytes on one device."""
+        return sum(self.memory.values())
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run on hardware.
+
+    Attributes:
+        name: of the config, and of the member.
+        topology: the hardware.
+        batch: global.
+        dtype: of the products.
+        spread: how the state is spread, in words.
+        parameters: how many.
+        parts: bytes of the state and the data.
+        flops: of a training step.
+        steps: of the budget; None where only time limits it.
+        turns: of the programs that were compiled.
+        advice: what to change, a line each.
+    """
+
+    name: str
+    topology: Topology
+    batch: int
+    dtype: str
+    spread: str
+    parameters: int
+    parts: list[memory.Part]
+    flops: float
+    steps: int | None
+    turns: list[Turn]
+    advice: list[str]
+
+    @property
+    def room(self) -> float:
+        """Bytes that a device has for a program."""
+        return ROOM * self.topology.accelerator.memory
+
+    @property
+    def kept(self) -> int:
+        """Bytes of state and data on one device."""
+        return sum(part.on_one for part in self.parts)
+
+    @property
+    def fits(self) -> bool:
+        """Whether what is kept, and each program, has room."""
+        return max([self.kept, *(turn.needed for turn in self.turns)]) <= self.room
+
+    def plain(self) -> Record:
+        """As data."""
+        hours = None
+        trained = next((turn.estimate for turn in self.turns if turn.what == "train" and turn.estimate), None)
+        if trained and self.steps:
+            hours = trained.total * self.steps / 3600
+        accelerator = asdict(self.topology.accelerator)
+        return {
+            **{name: getattr(self, name) for name in ("name", "batch", "dtype", "spread", "parameters", "flops")},
+            "topology": {**asdict(self.topology), "devices": self.topology.count, "accelerator": accelerator},
+            "steps": self.steps,
+            "kept": [asdict(part) for part in self.parts],
+            "room": self.room,
+            "fits": self.fits,
+            "programs": [asdict(turn) for turn in self.turns],
+            "hours": hours,
+            "chip_hours": None if hours is None else hours * self.topology.chips,
+            "advice": self.advice,
+        }
+
+
+def planned(
+    name: str, config: ConfigDict, topology: Topology, what: Sequence[str] = ("train",), instant: bool = False
+) -> Planned:
+    """What a run would take.
+
+    Raises:
+        UserError: the config cannot be, its batch does not divide over the devices, or there is no compiler for them.
+    """
+    check(config)
+    check_batch(config.data.batch, topology.count)
+    dataset = paper.dataset_of(config)
+    check_data(config, dataset.description)
+    experiment, ways = make(config, dataset.description), config.parallel
+    here = make_job(experiment, make_plan(devices=tuple(jax.devices()[:1])), dataset)  # to trace it
+    group = 1
+    if ways.shard == "fsdp":
+        group = ways.group or best_group(here.abstract, topology.count // topology.slices)
+    found = memory.parts(here, topology.count, group)
+    spread = f"{ways.map}, {ways.shard}" + (f" in groups of {group}" if ways.shard == "fsdp" else "")
+    flops, turns = here.count_flops(), []
+    if not instant:
+        devices = compiling.devices_of(topology)
+        plan = make_plan(ways.map, ways.shard, ways.loop, config.data.batch, ways.group, devices)
+        job = make_job(experiment, plan.fitted(here.abstract), dataset)
+        turns = [_turn(one, job, here, dataset, topology) for one in what]
+    made = Planned(
+        name,
+        topology,
+        config.data.batch,
+        config.model.dtype,
+        spread,
+        here.parameters,
+        found,
+        flops,
+        here.budget.steps,
+        turns,
+        [],
+    )
+    return Planned(**{**vars(made), "advice": list(_advice(made, config))})
+
+
+def _turn(what: str, job: Job, here: Job, dataset: Dataset, topology: Topology) -> Turn:
+    lowered = {
+        "train": lambda: compiling.step(job),
+        "sample": lambda: compiling.sample(job),
+        "likelihood": lambda: compiling.likelihood(job, dataset),
+    }[what]()
+    text = lowered.as_text()
+    key = [text, topology.name, jax.__version__, _version("libtpu"), 1]
+    kept = cache.load("plans", key)
+    if kept is None:
+        print(f"compiling {what} for {topology.name} ...", flush=True)
+        made = compiling.compiled(lowered)
+        program = hlo.read(made.text, topology.count) if made.text else hlo.Program()
+        known = {"compiled": {**vars(made), "text": ""}, "program": asdict(program)}
+        cache.save("plans", key, json.dumps(known).encode())
+    else:
+        known = json.loads(kept)
+        sent = tuple(hlo.Sent(**one) for one in known["program"]["sent"])
+        made, program = compiling.Compiled(**known["compiled"]), hlo.Program(**{**known["program"], "sent": sent})
+    flops = here.count_flops() if what == "train" else None
+    memory_of = {"needed": made.refused} if made.refused else dict(made.memory)
+    time = None
+    if not made.refused and what == "train":
+        time = estimate(program, topology, flops or math.nan, made.accessed, job.experiment.config.model.dtype)
+    elif not made.refused and program.cycles:
+        time = estimate(program, topology, 0.0, made.accessed, job.experiment.config.model.dtype)
+    return Turn(what, flops, memory_of, program, time, made.seconds)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _advice(made: Planned, config: ConfigDict) -> Any:
+    """What to change, where it does not fit or leaves much room."""
+    devices, kept, room = made.topology.count, made.kept, made.room
+    whole = sum(part.whole for part in made.parts)
+    if whole > 0.1 * kept:
+        yield (
+            f"{whole / 1e9:.2f} GB of the state stay whole on each device, for no group divides an axis of theirs: "
+            "take widths that have more factors of two"
+        )
+    state = sum(part.on_one for part in made.parts if not part.name.startswith("data"))
+    if kept > room:
+        data = kept - state
+        if data > 0.3 * room:
+            yield "the data alone take much of the memory: config.data.placement=host"
+        if config.parallel.shard != "fsdp" and devices > 1:
+            yield "the state does not fit whole: config.parallel.shard=fsdp"
+        elif state > room:
+            yield "the state does not fit: more devices, or a smaller model"
+        return
+    for turn in made.turns:
+        if turn.what != "train":
+            continue
+        between = turn.needed - kept
+        if turn.needed > room:
+            parts = parts_that_fit(made.batch, devices, kept, between, room)
+            if not config.model.remat:
+                yield "config.model.remat=True computes activations again and saves their memory"
+            if parts:
+                yield f"config.training.accumulate={parts} would fit, if what lies between shrinks with the rows"
+            if (batch := largest_batch(made.batch, devices, kept, between, room)) > 0:
+                yield f"config.data.batch={batch} would fit, by the same rule"
+        elif turn.needed < room / 2 and (batch := largest_batch(made.batch, devices, kept, between, room)) > made.batch:
+            yield f"there is room: a batch of up to {batch} would fit, if what lies between grows with it"
+
+
+def plan_of_devices(topology: Topology) -> Plan:
+    """A plan of all devices of a topology, to compile for.
+
+    Raises:
+        UserError: there is no compiler for them.
+    """
+    devices = compiling.devices_of(topology)
+    if len(devices) != topology.count:
+        raise UserError(f"--topology: the compiler has {len(devices)} devices for {topology.name}")
+    return Plan(devices=devices)

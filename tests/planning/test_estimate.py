@@ -1,0 +1,50 @@
+"""Times by the stated model: in closed form on hardware of round numbers."""
+
+import pytest
+
+from ddpm_jax.devices.topology import parse
+from ddpm_jax.planning.estimate import estimate, largest_batch, parts_that_fit, seconds
+from ddpm_jax.planning.hlo import Program, Sent
+
+V5E, TWO, H100 = parse("v5e:4x4"), parse("v5e:4x4*2"), parse("h100:8")
+
+
+def test_a_ring():
+    """Of n devices each sends and receives (n - 1)/n of the bytes, twice for a reduction, at 200 GB/s a direction."""
+    assert seconds(Sent("all-gather", 16, 1, 200e9), V5E) == pytest.approx(15 / 16)
+    assert seconds(Sent("all-reduce", 16, 3, 200e9), V5E) == pytest.approx(2 * 15 / 16)
+    assert seconds(Sent("all-reduce", 1, 1, 200e9), V5E) == 0
+
+
+def test_between_slices_the_network_is_the_way():
+    one = Sent("all-reduce", 32, 1, 1e9)
+    assert seconds(one, TWO) > 50 * seconds(Sent("all-reduce", 16, 1, 1e9), TWO)
+
+
+def test_cycles_where_the_compiler_has_them():
+    found = estimate(Program(cycles=3e6, product_cycles=1.5e6), V5E, 1e12, 1e9, "bfloat16")
+    assert found.computing == pytest.approx(2e-3) and found.products == pytest.approx(1e-3)
+    assert found.total == found.computing
+
+
+@pytest.mark.parametrize(
+    ("flops", "accessed", "seconds", "words"),
+    [(8 * 989.4e12, 1.0, 1.0, "peak"), (1.0, 3350e9 / 2, 0.5, "bandwidth")],
+)
+def test_the_roofline_elsewhere(flops, accessed, seconds, words):
+    found = estimate(Program(), H100, flops, accessed, "bfloat16")
+    assert found.computing == pytest.approx(seconds) and words in found.basis
+
+
+def test_float32_products_have_another_peak():
+    slow, fast = (estimate(Program(), H100, 1e15, 1.0, dtype).computing for dtype in ("float32", "bfloat16"))
+    assert slow == pytest.approx(2 * fast)
+
+
+def test_batches_and_parts_that_fit():
+    # 100 rows a device of 1 byte each beside 50 fixed ones, of 200 that there are
+    assert largest_batch(800, 8, 50.0, 100.0, 200.0) == 1200
+    assert largest_batch(800, 8, 250.0, 100.0, 200.0) == 0
+    assert parts_that_fit(800, 8, 50.0, 100.0, 200.0) == 1
+    assert parts_that_fit(800, 8, 150.0, 100.0, 200.0) == 2
+    assert parts_that_fit(800, 8, 199.0, 1e4, 200.0) is None

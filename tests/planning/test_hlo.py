@@ -1,0 +1,100 @@
+"""Reading programs: by hand-written text whose counts are known, and by programs that XLA has just made."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from ddpm_jax.planning.hlo import Sent, read, size
+
+TEXT = """
+HloModule jit_run, is_scheduled=true
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  ROOT %s = f32[] add(%a, f32[] %b)
+}
+
+%fused (p: bf16[8,4]) -> bf16[8,8] {
+  %p = bf16[8,4]{1,0:T(8,128)(2,1)} parameter(0)
+  ROOT %d = bf16[8,8]{1,0:T(8,128)(2,1)} convolution(%p, %p), dim_labels=bf_io->bf
+}
+
+%inner (t: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %t = (s32[], f32[4]{0}) parameter(0)
+  %g = f32[4]{0:T(128)S(1)} get-tuple-element(%t), index=1
+  %permuted = f32[4]{0} collective-permute(%g), source_target_pairs={{0,1},{1,0}}
+  %f = bf16[8,8]{1,0} fusion(%g), kind=kOutput, calls=%fused, backend_config={"estimated_cycles":"50"}
+  ROOT %o = (s32[], f32[4]{0}) tuple(%g, %permuted)
+}
+
+%body (t: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %t.1 = (s32[], f32[4]{0}) parameter(0)
+  %loop = (s32[], f32[4]{0}) while(%t.1), condition=%cond, body=%inner, backend_config={"known_trip_count":{"n":"3"}}
+  %sum = (f32[4]{0:T(128)}, f32[2,2]{1,0}) all-reduce(%a, %b), replica_groups=[2,4]<=[8], to_apply=%add
+  %gather = (f32[2]{0}, f32[8]{0}) all-gather-start(%x), replica_groups={{0,1,2,3},{4,5,6,7}}, dimensions={0}
+  %done = f32[8]{0} all-gather-done(%gather)
+  %parts = f32[4]{0} reduce-scatter(%y), replica_groups=mesh['a'=2,'b'=4] {'b'}, to_apply=%add
+  %plain = f32[] fusion(%t.1), kind=kLoop, calls=%add, backend_config={"estimated_cycles":"7"}
+  %told = f32[] custom-call(%t.1), custom_call_target="xla_python_cpu_callback"
+  ROOT %o.1 = (s32[], f32[4]{0}) tuple(%a, %b)
+}
+
+ENTRY %main (t: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %t.2 = (s32[], f32[4]{0}) parameter(0)
+  %before = f32[1000]{0} all-gather(%t.2), replica_groups={{0,1,2,3,4,5,6,7}}, dimensions={0}
+  ROOT %run = (s32[], f32[4]{0}) while(%t.2), condition=%cond, body=%body
+}
+"""
+
+
+def test_the_body_of_the_loop_is_counted_once_and_loops_within_it_as_they_turn():
+    found = read(TEXT, 8)
+    assert found.loops == 1
+    assert found.cycles == 3 * 50 + 7 and found.product_cycles == 3 * 50
+    assert found.products == {"bf16": 3}
+    assert found.host == {"custom-call": 1}
+
+
+def test_what_is_sent_by_kind_and_group():
+    assert set(read(TEXT, 8).sent) == {
+        Sent("all-reduce", 4, 1, 4.0 * (4 + 4)),
+        Sent("all-gather", 4, 1, 4.0 * 8),  # the start's tuple has what goes in too
+        Sent("reduce-scatter", 4, 1, 4.0 * 4 * 4),  # each device has a quarter
+        Sent("collective-permute", 8, 3, 3.0 * 4 * 4),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "bytes"),
+    [
+        ("f32[3,4]{1,0}", 48),
+        ("(bf16[2,2]{1,0:T(8,128)(2,1)}, s32[], /*index=2*/pred[5]{0})", 8 + 4 + 5),
+        ("s4[8]{0:T(1024)E(4)}", 4),
+        ("token[]", 0),
+    ],
+)
+def test_bytes_of_types(words, bytes):
+    assert size(words) == bytes
+
+
+def test_a_program_of_xlas():
+    """Of a loop of unknown length, with one of five turns in it that has a product."""
+
+    def run(x, n):
+        def turn(_, x):
+            return lax.scan(lambda x, _: (jnp.tanh(x @ x), None), x, None, length=5)[0]
+
+        return lax.fori_loop(0, n, turn, x)
+
+    text = jax.jit(run).lower(jnp.ones((64, 64)), 3).compile().as_text()
+    found = read(text, 1)
+    assert found.loops == 1 and not found.sent and not found.host
+    assert sum(found.products.values()) in (0, 5)  # XLA may call a library for it instead
+
+
+def test_what_is_no_program_is_refused():
+    with pytest.raises(ValueError, match="no ENTRY"):
+        read("nothing", 1)
+    assert np.isfinite(read("ENTRY %main (a: f32[]) -> f32[] {\n  ROOT %a = f32[] parameter(0)\n}", 1).cycles)

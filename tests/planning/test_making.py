@@ -1,0 +1,79 @@
+"""Plans: bytes are those of a real state, and where the compiler is installed a step is one loop and one reduction."""
+
+import importlib.util
+
+import jax
+import pytest
+
+from ddpm_jax import data
+from ddpm_jax.config import families
+from ddpm_jax.config.base import digits
+from ddpm_jax.devices.plan import Plan
+from ddpm_jax.devices.topology import parse
+from ddpm_jax.errors import UserError
+from ddpm_jax.experiment import make
+from ddpm_jax.pipeline.job import make_job
+from ddpm_jax.planning import memory
+from ddpm_jax.planning.making import planned
+
+LIBTPU = importlib.util.find_spec("libtpu") is not None
+
+
+def tiny(**changes):
+    config = digits()
+    families.flow(config)
+    config.model.channels, config.model.groups, config.model.blocks = 16, 8, 1
+    config.data.batch = 32
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def test_bytes_are_those_of_a_real_state():
+    config, dataset = tiny(), data.load("digits")
+    job = make_job(make(config, dataset.description), Plan(devices=tuple(jax.devices()[:1])), dataset)
+    state = job.fresh()
+    found = {part.name: part.total for part in memory.parts(job, 1, 1)}
+    for name, tree in (("parameters", state.params), ("averages", state.ema), ("moments", state.opt_state)):
+        assert found[name] == sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+    assert found["data, all of it"] == sum(leaf.nbytes for leaf in jax.tree.leaves(job.feed.arrays))
+
+
+def test_an_instant_plan_compiles_nothing_and_shares_the_state():
+    whole = planned("a", tiny(), parse("h100:8"), instant=True)
+    shared = planned("a", tiny(**{"parallel.shard": "fsdp"}), parse("h100:8"), instant=True)
+    assert not whole.turns and whole.fits and whole.flops == shared.flops > 1e7
+    by_name = {part.name: part for part in shared.parts}
+    part = by_name["parameters"]
+    assert part.on_one == part.whole + (part.total - part.whole) / 8 and 0 < part.whole < part.total / 2
+    assert shared.kept < whole.kept
+
+
+def test_what_does_not_fit_is_said_with_what_to_change():
+    config = tiny(**{"model.channels": 2048, "model.blocks": 3, "model.groups": 32})
+    found = planned("a", config, parse("t4:8"), instant=True)
+    assert not found.fits and any("config.parallel.shard=fsdp" in line for line in found.advice)
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(UserError, match=r"config\.data\.batch: a global batch of 32 does not divide over 256 devices"):
+        planned("a", tiny(), parse("v5e:16x16"), instant=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LIBTPU, reason="libtpu is not installed: pip install 'ddpm_jax[plan]'")
+@pytest.mark.parametrize(("shard", "dtype"), [("replicated", "bfloat16"), ("fsdp", "float32")])
+def test_a_step_for_a_tpu_is_one_loop_that_sends_gradients_and_never_waits_for_the_host(shard, dtype):
+    config = tiny(**{"parallel.shard": shard, "model.dtype": dtype})
+    found = planned("a", config, parse("v5e:2x2"))
+    (turn,) = found.turns
+    weights = next(part.total for part in found.parts if part.name == "parameters")
+    sent = {one.kind: one for one in turn.program.sent}
+    assert turn.program.loops == 1 and not turn.program.host and turn.program.cycles > 1e4
+    assert turn.memory["arguments"] < 2 * found.kept + 16 * 2**20  # no copy of the data, padded to 128 lanes
+    if shard == "replicated":
+        assert set(sent) == {"all-reduce"} and sent["all-reduce"].count == 1
+        assert weights <= sent["all-reduce"].bytes < 1.05 * weights
+        assert turn.program.products.get("bf16", 0) > 20
+    else:
+        assert not {"all-to-all", "collective-permute"} & set(sent)
+        assert sum(one.bytes for one in turn.program.sent) < 3.2 * weights
