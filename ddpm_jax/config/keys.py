@@ -196,7 +196,7 @@ KEYS: dict[str, Key] = {
     "model.dtype": Key("float32", "of activations, or bfloat16; parameters are float32"),
     "model.remat": Key(False, "compute activations again in the backward pass and save their memory"),
     "model.remat_keep": Key("inputs", "what remat keeps of a block: inputs, or also products"),
-    "model.attention": Key("xla", "or fused: cuDNN's kernel in training, for bfloat16 on an NVIDIA GPU"),
+    "model.attention": Key("xla", "or fused: in training not all weights are held; by a kernel where there is one"),
     # objective
     "objective.name": Key("simple", "what is minimised"),
     "objective.options": Key({}, "of an objective by a dotted path"),

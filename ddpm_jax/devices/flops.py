@@ -37,6 +37,11 @@ def of_jaxpr(jaxpr: Any) -> float:
         elif name == "canonical_convolution":  # of ddpm_jax.models.convolution
             kernel = step.invars[1].aval
             total += 2.0 * step.outvars[0].aval.size * kernel.size / kernel.shape[-1]
+        elif name.startswith(
+            "efficient_attention"
+        ):  # of ddpm_jax.models.efficient_attention: two products, or their five
+            query, key = (step.invars[i].aval for i in range(2))
+            total += (2 if len(step.outvars) == 1 else 5) * 2.0 * query.size * key.shape[2]
         elif name == "while":
             total += math.nan if any(inner) else 0.0
         elif name == "cond":

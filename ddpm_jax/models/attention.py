@@ -1,4 +1,4 @@
-"""Attention over all tokens or those of earlier groups: in forms that XLA does well, or fused by cuDNN."""
+"""Attention over all tokens or those of earlier groups, in forms that XLA does well."""
 
 import math
 
@@ -9,6 +9,9 @@ from jaxtyping import Array, Bool, Float
 
 PARTS = 8
 """Into how many parts of the queries causal attention is cut at most."""
+
+BLOCK = 512
+"""Queries at once, where not all weights are to be in memory."""
 
 
 def attend_where(
@@ -55,20 +58,28 @@ def attend_before(
     return jnp.concatenate(parts, axis=2)
 
 
-def attend(
+def attend_in_blocks(
     query: Float[Array, "batch heads tokens features"],
     key: Float[Array, "batch heads tokens features"],
     value: Float[Array, "batch heads tokens features"],
     chunk: int = 0,
-    fused: bool = False,
+    block: int = BLOCK,
 ) -> Float[Array, "batch heads tokens features"]:
-    """`attend_before` in chunks, or with chunk 0 `attend_where` all are visible.
+    """`attend_before` in chunks, or with chunk 0 `attend_where` all are visible, a block of queries after another.
 
-    `fused`: by cuDNN's kernel, which never holds the tokens x tokens weights, where it can: bfloat16, a multiple of 8
-    and up to 128 features, chunk 0 or 1. It has a gradient but no forward derivative, so it serves in training only.
+    Each block has its whole softmax, which the backward pass computes again, so that memory grows with the tokens and
+    not with their square (Rabe and Staats 2021). It has derivatives of every order and kind too.
     """
-    if fused and chunk <= 1 and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0:
-        last = (a.transpose(0, 2, 1, 3) for a in (query, key, value))
-        h = jax.nn.dot_product_attention(*last, is_causal=bool(chunk), implementation="cudnn")
-        return h.transpose(0, 2, 1, 3)
-    return attend_before(query, key, value, chunk) if chunk else attend_where(query, key, value)
+    tokens = query.shape[2]
+    count = -(-tokens // block)
+    padded = jnp.pad(query, ((0, 0), (0, 0), (0, count * block - tokens), (0, 0)))
+    parts = jnp.moveaxis(padded.reshape(*query.shape[:2], count, block, query.shape[-1]), 2, 0)
+
+    @jax.checkpoint
+    def attend(part: Array, first: Array) -> Array:
+        groups = jnp.minimum(first + jnp.arange(block), tokens - 1) // max(chunk, 1)
+        visible = groups[:, None] >= jnp.arange(tokens) // chunk if chunk else None
+        return attend_where(part, key, value, visible)
+
+    done = jax.lax.map(lambda given: attend(*given), (parts, block * jnp.arange(count)))
+    return jnp.moveaxis(done, 0, 2).reshape(padded.shape)[:, :, :tokens]

@@ -7,7 +7,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ddpm_jax.models.affine import LayerNorm
-from ddpm_jax.models.attention import attend, attend_where
+from ddpm_jax.models.attention import attend_where
+from ddpm_jax.models.efficient_attention import attend
 from ddpm_jax.models.layers import Dropout, dense
 
 

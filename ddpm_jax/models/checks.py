@@ -4,7 +4,6 @@ import math
 from dataclasses import MISSING, fields
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from ddpm_jax.errors import UserError, nearest
@@ -49,9 +48,6 @@ def chosen(network: str, defaults: Options, shape: tuple[int, ...], options: Opt
     for name, choices in (("remat_keep", KEEPS), ("attention", ATTENTIONS)):
         value = values.get(name)  # not every network has both
         require(value is None or value in choices, name, f"{value!r} is unknown; {nearest(str(value), choices)}")
-    if values.get("attention") == "fused":
-        require(dtype == "bfloat16", "attention", "the fused kernel needs bfloat16; set config.model.dtype=bfloat16")
-        require(jax.default_backend() == "gpu", "attention", "the fused kernel needs an NVIDIA GPU; use xla")
     return values
 
 

@@ -172,7 +172,7 @@ def make(
       memory, about a third more computation, the same numbers.
     - remat_keep: "inputs", as above, or "products": also what products (of matrices, convolutions) put out, so
       that only what is cheap is computed again.
-    - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
+    - attention: "xla", or "fused": in training without all weights in memory (`efficient_attention`).
 
     The paper's sizes (channels, depth, heads): S (384, 12, 6), B (768, 12, 12), L (1024, 24, 16), XL (1152, 28, 16).
     A fresh network answers 0 everywhere, as published.

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from ddpm_jax import keys as keys_
 from ddpm_jax.models.affine import Convolution, Dense, GroupNorm
-from ddpm_jax.models.attention import attend
+from ddpm_jax.models.efficient_attention import attend
 
 
 def initialiser(scale: float = 1.0) -> nn.initializers.Initializer:

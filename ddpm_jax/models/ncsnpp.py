@@ -251,7 +251,7 @@ class Variant:
           memory, about a third more computation, the same numbers.
         - remat_keep: "inputs", as above, or "products": also what products (of matrices, convolutions) put out, so
           that only what is cheap is computed again.
-        - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
+        - attention: "xla", or "fused": in training without all weights in memory (`efficient_attention`).
 
         The time that NCSN++ is told should be of the order of 1, such as log(sigma)/4: its frequencies are of the
         order of 16 turns for every unit. `conditioning`: a vector is added to the features of the time, channels stand

@@ -290,7 +290,7 @@ class Variant:
           memory, about a third more computation, the same numbers.
         - remat_keep: "inputs", as above, or "products": also what products (of matrices, convolutions) put out, so
           that only what is cheap is computed again.
-        - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
+        - attention: "xla", or "fused": in training without all weights in memory (`efficient_attention`).
 
         The causal network takes images, needs `sites`, and does not read the time. Attention costs tokens squared, and
         there is a token for each site. The other network reads `sites` apart from their order and chunk: it takes the

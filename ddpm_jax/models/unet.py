@@ -174,7 +174,7 @@ def make(
       backward pass: less memory, about a third more computation, the same numbers.
     - remat_keep: "inputs", as above, or "products": also what products (of matrices, convolutions) put out, so
       that only what is cheap is computed again.
-    - attention: "xla", or "fused": in training by cuDNN's kernel (an NVIDIA GPU, bfloat16).
+    - attention: "xla", or "fused": in training without all weights in memory (`efficient_attention`).
 
     `conditioning`: a vector is added to the embedding of the time, a sequence is read after every attention, channels
     stand beside the input.

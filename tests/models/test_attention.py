@@ -39,20 +39,29 @@ def test_parts_do_less_work():
     assert flops(1) < 0.6 * flops(800)
 
 
-@pytest.mark.parametrize(("chunk", "causal"), [(0, False), (1, True)])
-def test_the_fused_kernel_is_asked_for_the_same_attention(monkeypatch, chunk, causal):
-    """There is no GPU here: its kernel's place is taken by JAX's own implementation of the same call."""
-    query, key, value = jax.random.normal(jax.random.key(0), (3, 2, 3, 20, 8))
-    calls, original = [], jax.nn.dot_product_attention
+@pytest.mark.parametrize(("tokens", "chunk"), [(300, 0), (1030, 1), (700, 7), (512, 0)])
+def test_attention_in_blocks_is_attention_and_so_are_its_derivatives(tokens, chunk):
+    query, key, value, along = jax.random.normal(jax.random.key(0), (4, 2, 3, tokens, 8))
 
-    def stand_in(*arrays, implementation, **how):
-        calls.append((implementation, how))
-        return original(*arrays, implementation="xla", **how)
+    def plain(*given):
+        return attention.attend_before(*given, chunk) if chunk else attention.attend_where(*given)
 
-    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
-    got = attention.attend(query, key, value, chunk, fused=True)
-    assert calls == [("cudnn", {"is_causal": causal})]
-    np.testing.assert_allclose(got, attention.attend(query, key, value, chunk), atol=2e-6)
-    attention.attend(query, key, value, 4, fused=True)  # no kernel for groups of four
-    attention.attend(query[..., :7], key[..., :7], value[..., :7], chunk, fused=True)
-    assert len(calls) == 1
+    def blocks(*given):
+        return attention.attend_in_blocks(*given, chunk, block=256)
+
+    ours, theirs = jax.jvp(blocks, (query, key, value), (along,) * 3), jax.jvp(plain, (query, key, value), (along,) * 3)
+    for got, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_memory_grows_with_the_tokens_and_not_with_their_square():
+    def between(form, tokens):
+        query = jnp.zeros((1, 1, tokens, 4))
+        gradient = jax.grad(lambda a: form(a, a, a).sum())
+        return jax.jit(gradient).lower(query).compile().memory_analysis().temp_size_in_bytes
+
+    whole, blocks = (
+        [between(form, tokens) for tokens in (2048, 4096)]
+        for form in (attention.attend_where, attention.attend_in_blocks)
+    )
+    assert whole[1] > 2.5 * whole[0] and blocks[1] < 2.2 * blocks[0] < whole[0]
