@@ -42,6 +42,8 @@ def of_jaxpr(jaxpr: Any) -> float:
         ):  # of ddpm_jax.models.efficient_attention: two products, or their five
             query, key = (step.invars[i].aval for i in range(2))
             total += (2 if len(step.outvars) == 1 else 5) * 2.0 * query.size * key.shape[2]
+        elif name == "shard_map":  # what it holds is of one device
+            total += step.params["mesh"].size * sum(inner)
         elif name == "while":
             total += math.nan if any(inner) else 0.0
         elif name == "cond":

@@ -124,16 +124,27 @@ class Plan:
             f"{whole / 1e6:,.2f} MB of it whole"
         )
 
-    def by_row(self, tree: PyTree) -> PyTree:
-        """Inside a program: arrays whose first axis is the batch, divided by it; under pmap they are.
+    def mean(self, function: Callable[[Any, Any], PyTree], shared: PyTree, rows: PyTree) -> PyTree:
+        """Inside a program: the mean over devices of `function(shared, rows)` of each one's rows.
 
-        Rows that are drawn from a set on every device say nothing of where they are wanted, and a compiler that divides
-        them as the weights are, by channels, sends activations.
+        Each device computes its own, as under pmap, and means cross them in their own types, float32 for gradients,
+        whatever the activations are. Under FSDP the compiler divides the work, and partial sums cross in the
+        activations' type: there it is told where rows are wanted, for rows that are drawn from a set on every device do
+        not say, and one that divides them as the weights are, by channels, sends activations.
         """
-        if self.map == "pmap":
-            return tree
-        spread = self.sharding(ROWS)
-        return jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, spread), tree)
+        if self.map == "pmap" or self.count == 1:  # a mapped function takes the mean itself, by its axis
+            return function(shared, rows)
+        if self.shard == "fsdp":
+            spread = self.sharding(ROWS)
+            return function(shared, jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, spread), rows))
+        each = jax.shard_map(
+            lambda *given: lax.pmean(function(*given), ROWS),
+            mesh=self.mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(ROWS)),
+            out_specs=PartitionSpec(),
+            check_vma=False,
+        )
+        return each(shared, rows)
 
     def whole(self, tree: PyTree) -> PyTree:
         """Inside a program: on every device all of it, so that sharded weights are gathered once and no result is."""

@@ -124,18 +124,20 @@ def train_step(
     drawn = tuple(drawn[rows] for drawn in recipe.model.times.draw(key_times, recipe.batch, state.extra))
     batch = recipe.feed.draw(data, keys_data, i)
 
-    if recipe.plan is not None:
-        batch, drawn = recipe.plan.by_row((batch, drawn))
-
-    def mean_loss(params: PyTree, part: tuple) -> tuple[Array, Any]:
+    def mean_loss(params: PyTree, frozen: PyTree, part: tuple) -> tuple[Array, Any]:
         params = params if recipe.plan is None else recipe.plan.whole(params)
         batch, keys_loss, keys_dropout, (t, s, weight) = part
-        losses, terms = recipe.model.loss(params, state.frozen, keys_loss, keys_dropout, batch, t, s, weight)
+        losses, terms = recipe.model.loss(params, frozen, keys_loss, keys_dropout, batch, t, s, weight)
         return jnp.mean(losses), recipe.model.times.tally(t, terms)
 
-    derived = partial(jax.value_and_grad(mean_loss, has_aux=True), state.params)
-    parts = batch, keys_loss, keys_dropout, drawn
-    (loss, tally), gradient = mean_over(axis, mean_of_parts(derived, parts, recipe.accumulate))
+    def derived(shared: tuple, parts: tuple) -> tuple:
+        return mean_of_parts(partial(jax.value_and_grad(mean_loss, has_aux=True), *shared), parts, recipe.accumulate)
+
+    shared, parts = (state.params, state.frozen), (batch, keys_loss, keys_dropout, drawn)
+    if axis is None and recipe.plan is not None:
+        (loss, tally), gradient = recipe.plan.mean(derived, shared, parts)
+    else:
+        (loss, tally), gradient = mean_over(axis, derived(shared, parts))
     norm = optax.tree.norm(gradient)
     extra = recipe.model.times.update(state.extra, tally)
     direction, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)

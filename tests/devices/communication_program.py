@@ -52,9 +52,23 @@ def operations(plan):
     }
 
 
+def in_bfloat16(plan):
+    """The types of what crosses devices where activations are bfloat16, as lowered, and a step's FLOPs."""
+    config, dataset = tiny(), data.load("digits")
+    config.model.dtype = "bfloat16"
+    job = make_job(make(config, dataset.description), plan, dataset)
+    state = job.fresh()
+    with job.data(0) as feed:
+        text = job.run.program.lower(state, feed(0, 4), job.run.rows, 4, np.float32(0)).as_text()
+    types = re.findall(r'stablehlo\.all_reduce"\(.*?\}\) : \(tensor<(?:[\dx]*x)?(\w+)>', text, re.DOTALL)
+    return {"types": Counter(types), "flops": job.count_flops()}
+
+
 if __name__ == "__main__":
     devices = tuple(jax.devices())
     ways = {"jit": Plan(devices=devices), "pmap": Plan(map="pmap", devices=devices), "one": Plan(devices=devices[:1])}
     ways["fsdp"] = Plan(shard="fsdp", smallest_sharded=64, devices=devices)
     ways["groups"] = Plan(shard="fsdp", group=4, smallest_sharded=64, devices=devices)
-    print(json.dumps({name: operations(plan) for name, plan in ways.items()}))
+    found = {name: operations(plan) for name, plan in ways.items()}
+    found |= {f"{name}, bfloat16": in_bfloat16(ways[name]) for name in ("one", "jit", "pmap")}
+    print(json.dumps(found))
