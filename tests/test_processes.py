@@ -231,6 +231,7 @@ def test_two_processes_that_are_to_make_room_save_once(tmp_path):
     assert f"4 samples of step {saved.name}" in out
 
 
+@pytest.mark.slow
 def test_processes_of_two_configs_end_with_one_line_each(tmp_path):
     """Started by hand, as on a cluster that JAX does not know, one with another config."""
     (tmp_path / "tiny.py").write_text(CONFIG)

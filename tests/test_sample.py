@@ -152,6 +152,7 @@ def test_labels_and_steps(capsys):
     assert refused(sample, "--workdir=run", "--label=10") == "--label: 10 is not one of 0 ... 9"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -251,6 +251,7 @@ class TestStandIns:
         workers.stop([worker])
         assert worker.code() == -signal.SIGKILL
 
+    @pytest.mark.slow
     def test_two_sweeps_at_once_do_no_member_twice(self, stand_ins):
         stand_ins.setenv("STAND_IN_SECONDS", "0.2")
         rates(*(step * 1e-3 for step in range(1, 6)))

@@ -15,6 +15,8 @@ from ddpm_jax.config import base, families
 from ddpm_jax.denoisers import Normal
 from ddpm_jax.processes import Gaussian
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "model.channels": 8,
     "model.blocks": 1,

@@ -128,6 +128,7 @@ def test_processes_that_differ_all_end_with_the_same_line(facts, devices, line):
         assert words.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_alone_ends_the_others():
     (first, first_words), (second, second_words) = ends(start([{"fail": True}] * 2))
     assert (second, second_words) == (2, "error: my disk is full\n")

@@ -69,6 +69,7 @@ def damaged(whole, every, cuts):
         yield whole[: len(whole) * cut // cuts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pictures", "volumes"])
 def test_damage_is_said_or_has_no_effect(kind, request, monkeypatch):
     folder = request.getfixturevalue(kind)

@@ -111,6 +111,7 @@ def guided_of(raw, levels):
     return one.guide(none, jnp.linspace(1, 3, raw.shape[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [(5, 4), (3,)])
 def test_draws_are_the_same_wherever_they_are_wanted(space):
     """Of 20 pixels, or of fewer than are drawn at once: none of an image, all, some, and single values of a pixel."""

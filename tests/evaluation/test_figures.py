@@ -92,6 +92,7 @@ def test_images_whose_labels_nobody_knows(config, given, tmp_path, conditions):
     assert result["quality"]["features"]["name"] == "random-cnn"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "size"), [("test", 3), ("test", 1), ("train", 3)])
 def test_too_few_images_are_refused_before_anything_is_written(config, given, tmp_path, split, size):
     given(**{split: size})
@@ -191,6 +192,7 @@ def test_what_a_figure_is_refused_for_is_its_reason_and_no_fault():
     book.check("again")
 
 
+@pytest.mark.slow
 def test_figures_are_written_as_they_come(config, given, tmp_path, monkeypatch):
     given()
 

@@ -62,6 +62,7 @@ def test_data_have_the_labels_that_it_tells():
     assert line.startswith("config.data.name: ") and "no labels" in line
 
 
+@pytest.mark.slow
 def test_a_step_of_training_lowers_its_loss_on_what_it_saw():
     """It is an ordinary model: parameters, a loss of rows, and no step of the loop knows more."""
     config = digits()

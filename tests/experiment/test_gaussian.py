@@ -100,6 +100,7 @@ def test_no_two_purposes_share_a_key():
     assert len(keys) == 20
 
 
+@pytest.mark.slow
 def test_between_entries_the_model_is_the_same_one_at_the_entries(params):
     """Wherever both can go: whatever is told of the time, and how the input is scaled."""
     for told in ({}, {"model.time": "log_snr", "model.input": "unit"}):

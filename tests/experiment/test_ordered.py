@@ -78,6 +78,7 @@ def test_exact_likelihoods_sum_to_one_over_all_images(family, changes):
     assert nats.std() > 0.05
 
 
+@pytest.mark.slow
 def test_a_model_of_any_order_is_exact_in_one_and_a_bound_over_all():
     experiment = of("random_order", **{"evaluation.exact_images": 81})
     params = weights(experiment)
@@ -94,6 +95,7 @@ def test_a_model_of_any_order_is_exact_in_one_and_a_bound_over_all():
     assert min(orders) < bound.mean() < max(orders) + 4 * bound.std() / 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["autoregressive", "pixelcnn", "spread", "random_order", "masked", "one_shot"])
 def test_samples_are_levels_and_belong_to_their_keys(family):
     experiment = of(family)
@@ -107,6 +109,7 @@ def test_samples_are_levels_and_belong_to_their_keys(family):
     assert set(np.asarray(evaluations)) == {steps}
 
 
+@pytest.mark.slow
 def test_the_cached_sampler_draws_what_the_loop_draws():
     for family in ("autoregressive", "pixelcnn", "chunked"):
         experiment = of(family)
@@ -118,6 +121,7 @@ def test_the_cached_sampler_draws_what_the_loop_draws():
         assert len(np.unique(np.asarray(cached).reshape(64, -1), axis=0)) > 10
 
 
+@pytest.mark.slow
 def test_a_cap_on_hiding_again_is_the_samplers():
     """The process of training has none; 0 is what eta = 0 draws, and 1 no cap."""
     keys, eta = random.per_example(jax.random.key(3), jnp.arange(200)), {"sampler.eta": 1.0, "sampler.steps": 8}
@@ -174,6 +178,7 @@ def test_the_exact_likelihood_in_one_order_takes_the_same_chunks():
     assert float(np.exp(-np.asarray(nats, np.float64)).sum()) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_temperature_makes_samples_alike():
     def spread(**changes):
         experiment = of("autoregressive", **changes)

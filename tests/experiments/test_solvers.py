@@ -17,6 +17,8 @@ from ddpm_jax.processes import Gaussian
 from ddpm_jax.samplers import Problem
 from ddpm_jax.schedules import VP, Flow
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "experiments" / "solvers"
 NAMES = ("laws", "errors", "drawn", "ordered", "story", "run")
 

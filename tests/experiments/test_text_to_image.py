@@ -145,6 +145,7 @@ def about(told, words):
     return next(line for line in told if words in line)
 
 
+@pytest.mark.slow
 def test_the_report_of_fabricated_runs(parts, fabricated, fabricate, tmp_path, capsys):
     runs = tmp_path / "runs"
     fabricated(runs, FIVE)

@@ -163,6 +163,7 @@ def test_perfect_predictions_at_independent_times(monkeypatch):
     assert np.all(np.abs(laws.mean(axis=0) - exact) < 4.5 * error + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", perfect.NOISE)
 def test_perfect_predictions_from_noise(arm, monkeypatch):
     """In many steps the samples are true draws, in two they are not."""

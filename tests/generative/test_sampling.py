@@ -96,6 +96,7 @@ def test_two_conditions_with_weights_of_their_own_are_the_denoisers_put_together
     )
 
 
+@pytest.mark.slow
 def test_a_negative_prompt_stands_where_nothing_would_be_said():
     told = model("label", "vector")
     params, negative = drawn(told), {**NULL, "label": jnp.array([1, 1])}
@@ -128,6 +129,7 @@ def test_a_weak_one_equal_to_the_strong_one_is_the_identity_to_the_bit(names):
     np.testing.assert_allclose(guided(told, params, guided_by_it, asked), weak + 3 * (strong - weak), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_parameters_of_helpers_are_arguments_of_the_program():
     """One program serves two weak networks, and is no larger for their numbers."""
     told = model()

@@ -13,6 +13,7 @@ import pytest
 from ddpm_jax.errors import Preempted, UserError
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_each_process_and_writes_nothing(launch, expected):
     words = ("--config=two.py", "--processes=2", "--devices=4", "--workdir=root", "--dry_run")
     expected(launch("local", *words), "local.txt")

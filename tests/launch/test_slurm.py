@@ -51,6 +51,7 @@ def as_slurm(script, index):
     )
 
 
+@pytest.mark.slow
 def test_what_a_dry_run_shows_is_what_is_submitted(launch, cluster, expected):
     words = ("--config=two.py", "--workdir=root", *RESOURCES)
     shown = launch("slurm", *words, "--dry_run")

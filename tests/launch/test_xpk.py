@@ -19,6 +19,7 @@ WORDS = (
 )
 
 
+@pytest.mark.slow
 def test_the_lines_of_a_dry_run_are_given_to_xpk_until_it_refuses_one(launch, expected, tmp_path):
     """By a stand-in for xpk, which records its words and refuses the second workload."""
     shown = launch("xpk", *WORDS, "--dry_run")

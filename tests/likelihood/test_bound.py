@@ -66,6 +66,7 @@ def bits(name, steps, repeats, seed=0, **options):
     return values.mean(), values.std() / math.sqrt(len(values)), float(terms.prior.mean()) / (4 * math.log(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_bound_of_the_optimal_denoiser_falls_to_the_entropy(name):
     """log2(6)/4 bits is the least any model can have on these images; the excess of T steps falls like 1/T."""

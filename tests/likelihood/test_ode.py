@@ -141,6 +141,7 @@ SPOTS = GaussianMixture(
 )
 
 
+@pytest.mark.slow
 def test_dequantised_pixels_of_a_lattice():
     """Six images of two pixels, equally likely, and a density of spots around them.
 

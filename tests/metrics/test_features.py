@@ -38,6 +38,7 @@ def test_features_are_a_function_of_the_image_alone(digits, digit_features):
     np.testing.assert_array_equal(digit_features.extract(images[1200:1203]), features[1200:1203])
 
 
+@pytest.mark.slow
 def test_cached_weights_are_read_and_belong_to_recipe_and_data(digits, cache, tmp_path, monkeypatch):
     first = short_features(digits)
     assert len(first.hash) == 16

@@ -96,6 +96,7 @@ def cases(names):
     return [base, *changed, *without, *([{}] if len(names) > 1 else [])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "names"), list(sets()))
 def test_the_output_depends_on_each_condition(make_small, filled, name, names):
     """On every value of it, on whether it is given, and on the order of words."""

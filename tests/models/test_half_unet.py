@@ -23,6 +23,7 @@ def drawn(network, seed=0):
     )
 
 
+@pytest.mark.slow
 def test_it_answers_once_for_an_image_whatever_stands_beside_it():
     network = models.make("half_unet", (8, 4, 2), 3, Conditioning(labels(3)), **SMALL)
     params, x = drawn(network), jnp.asarray(np.random.default_rng(0).normal(size=(3, 8, 4, 2)), jnp.float32)

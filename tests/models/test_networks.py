@@ -58,6 +58,7 @@ def test_labels(labelled, inputs, name):
         assert np.isnan(apply(params, x, time, {"label": jnp.full(4, unknown)})).all()
 
 
+@pytest.mark.slow
 @every_network
 def test_evaluation_is_deterministic_and_training_follows_its_keys(labelled, inputs, name):
     _, params, apply, train = labelled(name)

@@ -18,6 +18,7 @@ SIZES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "options"), SIZES)
 def test_a_site_depends_on_all_sites_before_it_and_on_no_other(make_small, filled, inputs, shape, options):
     network = make_small("pixelcnn", shape, 3, channels=4, **options)
@@ -103,6 +104,7 @@ def test_a_fresh_network_knows_nothing_and_keeps_its_scale(make_small, inputs):
     assert all(0.3 < h.std() < 3 for h in ends)
 
 
+@pytest.mark.slow
 def test_a_label_begins_as_strong_as_it_is_published(make_small):
     """What it adds in a block is normal with deviation 0.05: `hw` of `gated_resnet` in pixel_cnn_pp/nn.py of OpenAI."""
     network = make_small("pixelcnn", (4, 4, 1), 4, told=10, channels=32, blocks=1, multipliers=(1, 1))

@@ -195,6 +195,7 @@ def test_hidden_sites_are_not_read_and_visible_ones_are(filled, shape, apart):
     assert np.abs(apply(params, jnp.concatenate([x, seen], -1), time / 2) - output).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_real_inputs_have_derivatives_of_every_kind(filled):
     """Without sites it serves any process; the flow's likelihood differentiates forwards, distillation twice."""
     network = models.make("transformer", (2, 3, 1), 2, **SMALL)

@@ -84,6 +84,7 @@ def test_a_residual_block_scales_and_shifts():
         np.testing.assert_allclose(got, affine("shortcut", image) + h, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_published_networks_are_within_the_options():
     """The counts of improved DDPM's CIFAR-10 network (its code) and of a stack without halving like VDM's."""
     options = {"blocks": 3, "attention_resolutions": (16, 8), "heads": 4, "dropout": 0.3, "scale_shift": True}

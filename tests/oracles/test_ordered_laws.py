@@ -184,6 +184,7 @@ def test_samples_whose_sites_are_hidden_again_have_their_law(eta, cap):
     assert np.sum((law - plain) ** 2 / plain) * ROWS > 5  # another law
 
 
+@pytest.mark.slow
 def test_whatever_is_hidden_again_the_law_comes_to_the_table_in_many_steps():
     """Its divergence falls with the steps' square, or with the steps where sites are drawn again all the way."""
     for eta, cap, factor in ((0.0, 1.0, 4), (1.0, 1.0, 2), (1.0, 0.0, 4)):

@@ -20,6 +20,8 @@ from ddpm_jax.processes import Uniform
 from ddpm_jax.samplers import DPM2M, FirstOrder, sample
 from ddpm_jax.schedules.keeping import KEEPS
 
+pytestmark = pytest.mark.slow
+
 K = 3
 VALUES = np.linspace(-1, 1, K)
 P = np.array([[0.30, 0.04, 0.02], [0.05, 0.25, 0.01], [0.03, 0.10, 0.20]])

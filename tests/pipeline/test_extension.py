@@ -31,6 +31,7 @@ def longer(folder, *words, notice=None):
     return extension, train(config, folder, notice=notice, extension=extension)
 
 
+@pytest.mark.slow
 def test_with_a_constant_rate_a_longer_run_is_the_one_that_was_never_shorter(copied, tmp_path, tiny_config, capsys):
     """To the last bit: nothing but the learning rate depends on the budget. The folder tells what was done."""
     extension, result = longer(copied, "training.steps=5")
@@ -53,6 +54,7 @@ def test_with_a_constant_rate_a_longer_run_is_the_one_that_was_never_shorter(cop
     assert ledger.origins(result) == ["was made longer at step 2 (training.steps 2 -> 5)"]
 
 
+@pytest.mark.slow
 def test_the_rate_is_the_new_configs_from_there_on(copied, capsys):
     """Half-way of a cosine is half of its peak, whatever the run had come down to before."""
     words = ("training.steps=4", "optimizer.learning_rate=0.5", "optimizer.warmup=0", "optimizer.schedule=cosine")

@@ -73,6 +73,7 @@ def test_it_is_a_process_and_says_what_it_needs():
             Uniform(KEEPS["linear"], values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(5, 3), (2, 4, 4, 3)], ids=str)
 def test_any_shape_and_a_key_for_each_example(shape):
     process, keys = made(), jax.random.split(jax.random.key(0), shape[0])

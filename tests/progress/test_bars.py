@@ -215,6 +215,7 @@ def test_one_process_of_several_speaks(out, clock, capsys):
     assert out.getvalue() == capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_what_jax_records_of_its_compilation_is_heard():
     """A program whose compilation takes a while: it is told in seconds, and a thread of ours ends with the process."""
     code = (

@@ -1,6 +1,7 @@
 """Pictures side by side: the rows are the runs' own images, in the groups' order."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from ddpm_jax.reporting import images, strips
@@ -87,6 +88,7 @@ def test_nothing_to_show_writes_nothing(tmp_path, fabricate):
     assert not (tmp_path / "films.png").exists() and not (tmp_path / "samples.png").exists()
 
 
+@pytest.mark.slow
 def test_a_large_picture_is_made_to_fit(tmp_path, fabricate):
     folders, groups = made(tmp_path, fabricate, [f"run {i}" for i in range(12)])
     noise = np.random.default_rng(0).uniform(-1, 1, (64, 32, 32, 3))

@@ -215,6 +215,7 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", NETWORKS, ids=lambda case: "-".join(map(str, case[:5])))
 def test_the_same_tokens_from_the_networks_of_the_house(case):
     name, order, chunk, apart, prediction, options = case
@@ -233,6 +234,7 @@ def test_the_same_tokens_from_the_networks_of_the_house(case):
 CAPTIONS = ["a red apple", "a pear", "red", "two red apples , two pears"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", NETWORKS[::2], ids=lambda case: "-".join(map(str, case[:5])))
 def test_the_same_tokens_where_captions_are_told_and_guided_by(case):
     """Away from another caption, which a network told of both at its start remembers beside the first."""

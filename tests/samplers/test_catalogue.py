@@ -59,6 +59,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), CASES, ids=[f"{name}-{options}" for name, options in CASES])
 def test_images_films_and_costs(name, options):
     """An image depends on its own key and condition alone, a film changes nothing, evaluations are counted right."""

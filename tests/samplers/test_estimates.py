@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import stats
 
 from ddpm_jax.denoisers import LogisticMixture, Normal
@@ -44,6 +45,7 @@ def test_first_order_ends_with_the_mean():
     np.testing.assert_array_equal(x_hat, 2 * x_t)
 
 
+@pytest.mark.slow
 def test_first_order_draws_what_it_reveals_as_it_draws_the_whole():
     """Of a posterior that draws where it is wanted, x_s has the values of the estimate of all sites."""
     process = Ordered(make_order("independent", (6, 6)), linear)

@@ -11,6 +11,8 @@ from ddpm_jax.samplers import DDIM, DPM2M, DPM2S, DPM3M, AdamsBashforth, Heun, P
 from ddpm_jax.schedules import VP, Flow, ddpm_cosine, ddpm_linear
 from ddpm_jax.schedules.grids import make_grid, table_grid
 
+pytestmark = pytest.mark.slow
+
 VARIANCE = 0.3
 SOLVERS = [DDIM(), Heun(), DPM2S(), DPM2M(), DPM3M(), UniPC(), UniPC(solver_order=3), AdamsBashforth()]
 

@@ -19,6 +19,8 @@ from ddpm_jax.schedules import VE, VP, Flow, ddpm_linear
 from ddpm_jax.schedules.grids import make_grid
 from ddpm_jax.schedules.keeping import linear
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS, MEANS, DEVIATIONS = np.array([0.3, 0.7]), np.array([-0.7, 0.5]), np.array([0.1, 0.15])
 LAW = GaussianMixture(
     jnp.asarray(WEIGHTS, jnp.float32),

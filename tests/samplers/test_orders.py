@@ -209,6 +209,7 @@ def test_annealed_langevin_is_biased_by_its_step_size_alone():
     assert biases[0] / biases[1] == pytest.approx(2, abs=0.2)
 
 
+@pytest.mark.slow
 def test_the_corrector_is_biased_by_its_ratio_squared_alone():
     """On an image of many sites its norms are steady: wherever it starts, it comes to 1 + snr^2 times the variance."""
     process = Gaussian(VP())

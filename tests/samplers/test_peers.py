@@ -17,6 +17,8 @@ from ddpm_jax.samplers import DPM2M, Churned, Euler, FirstOrder, Problem
 from ddpm_jax.schedules import EDM, Flow, ddpm_cosine, ddpm_linear
 from ddpm_jax.schedules.grids import table_grid
 
+pytestmark = pytest.mark.slow
+
 _spec = importlib.util.spec_from_file_location(
     "make_scheduler_fixture", Path(__file__).parent / "make_scheduler_fixture.py"
 )

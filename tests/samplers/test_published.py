@@ -16,6 +16,8 @@ from ddpm_jax.processes import Gaussian
 from ddpm_jax.samplers import DEIS, DPM2M, DPM2S, DPM3M, PNDM, AdamsBashforth, FirstOrder, Heun, Problem, UniPC
 from ddpm_jax.schedules import VE, VP, Flow, ddpm_linear
 
+pytestmark = pytest.mark.slow
+
 NOISE = np.random.default_rng(3).normal(size=(2, 3))
 TIMES = [0.83, 0.71, 0.52, 0.33, 0.3]
 SCHEDULES = [VP(), VE(0.02, 50.0), Flow(), ddpm_linear(100)]

@@ -82,6 +82,7 @@ def test_a_solver_remembers_nothing_of_before_a_restart():
         assert np.abs(estimates[line] - plain[line]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_langevin_moves_alone_follow_the_levels_down():
     """Without a predictor the moves bring each level's law to the next, where the levels lie close."""
     solver, problem = PredictorCorrector(0.3, 20, predict=False), Problem(PROCESS, denoise, grid=PROCESS.grid(60))

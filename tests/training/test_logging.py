@@ -209,6 +209,7 @@ def test_tensorboard(tmp_path):
     assert b"samples" in content
 
 
+@pytest.mark.slow
 def test_wandb_offline_needs_no_account(tmp_path, monkeypatch):
     import wandb
 
