@@ -12,7 +12,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Integer, Key
 
 PARAMETERS, TRAINING, SAMPLES, VALIDATION, LIKELIHOOD = range(5)
 """What randomness is for."""
@@ -35,7 +35,7 @@ def split(keys: Key[Array, "*batch"], count: int = 2) -> Key[Array, "count *batc
     return jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, count))(keys), 1, 0)
 
 
-def fold_in(keys: Key[Array, "*batch"], number: int | Int[Array, ""]) -> Key[Array, "*batch"]:
+def fold_in(keys: Key[Array, "*batch"], number: int | Integer[Array, ""]) -> Key[Array, "*batch"]:
     """`jax.random.fold_in` of the same number into every key.
 
     Split a key or fold numbers into it, never both: with JAX's default generator `split(key)[i]` is `fold_in(key, i)`.

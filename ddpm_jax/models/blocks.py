@@ -1,10 +1,12 @@
 """The block of the transformers over sites."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from ddpm_jax.models.affine import LayerNorm
 from ddpm_jax.models.attention import attend_where
@@ -34,11 +36,12 @@ class Block(nn.Module):
         h: Float[Array, "batch tokens channels"],
         chunk: int,
         dropout_keys: Key[Array, " batch"] | None,
+        numbers: UInt32[Array, "2"] | tuple[None, None] = (None, None),
     ) -> Float[Array, "batch tokens channels"]:
-        """`chunk` as in `attend`."""
+        """`chunk` as in `attend`; `numbers` are of its dropouts, in a loop."""
         query, key, value = self._heads(h)
         attended = attend(query, key, value, chunk, self.fused and dropout_keys is not None)
-        return self._rest(h, attended, dropout_keys)
+        return self._rest(h, attended, dropout_keys, numbers)
 
     def masked(
         self, h: Float[Array, "batch tokens channels"], visible: Bool[Array, "batch tokens"]
@@ -64,10 +67,10 @@ class Block(nn.Module):
         three = self.query_key_value(self.norm_1(h)).reshape(*h.shape[:2], 3, self.heads, -1)
         return list(three.transpose(2, 0, 3, 1, 4))
 
-    def _rest(self, h: Array, attended: Array, dropout_keys: Array | None) -> Array:
+    def _rest(self, h: Array, attended: Array, dropout_keys: Array | None, numbers: Any = (None, None)) -> Array:
         attended = attended.transpose(0, 2, 1, 3).reshape(h.shape)
-        h = h + self.dropout_1(self.projection(attended), dropout_keys)
-        return h + self.dropout_2(self._mlp(self.norm_2(h)), dropout_keys)
+        h = h + self.dropout_1(self.projection(attended), dropout_keys, numbers[0])
+        return h + self.dropout_2(self._mlp(self.norm_2(h)), dropout_keys, numbers[1])
 
     def _mlp(self, h: Array) -> Array:
         return self.mlp_2(nn.gelu(self.mlp_1(h), approximate=True))

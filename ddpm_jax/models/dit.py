@@ -6,10 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt32
 
 from ddpm_jax.conditions import Condition
-from ddpm_jax.models import checks
+from ddpm_jax.models import alike, checks
 from ddpm_jax.models.affine import Dense, LayerNorm
 from ddpm_jax.models.conditioning import Conditioning, Context, CrossAttention, told
 from ddpm_jax.models.everywhere import repeat
@@ -85,7 +85,9 @@ class Block(nn.Module):
         h: Float[Array, "batch positions channels"],
         embedding: Float[Array, "batch channels"],
         dropout_keys: Key[Array, " batch"] | None,
+        numbers: UInt32[Array, "2"] | tuple[None, None] = (None, None),
     ) -> Float[Array, "batch positions channels"]:
+        """`numbers` are of its dropouts, in a loop."""
         channels, dtype = h.shape[-1], self.dtype
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = _modulation(embedding, 6, h.shape[1], dtype)
 
@@ -93,11 +95,11 @@ class Block(nn.Module):
         query, key, value = jnp.split(branch, 3, axis=-1)
         fused = self.fused and dropout_keys is not None
         branch = dense(channels, dtype, name="projection")(attend_in_heads(query, key, value, self.heads, fused))
-        h = h + gate_1 * Dropout(self.dropout, name="dropout_1")(branch, dropout_keys)
+        h = h + gate_1 * Dropout(self.dropout, name="dropout_1")(branch, dropout_keys, numbers[0])
 
         branch = dense(4 * channels, dtype, name="mlp_1")(_normalised(h, shift_2, scale_2, dtype))
         branch = dense(channels, dtype, name="mlp_2")(nn.gelu(branch, approximate=True))
-        return h + gate_2 * Dropout(self.dropout, name="dropout_2")(branch, dropout_keys)
+        return h + gate_2 * Dropout(self.dropout, name="dropout_2")(branch, dropout_keys, numbers[1])
 
 
 class DiT(nn.Module):
@@ -139,11 +141,21 @@ class DiT(nn.Module):
 
         h = dense(self.channels, dtype, name="first")(to_patches(context.beside(x), self.patch))
         h += position_embedding(tuple(size // self.patch for size in space), self.channels).astype(dtype)
-        for i in range(self.depth):
-            h = block(self.heads, self.dropout, dtype, fused, name=f"block_{i}")(h, embedding, dropout_keys)
+        if self.depth >= alike.LEAST and not self.is_initializing():
+            one = block(self.heads, self.dropout, dtype, fused, parent=None)
+            kinds: dict[str, alike.Apply] = {
+                "block": lambda p, h, numbers: one.apply({"params": p}, h, embedding, dropout_keys, numbers)
+            }
             if context.sequence is not None:
-                reads = cross(self.channels, self.heads, dtype, name=f"cross_{i}")
-                h = reads(h, context.sequence, context.mask)
+                reads = cross(self.channels, self.heads, dtype, parent=None)
+                kinds["cross"] = lambda p, h, _: reads.apply({"params": p}, h, context.sequence, context.mask)
+            h = alike.looped(self.variables["params"], kinds, self.depth, ("dropout_1", "dropout_2"), h)
+        else:
+            for i in range(self.depth):
+                h = block(self.heads, self.dropout, dtype, fused, name=f"block_{i}")(h, embedding, dropout_keys)
+                if context.sequence is not None:
+                    reads = cross(self.channels, self.heads, dtype, name=f"cross_{i}")
+                    h = reads(h, context.sequence, context.mask)
 
         # The output is float32, and so is what makes it: bfloat16 would round it to three digits.
         shift, scale = _modulation(embedding, 2, h.shape[1], jnp.float32)

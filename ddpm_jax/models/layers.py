@@ -1,8 +1,8 @@
 """Layers that networks share, as DDPM has them (Ho, Jain, Abbeel 2020, arXiv:2006.11239, and its published code)."""
 
 import math
-import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from ddpm_jax import keys as keys_
 from ddpm_jax.models.affine import Convolution, Dense, GroupNorm
+from ddpm_jax.models.alike import number_of
 from ddpm_jax.models.efficient_attention import attend
 
 
@@ -102,11 +103,12 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch *rest"], keys: Key[Array, " batch"] | None
+        self, x: Float[Array, "batch *rest"], keys: Key[Array, " batch"] | None, number: Any = None
     ) -> Float[Array, "batch *rest"]:
+        """`number` is of its place, where its path does not say which of several it is."""
         if keys is None or self.rate == 0:
             return x
-        number = zlib.crc32("/".join(self.path).encode())
+        number = number_of(self.path) if number is None else number
         kept = keys_.bernoulli(keys_.fold_in(keys, number), 1 - self.rate, x.shape)
         return jnp.where(kept, x / (1 - self.rate), 0)
 

@@ -17,7 +17,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
 from ddpm_jax.conditions import Condition
-from ddpm_jax.models import checks
+from ddpm_jax.models import alike, checks
 from ddpm_jax.models.affine import Dense, LayerNorm
 from ddpm_jax.models.blocks import Block
 from ddpm_jax.models.conditioning import SEQUENCE, Conditioning, Context, CrossAttention, told
@@ -112,10 +112,20 @@ class Transformer(nn.Module):
         else:
             h, chunk = self._everything(x, time, context), 0
         h = self.embedding_dropout(h, dropout_keys).astype(checks.DTYPES[self.dtype])
-        for i, block in enumerate(self.blocks):
-            h = block(h, chunk, dropout_keys)
+        if self.depth >= alike.LEAST and not self.is_initializing():
+            one = self.blocks[0].clone(parent=None, name=None)
+            kinds: dict[str, alike.Apply] = {
+                "block": lambda p, h, numbers: one.apply({"params": p}, h, chunk, dropout_keys, numbers)
+            }
             if context.sequence is not None:
-                h = self.reads[i](h, context.sequence, context.mask)
+                reads = self.reads[0].clone(parent=None, name=None)
+                kinds["cross"] = lambda p, h, _: reads.apply({"params": p}, h, context.sequence, context.mask)
+            h = alike.looped(self.variables["params"], kinds, self.depth, ("dropout_1", "dropout_2"), h)
+        else:
+            for i, block in enumerate(self.blocks):
+                h = block(h, chunk, dropout_keys)
+                if context.sequence is not None:
+                    h = self.reads[i](h, context.sequence, context.mask)
         if self.causal:
             h = h[:, np.argsort(self._sites.order)]
         return self._out(h).reshape(*x.shape[:-1], self.out_channels)
