@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 LEAST = 8
 """Blocks that are worth a loop: fewer compile quickly, and a loop hides from XLA what it could do at once."""
 
-Apply = Callable[[PyTree, Array, Array], Array]
+Apply = Callable[[PyTree, Array, Array], Any]
 """`(parameters, h, numbers) -> h`, the numbers of its dropouts."""
 
 
