@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from members import DISTRIBUTED, at_least, make_parser, plan_first, read, shown, unfinished
+from members import DISTRIBUTED, at_least, check_hardware, make_parser, read, shown, unfinished
 
 from ddpm_jax import commands
 from ddpm_jax.commands import joining
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         expansion.check(members)
     if options.command == "train":
         members = unfinished(members)
-    plan_first(options, words[:split], members, "")
+    check_hardware(options, words[:split], members, options.devices and options.devices * options.processes)
     failed, made_room = [], []
     for member in members:
         line = command_line(member, options.command, options.processes, words[split + 1 :])

@@ -63,15 +63,6 @@ def read(
     return options, expansion.members(options.config, root, overrides), root
 
 
-def check_devices(members: Sequence[Member], count: int | None) -> None:
-    """Raise UserError if a member's batch does not divide over so many devices; None: nobody knows how many."""
-    for member in members:
-        try:
-            check_batch(member.config.data.batch if count else None, count or 1)
-        except UserError as error:
-            raise UserError(f"member {member.name}: {error}") from error
-
-
 def devices_of(accelerators: str, times: int) -> int | None:
     """How many devices so many of some accelerators are, named as a cloud names them; None where that is not known."""
     try:
@@ -81,12 +72,26 @@ def devices_of(accelerators: str, times: int) -> int | None:
         return int(number) * times if number.isdecimal() else None
 
 
-def plan_first(options: argparse.Namespace, arguments: Sequence[str], members: Sequence[Member], known: str) -> None:
-    """With --plan, show the instant plan on the hardware that is named, or known from the launcher's own options.
+def check_hardware(
+    options: argparse.Namespace, arguments: Sequence[str], members: Sequence[Member], count: int | None, known: str = ""
+) -> None:
+    """Members' batches divide over the devices; with --plan show the instant plan, and the run fits.
+
+    Args:
+        options: the launcher's.
+        arguments: of the command line.
+        members: what is to run.
+        count: devices; None: nobody knows how many.
+        known: the hardware, as the launcher's own options name it; --plan may name another.
 
     Raises:
-        UserError: none is, the plan cannot be made, or the run does not fit.
+        UserError: they do not, no hardware is named, the plan cannot be made, or the run does not fit.
     """
+    for member in members:
+        try:
+            check_batch(member.config.data.batch if count else None, count or 1)
+        except UserError as error:
+            raise UserError(f"member {member.name}: {error}") from error
     if options.plan is None:
         return
     if not (hardware := options.plan or known):

@@ -18,12 +18,11 @@ from members import (
     DISTRIBUTED,
     at_least,
     call,
-    check_devices,
+    check_hardware,
     devices_of,
     elsewhere,
     label,
     make_parser,
-    plan_first,
     read,
     shown,
     tool,
@@ -76,8 +75,8 @@ def main(arguments: Sequence[str]) -> None:
     members = [elsewhere(member) for member in members]
     sky = "sky" if options.dry_run else tool("sky", INSTALL)
     expansion.check(members)
-    check_devices(members, devices_of(options.accelerators, options.num_nodes))
-    plan_first(options, arguments, members, options.accelerators if options.num_nodes == 1 else "")
+    known = options.accelerators if options.num_nodes == 1 else ""
+    check_hardware(options, arguments, members, devices_of(options.accelerators, options.num_nodes), known)
     tasks = {}
     for member in members:
         task = task_of(member, root, options, tpu)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from members import DISTRIBUTED, at_least, check_devices, make_parser, plan_first, read, shown, tool, unfinished
+from members import DISTRIBUTED, at_least, check_hardware, make_parser, read, shown, tool, unfinished
 
 from ddpm_jax import commands
 from ddpm_jax.errors import Preempted, UserError
@@ -69,8 +69,7 @@ def main(arguments: Sequence[str]) -> None:
         for name in ("sbatch", "srun"):
             tool(name, "start this on a machine of the cluster, or use --cluster=local or --dry_run")
     expansion.check(members)
-    check_devices(members, options.nodes * (options.gpus_per_node or tasks))
-    plan_first(options, arguments, members, "")
+    check_hardware(options, arguments, members, options.nodes * (options.gpus_per_node or tasks))
     if not (members := unfinished(members)):
         return
     lines = [[*member.command(), *([DISTRIBUTED] if options.nodes * tasks > 1 else [])] for member in members]

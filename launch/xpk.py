@@ -16,12 +16,11 @@ from members import (
     DISTRIBUTED,
     at_least,
     call,
-    check_devices,
+    check_hardware,
     devices_of,
     elsewhere,
     label,
     make_parser,
-    plan_first,
     read,
     shown,
     tool,
@@ -67,9 +66,8 @@ def main(arguments: Sequence[str]) -> None:
     members = [elsewhere(member) for member in members]
     xpk = "xpk" if options.dry_run else tool("xpk", INSTALL)
     expansion.check(members)
-    check_devices(members, devices_of(options.tpu_type, options.num_slices))
-    slices = f"*{options.num_slices}" if options.num_slices > 1 else ""
-    plan_first(options, arguments, members, options.tpu_type + slices)
+    known = options.tpu_type + (f"*{options.num_slices}" if options.num_slices > 1 else "")
+    check_hardware(options, arguments, members, devices_of(options.tpu_type, options.num_slices), known)
     lines = [workload(member, options) for member in members]
     if options.dry_run:
         print("\n".join(shown([xpk, *line]) for line in lines))
