@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         expansion.check(members)
     if options.command == "train":
         members = unfinished(members)
-    check_hardware(options, words[:split], members, options.devices and options.devices * options.processes)
+    check_hardware(options, words[:split], members, None)  # the run checks its devices at once
     failed, made_room = [], []
     for member in members:
         line = command_line(member, options.command, options.processes, words[split + 1 :])

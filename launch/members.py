@@ -87,9 +87,9 @@ def check_hardware(
     Raises:
         UserError: they do not, no hardware is named, the plan cannot be made, or the run does not fit.
     """
-    for member in members:
+    for member in members if count else ():
         try:
-            check_batch(member.config.data.batch if count else None, count or 1)
+            check_batch(member.config.data.batch, count or 1)
         except UserError as error:
             raise UserError(f"member {member.name}: {error}") from error
     if options.plan is None:

@@ -112,8 +112,8 @@ def test_a_member_that_has_made_room_has_not_failed(load, monkeypatch, codes, co
     """All its processes have; the other members go on, and the exit code says that there is something left."""
     local = load("local")
     members = [SimpleNamespace(name=name, command=list) for name in "ab"]
-    options = (SimpleNamespace(processes=2, devices=None, command="train", dry_run=False), members, tmp_path)
-    monkeypatch.setattr(local, "read", lambda *_: options)
+    options = SimpleNamespace(processes=2, devices=None, command="train", dry_run=False, plan=None)
+    monkeypatch.setattr(local, "read", lambda *_: (options, members, tmp_path))
     monkeypatch.setattr(local.expansion, "check", lambda _: None)
     monkeypatch.setattr(local, "unfinished", lambda members: members)
     ran = []
