@@ -258,8 +258,7 @@ def _trained(found: Mapping[str, Any], output: Path) -> Iterator[Block]:
 
 MEMBERS = """Frechet distances of {count} samples from as many test images by several samplers of one trained network
 each: the mean of draws with {seeds} seeds, and their range. Of the digits, on the features {features}; as many training
-images have {train:.2f} ± {deviation:.2f} (a standard deviation over subsets). The first of a member is its paper's; the
-one in bold is what its family takes."""
+images have {train:.2f} ± {deviation:.2f} (a standard deviation over subsets). The first of a member is its paper's."""
 
 
 def _members(found: Mapping[str, Any], output: Path) -> Iterator[Block]:
@@ -276,10 +275,10 @@ def _members(found: Mapping[str, Any], output: Path) -> Iterator[Block]:
     rows = []
     for name, member in found.items():
         for sampler, figures in member["samplers"].items():
-            each, words = figures["frechet"], f"**{sampler}**" if figures["own"] else sampler
+            each, taken = figures["frechet"], "taken" if figures["own"] else ""
             distance = f"{sum(each) / len(each):.1f} ({min(each):.1f} to {max(each):.1f})"
-            rows.append([f"`{name}`", words, f"{figures['evaluations']:.0f}", distance])
-    yield Figures(Table(["member", "sampler", EVALUATIONS, "Frechet"], rows))
+            rows.append([f"`{name}`", sampler, taken, f"{figures['evaluations']:.0f}", distance])
+    yield Figures(Table(["member", "sampler", "", EVALUATIONS, "Frechet"], rows, frozenset({0, 1, 2})))
 
 
 PARTS = {

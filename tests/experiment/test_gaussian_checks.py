@@ -14,6 +14,7 @@ from tests.config.examples import about, from_file, told
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.py"))
 
 
+LANGEVIN = {"sampler__name": "annealed_langevin", "sampler__eta": 1.0}
 OWN = {"sampler__steps": 0}
 """The number of steps is that of the times given."""
 
@@ -101,7 +102,7 @@ def test_every_config_of_the_project_is_possible(path):
         ("vdm", {"sampler__spacing": "log_snr"}, "sampler.spacing", "the grid is fixed before"),
         # samplers
         ("vp", {"sampler__name": "dpm_2m", "sampler__churn": 10.0}, "sampler.churn", "takes no churn"),
-        ("ncsn", {"sampler__churn": 10.0}, "sampler.churn", "takes no churn"),
+        ("ncsn", {**LANGEVIN, "sampler__churn": 10.0}, "sampler.churn", "takes no churn"),
         ("edm", {"sampler__name": "adams_bashforth", "sampler__eta": 1.0}, "sampler.eta", "adds no fresh noise"),
         ("flow", {"sampler__name": "euler", "sampler__eta": 1.0}, "sampler.name", "needs a schedule with alpha(1) > 0"),
         (
@@ -116,7 +117,7 @@ def test_every_config_of_the_project_is_possible(path):
             "sampler.churn_max",
             "",
         ),
-        ("ncsn", {"sampler__langevin_step": 0.01}, "sampler.langevin_step", "moves diverge from"),
+        ("ncsn", {**LANGEVIN, "sampler__langevin_step": 0.01}, "sampler.langevin_step", "moves diverge from"),
         ("vp", {"sampler__name": "annealed_langevin"}, "sampler.langevin_step", "moves diverge from"),
         ("ncsn", {"sampler__steps": 21}, "sampler.steps", "is more than config.process.steps 20"),
         ("ncsn", {"sampler__steps": 19, "sampler__spacing": "karras"}, "sampler.steps", "finer than the levels"),
