@@ -1,4 +1,4 @@
-"""Say what a run would take on hardware that one does not have: whether it fits, what it sends, how long it takes.
+"""Say what a run would take on hardware that one does not have: memory, time, what it sends.
 
     python -m ddpm_jax.plan --config=configs/cifar10/ddpm.py --topology=v5e:2x4
     python -m ddpm_jax.plan --config=configs/cifar10/ddpm.py --topology=h100:8 --instant

@@ -27,6 +27,7 @@ def test_an_instant_plan_is_words_and_a_file(capsys):
     assert kept["fits"] and kept["topology"]["devices"] == 8 and kept["parameters"] == 252_545
 
 
+@pytest.mark.slow
 def test_all_members_of_a_sweep(capsys):
     plan.main([f"--config={ROOT}/configs/digits/sweep_learning_rate.py", "--topology=h100:8", "--instant", "--sweep"])
     assert capsys.readouterr().out.count("devices of 80.0 GB") == 6

@@ -180,6 +180,7 @@ def test_what_a_model_of_captions_cannot_be_told(captioned, monkeypatch, words, 
     assert refused(sample, "--workdir=run", "--count=2", *words).startswith(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -109,6 +109,7 @@ def ends(processes, seconds=90):
     return ended
 
 
+@pytest.mark.slow
 def test_processes_that_agree_are_joined_and_end_well():
     processes = start([{"seed": 0}, {"seed": 0}])
     assert ends(processes) == [(0, ""), (0, "")]

@@ -179,6 +179,7 @@ def test_an_exit_code_stays_what_it_is_where_nobody_can_hear_why(tmp_path, work,
     assert done.returncode == code
 
 
+@pytest.mark.slow
 def test_words_that_the_terminal_cannot_show_are_escaped(tmp_path):
     file = tmp_path / "program.py"
     file.write_text(
@@ -209,6 +210,7 @@ def test_warnings_are_one_line(capsys, monkeypatch):
     assert shown == ["warning: look out\n"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "words", "line"),
     [
@@ -243,6 +245,7 @@ def test_reader_that_goes_away():
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_devices_that_do_not_divide_the_batch():
     done = program(
         *("-m", "ddpm_jax.train", DIGITS, "--config.logging.wandb=off", "--workdir=run"),

@@ -97,6 +97,7 @@ def test_two_processes_may_prepare_at_once(cache):
     assert sorted(path.name for path in cache.iterdir()) == ["facts", "images", "tfds"]  # no temporary folder is left
 
 
+@pytest.mark.slow
 def test_a_set_that_is_not_as_it_was_written_is_prepared_again():
     folder = digits.prepare()
     files = sorted(folder.iterdir())

@@ -41,6 +41,7 @@ def named(caption):
     return code
 
 
+@pytest.mark.slow
 @needs_extra
 def test_pictures_are_the_same_drawn_again_and_from_the_cache(few, cache, tmp_path, monkeypatch):
     first = emoji.pictures(16, sketches=True)

@@ -192,6 +192,7 @@ def test_draws_come_as_often_as_the_table_says(channels, levels, components):
         assert pvalue(draw(posterior, jax.random.key(0))[0], expected, levels) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_value_is_drawn_by_its_number_alone():
     """Three pixels of six, in an order of their own, get what the whole images would have given them."""
     mixture = mixture_of(3, 5, 2, batch=3)
@@ -205,6 +206,7 @@ def test_a_value_is_drawn_by_its_number_alone():
         np.testing.assert_array_equal(draw(some, keys, numbers), at_all)
 
 
+@pytest.mark.slow
 def test_mean():
     """Exact for one channel; with couplings exact as long as little is clipped."""
     for levels in (2, 9):

@@ -261,6 +261,7 @@ class TestRecorder:
         assert str(next(folder.glob("plugins/profile/*/perfetto_trace.json.gz"))) in words
         assert recorder.missing() == ""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("loop", ["device", "host"])
     def test_its_operations(self, tmp_path, loop):
         """Of a program of all steps, and of one step; the second time it comes from the cache of compiled programs."""

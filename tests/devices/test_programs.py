@@ -31,6 +31,7 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_damaged_program_is_compiled_again(run, tmp_path):
     first = run()
     assert first.stdout.split() == ["7.0", "0"]

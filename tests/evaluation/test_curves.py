@@ -101,6 +101,7 @@ def test_the_order_of_sampling_has_its_limits(known_config):
         checks.check(known_config)
 
 
+@pytest.mark.slow
 def test_an_adaptive_sampler_has_no_count_of_flops(known_config):
     """Heun's method has: twice the steps, for a branch counts as its dearest, the last step's too."""
     families.flow(known_config)

@@ -49,6 +49,7 @@ def sample(params, labels=(1, 2, 3), negative=None, **changes):
     return np.asarray(program(**changes)(params, keys, {"label": jnp.asarray(labels)}, negative))
 
 
+@pytest.mark.slow
 def test_ddim_adds_no_noise_of_its_own_whatever_the_variance(params):
     large = sample(params, **{"sampler.eta": 0.0, "model.variance": "fixed_large"})
     small = sample(params, **{"sampler.eta": 0.0, "model.variance": "fixed_small"})
@@ -75,6 +76,7 @@ def test_guidance_leads_away_from_nothing_said_or_from_what_is_said_not_to_be(pa
     assert (sample(params, negative=(1, 2, 3), **guided) != sample(params)).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_the_label_is_dropped_as_often_as_asked(params):
     """With the label always dropped the loss cannot depend on it; with it never dropped it must."""
     keys = random.per_example(jax.random.key(2), jnp.arange(4))

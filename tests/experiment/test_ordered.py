@@ -191,6 +191,7 @@ def test_temperature_makes_samples_alike():
     assert spread(**{"sampler.nucleus": 0.3}) < spread()
 
 
+@pytest.mark.slow
 def test_a_point_has_no_likelihood_and_one_answer():
     experiment = of("one_shot")
     assert experiment.model.estimator is None

@@ -46,6 +46,7 @@ def rows(images):
     return {"image": jnp.asarray(images), "condition": {}, "row": jnp.arange(len(images), dtype=jnp.int32)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"process.steps": 16, "process.schedule": "linear"}], ids=["time", "steps"])
 def test_samples_are_levels_and_belong_to_their_keys(changes):
     experiment = tiny(**changes)
@@ -95,6 +96,7 @@ def test_a_short_training_comes_near_the_entropy_and_not_below(changes):
     assert error < 0.15 and table.entropy - 4 * error < mean < table.entropy + 0.3 * (apart - table.entropy)
 
 
+@pytest.mark.slow
 def test_a_model_made_in_python_takes_the_same_parts():
     network = dj.models.make("dit", (2, 2, 1), 3, channels=8, depth=1, heads=1, patch=1)
     loss, times = dj.objectives.losses.Bits(), dj.objectives.times.Stratified()

@@ -31,6 +31,7 @@ def test_growth_of_powers_is_their_exponent(script):
     assert 1 < fitted < last < 2
 
 
+@pytest.mark.slow
 def test_a_step_counts_the_products_of_its_matrices(script):
     """Of one token: qkv, projection, MLP and output by hand; the rest (norms, softmax, draws) is some more."""
     case = script.Case("causal_transformer", "cached", 4, 1)

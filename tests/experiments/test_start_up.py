@@ -43,6 +43,7 @@ def report(script, tmp_path_factory):
     return processes.first_step(cold=True)
 
 
+@pytest.mark.slow
 def test_parts_add_up_to_the_whole(script, report):
     assert set(report["parts"]) == {*script.PARTS, "rest"}
     assert sum(report["parts"].values()) == pytest.approx(report["total"])

@@ -165,6 +165,7 @@ def test_the_report_of_fabricated_runs(parts, fabricated, fabricate, tmp_path, c
     assert any("0.400" in line and "0.600" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_sentences_follow_the_figures(parts, fabricated, tmp_path):
     fabricated(tmp_path / "a", FIVE)
     told = sentences(parts, tmp_path / "a")

@@ -107,6 +107,7 @@ def test_a_negative_prompt_stands_where_nothing_would_be_said():
     np.testing.assert_allclose(got, weak + 2 * (strong - weak), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [(), ("label",)])
 def test_a_weak_one_equal_to_the_strong_one_is_the_identity_to_the_bit(names):
     """Within one program; programs of one and of two networks may round otherwise."""
@@ -167,6 +168,7 @@ def test_a_classifier_moves_an_unconditional_model_up_its_gradient():
         np.testing.assert_allclose(images(told, params, quiet, unknown), alone, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_conditional_model_is_told_its_own_conditions_beside_a_classifier():
     told, tells = model("vector"), classifier()
     params, theirs = drawn(told), drawn(tells)

@@ -72,6 +72,7 @@ POD = ("--tpu_type=v5litepod-256", "--cluster=c", "--docker_image=i", "--workdir
 SWEEP = f"--config={Path(__file__).parents[2]}/configs/digits/sweep_learning_rate.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words", "count"),
     [

@@ -27,6 +27,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_the_files_and_writes_nothing(launch, expected):
     expected(launch("skypilot", *GPU, "--dry_run"), "skypilot_gpu.txt")
     assert list(Path().iterdir()) == [Path("two.py")]

@@ -80,7 +80,7 @@ def test_what_is_submitted_trains_a_member(launch, cluster):
 
 
 def test_several_nodes_have_one_joined_process_a_gpu(launch, expected):
-    expected(launch("slurm", "--config=two.py", "--nodes=2", "--gpus_per_node=8", "--dry_run"), "slurm_nodes.txt")
+    expected(launch("slurm", "--config=two.py", "--nodes=2", "--gpus_per_node=2", "--dry_run"), "slurm_nodes.txt")
 
 
 def test_a_refusal_of_slurm_is_one_line_and_leaves_nothing(cluster, load):

@@ -83,6 +83,7 @@ def test_values_above_the_levels_are_an_error(line):
         line(np.zeros((4, 2), np.uint8), np.full((2, 2), 3, np.uint8), 3)
 
 
+@pytest.mark.slow
 def test_lines_of_the_digits(digits):
     lines = floor_lines(*digits, 17, progress=False)
     assert list(lines) == ["independent_pixels", "raster_logistic_regression"]

@@ -84,6 +84,7 @@ def test_the_bound_of_the_optimal_denoiser_falls_to_the_entropy(name):
     assert errors[-1] < 0.006 * ENTROPY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in TABLES])
 def test_the_continuous_bound_is_the_entropy(name):
     """The limit itself, from 64 strata: the prior's divergence is all that is left."""
@@ -92,6 +93,7 @@ def test_the_continuous_bound_is_the_entropy(name):
     assert error < 0.008 * ENTROPY
 
 
+@pytest.mark.slow
 def test_groups_estimate_the_same_sum():
     (whole, error), (some, other) = bits("cosine", 128, 150)[:2], bits("cosine", 128, 600, seed=1, groups=12)[:2]
     assert some == pytest.approx(whole, abs=4 * math.hypot(error, other))

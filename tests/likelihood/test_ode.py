@@ -64,6 +64,7 @@ def mixture_by_ode(index, keys, x):
     return *found, -MIXTURE.log_density_at(process, x, jnp.float32(T_MIN))
 
 
+@pytest.mark.slow
 @each_schedule
 def test_the_density_of_a_mixture(index):
     """Within 3e-3 nats, at likely points, between the modes and out in the tails.
@@ -92,6 +93,7 @@ def gaussian_by_ode(index, keys, x, means):
     return ode(process, denoise, keys, x, means, t_min=T_MIN)[0]
 
 
+@pytest.mark.slow
 @each_schedule
 def test_the_model_of_a_gaussian_in_closed_form(index):
     """The flow is linear: x_1 = alpha(1) m + (x - alpha m) S(1)/S, S^2 = alpha^2 0.09 + sigma^2. So the model's own

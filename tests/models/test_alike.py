@@ -26,6 +26,7 @@ def run(net, params, keys):
     return net.apply(params, x, time, condition if net.conditions else {}, keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dit", "transformer"])
 @pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize("told", [False, True])

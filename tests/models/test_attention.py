@@ -39,6 +39,7 @@ def test_parts_do_less_work():
     assert flops(1) < 0.6 * flops(800)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tokens", "chunk"), [(300, 0), (1030, 1), (700, 7), (512, 0)])
 def test_attention_in_blocks_is_attention_and_so_are_its_derivatives(tokens, chunk):
     query, key, value, along = jax.random.normal(jax.random.key(0), (4, 2, 3, tokens, 8))

@@ -42,6 +42,7 @@ def test_gradients_of_a_convolution_take_the_arrangement_of_their_device(stride)
     assert numbers["cuda"] == numbers["tpu"] and len(numbers["tpu"]) == 3  # JAX's own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["unet", "dit", "transformer", "causal_transformer", "pixelcnn"])
 def test_networks_lower_for_every_platform_and_count_the_same(make_small, inputs, name):
     network = make_small(name, (4, 4, 1), 5)

@@ -71,6 +71,7 @@ def test_evaluation_is_deterministic_and_training_follows_its_keys(labelled, inp
     assert (np.abs(training - other).max((1, 2, 3)) > 0.05).all()
 
 
+@pytest.mark.slow
 @every_network
 def test_a_row_does_not_depend_on_its_batch(labelled, inputs, name):
     """In evaluation a batch of one is asked for in `test_labels` as well."""

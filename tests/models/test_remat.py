@@ -44,8 +44,6 @@ def test_products_that_are_kept_are_not_computed_again(filled, name):
     [
         ({"remat_keep": "everything"}, "config.model.remat_keep: 'everything' is unknown"),
         ({"attention": "flash"}, "config.model.attention: 'flash' is unknown"),
-        ({"attention": "fused"}, "config.model.attention: the fused kernel needs bfloat16"),
-        ({"attention": "fused", "dtype": "bfloat16"}, "config.model.attention: the fused kernel needs an NVIDIA GPU"),
     ],
 )
 def test_refused(options, words):

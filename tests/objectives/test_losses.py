@@ -321,6 +321,7 @@ def test_the_likelihood_of_a_causal_network_is_the_product_of_its_conditionals()
     np.testing.assert_array_equal(ours, term)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chunk", "channels"), [(1, 1), (2, 1), (1, 2)])
 def test_the_mean_over_hidden_sites_is_the_bound_where_groups_are_taken_one_by_one(chunk, channels):
     """Of n hidden groups one is revealed, any as likely: the bound weighs by 1/n, times the groups there are."""

@@ -75,6 +75,7 @@ def test_ddim_ends_at_the_same_images(name):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flow", "vp", "ve"])
 def test_one_law_under_every_schedule(name):
     """Draws of the exact posterior and fresh noise at every step, from alpha x + sigma z: the mixture's own law."""

@@ -25,6 +25,8 @@ from ddpm_jax.processes import Ordered, make_order
 from ddpm_jax.samplers import FirstOrder, Problem, walk
 from ddpm_jax.schedules.keeping import KEEPS
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 VALUES = np.linspace(-1, 1, 3)
 P = (0.25 / 81 + 0.75 * RNG.dirichlet(np.full(81, 0.4))).reshape(3, 3, 3, 3)  # every image comes often enough to count

@@ -143,6 +143,7 @@ def test_killed_while_it_is_recorded_it_is_made_longer_by_the_same_command(copie
     assert extension is not None and len(result["extended"]) == 1 and result["steps"] == 3
 
 
+@pytest.mark.slow
 def test_a_budget_that_another_limit_ends_is_refused(copied, tmp_path, tiny_config):
     """Images allow no more than there are."""
     tiny_config.training.images = 16

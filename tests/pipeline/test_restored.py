@@ -63,6 +63,7 @@ def earlier(trained, tmp_path, tiny_config, save_as_earlier, monkeypatch):
     return old
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("earlier")
 def test_samples_are_those_of_the_run():
     with warnings.catch_warnings():

@@ -28,6 +28,7 @@ def tiny(**changes):
     return config
 
 
+@pytest.mark.slow
 def test_bytes_are_those_of_a_real_state():
     config, dataset = tiny(), data.load("digits")
     job = make_job(make(config, dataset.description), Plan(devices=tuple(jax.devices()[:1])), dataset)
@@ -38,6 +39,7 @@ def test_bytes_are_those_of_a_real_state():
     assert found["data, all of it"] == sum(leaf.nbytes for leaf in jax.tree.leaves(job.feed.arrays))
 
 
+@pytest.mark.slow
 def test_an_instant_plan_compiles_nothing_and_shares_the_state():
     whole = planned("a", tiny(), parse("h100:8"), instant=True)
     shared = planned("a", tiny(**{"parallel.shard": "fsdp"}), parse("h100:8"), instant=True)
@@ -48,6 +50,7 @@ def test_an_instant_plan_compiles_nothing_and_shares_the_state():
     assert shared.kept < whole.kept
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_said_with_what_to_change():
     config = tiny(**{"model.channels": 2048, "model.blocks": 3, "model.groups": 32})
     found = planned("a", config, parse("t4:8"), instant=True)

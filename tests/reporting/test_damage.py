@@ -26,6 +26,8 @@ from ddpm_jax.reporting.groups import group
 from ddpm_jax.reporting.writing import write
 from ddpm_jax.runs import pictures
 
+pytestmark = pytest.mark.slow
+
 RECORDS, ROWS, PICTURES, ARRAYS = (
     ("result.json", "config.json"),
     "metrics.jsonl",

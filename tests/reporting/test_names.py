@@ -21,6 +21,8 @@ from ddpm_jax.reporting.writing import write
 from ddpm_jax.runs import pictures
 from ddpm_jax.runs.shown import clean
 
+pytestmark = pytest.mark.slow
+
 PIECES = [
     *string.punctuation,
     *("<b>so</b>", "</td><td>", "<!--", "<script>alert(1)</script>", "&lt;", "**so**", "`so`", "[a](b)", "![a](b)"),

@@ -84,6 +84,7 @@ def test_the_pairs_of_a_film_stand_apart_from_one_another(tmp_path):
     assert between[1::2].min() > 4 * between[::2].max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(8, 8, 1), (16, 16, 3), (64, 48, 3)])
 @pytest.mark.parametrize("captions", [None, SEVERAL])
 def test_times_are_above_the_frames_and_names_beside_the_rows(tmp_path, size, captions):

@@ -9,6 +9,8 @@ from ddpm_jax.samplers import Problem, make
 from ddpm_jax.schedules import EDM, VE, VP, Cosine, Flow, SubVP, ddpm_cosine, ddpm_linear
 from ddpm_jax.schedules.grids import make_grid
 
+pytestmark = pytest.mark.slow
+
 ROWS = 4000
 
 SCHEDULES = {

@@ -12,6 +12,7 @@ from ddpm_jax.data.still_lifes.splits import OPPOSITE
 from ddpm_jax.errors import UserError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 32])
 @pytest.mark.parametrize("unseen", [False, True])
 def test_the_oracle_is_right_about_fresh_drawings(size, unseen):
