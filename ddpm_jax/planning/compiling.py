@@ -64,7 +64,7 @@ def devices_of(topology: Topology) -> tuple[Any, ...]:
     try:
         found = topologies.get_topology_desc(platform="tpu", topology_name=name, **options)
     except Exception as error:  # libtpu is not there, or does not know it
-        if "libtpu" in str(error) and ("not" in str(error) or "could" in str(error)):
+        if "not installed" in str(error) or "libtpu" in str(error):
             raise UserError(f"--topology: {INSTALL}") from error
         raise UserError(f"--topology: the compiler knows no {topology.name}: {str(error).splitlines()[0]}") from error
     devices = tuple(found.devices)
