@@ -1,6 +1,6 @@
 """Evaluate a trained run: bits per dimension, sample quality beside reference lines, copies.
 
-    python -m ddpm_jax.evaluate --workdir=runs/digits_ddpm [--config.evaluation.samples=500] [--config.sampler.steps=20]
+    python -m ddpm_jax.evaluate --workdir=runs/digits_ddpm [--config.evaluation.samples=500] [--config.sampler.steps=10]
 
 Prints the figures and puts them into the run's result.json as they come. Training does this at its end too. What only
 figures depend on may be set anew: --config.evaluation.KEY=VALUE, --config.sampler.KEY=VALUE.

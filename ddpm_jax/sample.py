@@ -108,8 +108,19 @@ def forget_options(config: "ConfigDict", asked: Container[str] = ()) -> None:
         config.sampler.churn = 0.0
     if not solver.walks and "restarts" not in asked:
         config.sampler.restarts = 0
+        config.sampler.restart_range = KEYS["sampler.restart_range"].default
     if solver.etas[1] == 0 and "remask_cap" not in asked:
         config.sampler.remask_cap = 1.0
+
+
+def forget_spacing(config: "ConfigDict") -> None:
+    """Set what only another spacing reads, than the one or the times that were asked for, to what means nothing."""
+    from ddpm_jax.experiment.grids import READ_BY
+
+    by_hand = config.sampler.times or config.sampler.sigmas
+    for name, spacings in READ_BY.items():
+        if by_hand or config.sampler.spacing not in spacings:
+            config.sampler[name] = KEYS[f"sampler.{name}"].default
 
 
 @contextmanager
@@ -193,8 +204,9 @@ def main(arguments: Sequence[str]) -> None:
         follow_times(config, {f"sampler.{name}" for name in given})
     if options.sampler:
         forget_options(config, given)
-        if options.eta is None:
-            follow_sampler(config, sampler)
+        follow_sampler(config, sampler, {f"sampler.{name}" for name in given})
+    if given & {"spacing", "times", "sigmas"}:
+        forget_spacing(config)
     with options_named():
         check(config)
     changed = [f"{name}{_plain(value)}" for name in (*CHANGES, *TOLD) if (value := getattr(options, name)) is not None]

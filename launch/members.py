@@ -99,10 +99,11 @@ def check_hardware(
     _, overrides = commands.split(arguments)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "plan.json"
-        words = [f"--config={options.config}", *overrides, f"--topology={hardware}", "--instant", f"--output={file}"]
-        call([sys.executable, "-m", "ddpm_jax.plan", *words, *(["--sweep"] if len(members) > 1 else [])], "--plan")
+        config, colon, argument = options.config.partition(":")
+        words = [f"--config={Path(config).resolve()}{colon}{argument}", *overrides, f"--topology={hardware}"]
+        call([sys.executable, "-m", "ddpm_jax.plan", *words, "--instant", "--sweep", f"--output={file}"], "--plan")
         found = json.loads(file.read_text())
-    if not all(one["fits"] for one in (found if isinstance(found, list) else [found])):
+    if not all(one["fits"] for one in found):
         raise UserError("--plan: it does not fit, as the plan above says; nothing is submitted")
 
 

@@ -21,7 +21,7 @@ def _here(tmp_path, monkeypatch):
 def test_an_instant_plan_is_words_and_a_file(capsys):
     plan.main([CONFIG, "--topology=v5litepod-8", "--instant", "--output=plans/a.json"])
     words = capsys.readouterr().out
-    for part in ("v5e:2x4", "8 devices of 16.0 GB", "parameters", "moments", "FLOPs", "plans/a.json"):
+    for part in ("v5e:2x4", "8 devices of 17.2 GB", "parameters", "moments", "FLOPs", "plans/a.json"):
         assert part in words
     kept = json.loads(Path("plans/a.json").read_text())
     assert kept["fits"] and kept["topology"]["devices"] == 8 and kept["parameters"] == 252_545

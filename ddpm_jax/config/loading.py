@@ -61,8 +61,8 @@ def changed(config: "ConfigDict", overrides: Sequence[str]) -> "ConfigDict":
         key, _, text = override.removeprefix("--config.").partition("=")
         put(config, key, option(text) if is_option(key) else _parsed(key, text))
         given.add(key)
-    if "sampler.name" in given and "sampler.eta" not in given:
-        follow_sampler(config, sampler)
+    if "sampler.name" in given:
+        follow_sampler(config, sampler, given)
     if "sampler.steps" not in given:
         follow_times(config, given)
     return config
@@ -75,14 +75,17 @@ def follow_times(config: "ConfigDict", given: Container[str]) -> None:
             config.sampler.steps = len(config.sampler[name]) - 1
 
 
-def follow_sampler(config: "ConfigDict", before: str) -> None:
+def follow_sampler(config: "ConfigDict", before: str, given: Container[str]) -> None:
     """Set the one eta that the sampler asked for can do, where the config's says nothing of the user's wish.
 
-    That is where it is the default, or the one eta of the sampler `before`. Another stays, and is refused.
+    That is where it is the default, or the one eta of the sampler `before`. Another stays, and is refused. The order of
+    another solver than `before` is its own.
     """
     name, eta = config.sampler.name, config.sampler.eta
-    if name in ETA and eta in (KEYS["sampler.eta"].default, ETA.get(before)):
+    if "sampler.eta" not in given and name in ETA and eta in (KEYS["sampler.eta"].default, ETA.get(before)):
         config.sampler.eta = ETA[name]
+    if "sampler.solver_order" not in given and name != before:
+        config.sampler.solver_order = KEYS["sampler.solver_order"].default
 
 
 def _parsed(key: str, text: str) -> Any:

@@ -97,7 +97,7 @@ ACCELERATORS = (
         *(275e12, 275e12, 32 * GIB, 1200e9, 2 * 1.1e15 / 4096),
         TPU + "v4, per chip; links: twice its share of the pod's all-reduce",
     ),
-    Accelerator(("TPU v5 lite", "TPU v5e"), 197e12, 197e12, 16e9, 819e9, 400e9, TPU + "v5e, per chip (bf16)"),
+    Accelerator(("TPU v5 lite", "TPU v5e"), 197e12, 197e12, 16 * GIB, 819e9, 400e9, TPU + "v5e, per chip (bf16)"),
     Accelerator(("TPU v5", "TPU v5p"), 459e12, 459e12, 95 * GIB, 2765e9, 1200e9, TPU + "v5p, per chip (bf16)"),
     Accelerator(("TPU v6 lite", "TPU v6e"), 918e12, 918e12, 32 * GIB, 1638e9, 800e9, TPU + "v6e, per chip (bf16)"),
     Accelerator(

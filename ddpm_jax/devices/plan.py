@@ -2,7 +2,7 @@
 
 Two ways of running the same functions. `jit` puts the global batch on a mesh and lets the compiler divide the work;
 the state is replicated or, with `fsdp`, its large arrays are sharded over groups of devices, each of which has all of
-it (with one group ZeRO-3, Rajbhandari et al. 2020; with several hybrid sharding, Zhao et al. 2023). `pmap` maps the
+it (hybrid sharding, Zhao et al. 2023); a step gathers the weights whole. `pmap` maps the
 function over the devices, each with its rows of the batch, and averages gradients by name. Randomness belongs to rows
 (see `keys`), so both ways, on any number of devices, compute the same thing.
 """
@@ -176,7 +176,14 @@ class Plan:
     @cached_property
     def there(self) -> bool:
         """Whether these are devices to run on, and not those of a topology to compile for."""
-        return set(self.mesh.devices.flat) <= set(jax.devices())
+
+        def known(platform: str) -> list[Any]:
+            try:
+                return jax.devices(platform)
+            except RuntimeError:  # no such backend here: a topology's
+                return []
+
+        return all(device in known(device.platform) for device in self.mesh.devices.flat)
 
     def rows(self, batch: int) -> Any:
         """The numbers of a batch's rows, spread over the devices; their shape where these are not there."""

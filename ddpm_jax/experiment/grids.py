@@ -16,13 +16,12 @@ from ddpm_jax.samplers import SOLVERS, AnnealedLangevin
 from ddpm_jax.schedules.grids import OF_LEVELS, OF_TABLES, grid_of_levels, grid_of_times, make_grid, restarted
 
 READ_BY = {
-    "rho": ("karras",),
     "sigma_min": OF_LEVELS,
     "sigma_max": OF_LEVELS,
     "beta_a": ("beta",),
     "beta_b": ("beta",),
 }
-"""Options of spacings, and the spacings that read them."""
+"""Options of spacings, and the spacings that read them; `rho` is left alone, for earlier runs may have any."""
 
 
 def t_min(config: ConfigDict) -> float:
@@ -101,7 +100,8 @@ def _unread(config: ConfigDict) -> Iterator[Refusal]:
         default = KEYS[f"sampler.{key}"].default
         if section[key] != default and (by_hand or section.spacing not in spacings):
             where = "with times given by hand" if by_hand else f"by {section.spacing} spacing"
-            reason = f"is not read {where}; leave it {default}, or use {' or '.join(spacings)}"
+            instead = "" if by_hand else f", or use {' or '.join(spacings)}"
+            reason = f"is not read {where}; leave it {default}{instead}"
             yield Refusal(f"sampler.{key}", reason)
     default = KEYS["sampler.restart_range"].default
     if section.restart_range != default and not section.restarts:

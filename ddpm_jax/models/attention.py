@@ -72,6 +72,7 @@ def attend_in_blocks(
     """
     tokens = query.shape[2]
     count = -(-tokens // block)
+    block = -(-tokens // count)  # as even as can be, and no longer than all
     padded = jnp.pad(query, ((0, 0), (0, 0), (0, count * block - tokens), (0, 0)))
     parts = jnp.moveaxis(padded.reshape(*query.shape[:2], count, block, query.shape[-1]), 2, 0)
 

@@ -1,7 +1,8 @@
 """Which attention: plain, or one that never holds the weights of all tokens at all others.
 
 The latter is cuDNN's kernel on NVIDIA GPUs and JAX's own in Pallas on a TPU (Dao et al. 2022), where they can; else
-`attention.attend_in_blocks`, also where a program is divided over several TPUs, for a compiler cannot divide a kernel.
+`attention.attend_in_blocks`, also where the compiler divides a program over several TPUs (`fsdp`), as it cannot divide
+a kernel.
 """
 
 import math
@@ -59,7 +60,7 @@ def attend_efficiently(query: Heads, key: Heads, value: Heads, chunk: int = 0) -
 
 
 def _forward(query: Heads, key: Heads, value: Heads, chunk: int) -> tuple[Heads, tuple[Heads, Heads, Heads]]:
-    return attend_efficiently(query, key, value, chunk), (query, key, value)
+    return _attention.bind(query, key, value, chunk=chunk), (query, key, value)
 
 
 def _backward(chunk: int, kept: tuple[Heads, Heads, Heads], gradient: Heads) -> tuple[Heads, Heads, Heads]:
@@ -80,8 +81,10 @@ def _anywhere(query: Any, chunk: int, devices: int) -> Any:
 
 
 def _on_tpus(query: Any, chunk: int, devices: int) -> Any:
-    """Pallas's where it can: one device, whole lanes of tokens, chunk 0 or 1."""
-    return _pallas if devices == 1 and chunk <= 1 and query.shape[2] % LANES == 0 else attend_in_blocks
+    """Pallas's where it can: one device, whole lanes of tokens, lanes of features or fewer, chunk 0 or 1."""
+    tokens, features = query.shape[2:]
+    able = chunk <= 1 and tokens % LANES == 0 and (features <= LANES or features % LANES == 0)
+    return _pallas if devices == 1 and able else attend_in_blocks
 
 
 def _valued(attend: Any, query: Heads, key: Heads, value: Heads) -> tuple[Heads]:

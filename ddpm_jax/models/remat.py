@@ -4,7 +4,7 @@ from typing import Any
 
 from flax import linen as nn
 
-PRODUCTS = ("dot_general", "conv_general_dilated", "canonical_convolution")
+PRODUCTS = ("dot_general", "conv_general_dilated", "canonical_convolution", "efficient_attention")
 
 KEEPS: dict[str, Any] = {
     "inputs": None,

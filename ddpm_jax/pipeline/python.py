@@ -13,7 +13,7 @@ from ddpm_jax.config.base import base
 from ddpm_jax.config.checks import check_values, tell
 from ddpm_jax.config.identity import within
 from ddpm_jax.config.keys import IN_PYTHON
-from ddpm_jax.config.loading import put
+from ddpm_jax.config.loading import follow_sampler, put
 from ddpm_jax.data import Dataset, from_arrays, load
 from ddpm_jax.devices.programs import in_32_bits
 from ddpm_jax.errors import UserError
@@ -155,6 +155,7 @@ def changed(config: ConfigDict, settings: Options, by_hand: bool) -> ConfigDict:
     Raises:
         UserError: a key that there is not or is not read, or a value of another type.
     """
+    before = config.sampler.name
     for key, value in settings.items():
         if by_hand and (within(key, OF_THE_MODEL) or (within(key, ["sampler"]) and key not in OF_SAMPLING)):
             raise UserError(f"settings: {key} is not read: a model made in Python, its data or its sampling say it")
@@ -162,6 +163,8 @@ def changed(config: ConfigDict, settings: Options, by_hand: bool) -> ConfigDict:
             put(config, key, value)
         except UserError as error:
             raise UserError(str(error).replace("config.", "settings: ", 1)) from error
+    if "sampler.name" in settings:
+        follow_sampler(config, before, settings)
     return config
 
 

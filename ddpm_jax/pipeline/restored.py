@@ -244,7 +244,9 @@ def read(
     if runs.latest_checkpoint(folder) is None:
         raise UserError(f"{folder}: no checkpoint here; train first, or put a copy of {runs.CHECKPOINTS}/ back")
     ways = config.parallel
-    plan = make_plan(ways.map, ways.shard, ways.loop, group=ways.group)
+    plan = make_plan(ways.map, ways.shard, ways.loop)
+    if ways.group and plan.count % ways.group == 0:  # other devices than the run's find groups of their own
+        plan = replace(plan, group=ways.group)
     dataset = dataset or data_of(config, folder, images)
     runs.check_data(folder, {**data.fingerprint(dataset), **files_of(config)})
     if experiment is None:

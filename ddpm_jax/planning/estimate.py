@@ -61,10 +61,8 @@ def estimate(program: Program, topology: Topology, flops: float, accessed: float
 
 def seconds(one: Sent, topology: Topology) -> float:
     """Of some collectives, one after another."""
-    within = topology.count // topology.slices
-    generation = topology.generation
-    rate = topology.accelerator.link / 2
-    if one.devices > within and generation and generation.network:
+    generation, rate = topology.generation, topology.accelerator.link / 2
+    if one.crosses and generation and generation.network:
         rate = generation.network / topology.devices_per_chip
     return RING.get(one.kind, 1.0) * one.bytes * (one.devices - 1) / max(one.devices, 1) / rate
 

@@ -1,13 +1,15 @@
 """What a compiled program does, read off its text (HLO): what it sends to other devices and to the host, its cycles.
 
-A dispatch is one loop over training steps, a chain of samples one over its steps: of the outermost loop the body is
-counted once, of loops within it as often as the compiler says that they turn.
+A dispatch is one loop over training steps, a chain of samples one over its steps: the body of the longest outermost
+loop is counted once, loops within it as often as the compiler says that they turn.
 """
 
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 BYTES = {
     "pred": 1,
@@ -50,6 +52,7 @@ class Sent:
     Attributes:
         kind: of `COLLECTIVES`.
         devices: of a group.
+        crosses: whether a group has devices of several slices.
         count: how many a step.
         bytes: of their results, on one device, a step; of a reduce-scatter of all its parts.
     """
@@ -58,6 +61,7 @@ class Sent:
     devices: int
     count: int
     bytes: float
+    crosses: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,20 @@ class _Instruction:
         return [name.strip().lstrip("%") for name in found if name.strip()]
 
 
-def read(text: str, devices: int) -> Program:
-    """What the program of this text does, on so many devices."""
+def read(text: str, devices: int, slices: int = 1, turn: bool = True) -> Program:
+    """What the program of this text does.
+
+    Args:
+        text: of the program.
+        devices: it runs on; those of a slice have numbers in a row.
+        slices: they are of.
+        turn: count one turn of its longest loop; else all of it.
+    """
     computations, entry = _computations(text)
-    loops = [one for one in computations[entry] if one.operation == "while"]
-    start = _named(loops[0].rest, "body") if loops else entry
-    total: dict[tuple[str, int], list[float]] = {}
+    loops = [_named(one.rest, "body") for one in computations[entry] if one.operation == "while"]
+    longest = max(loops, key=lambda body: len(_all(computations, body, 1)), default=entry)
+    start = longest if turn else entry
+    total: dict[tuple[str, int, bool], list[float]] = {}
     host: dict[str, int] = {}
     products: dict[str, int] = {}
     cycles = product_cycles = 0.0
@@ -111,8 +123,9 @@ def read(text: str, devices: int) -> Program:
             product_cycles += its if any(inner.operation in PRODUCTS for inner in inside) else 0
         kind = one.operation.removesuffix("-start")
         if kind in COLLECTIVES:
-            group = _group(one.rest, devices)
-            kept = total.setdefault((kind, group), [0, 0.0])
+            members = _group(one.rest, devices)
+            group, crosses = len(members), len({member * slices // devices for member in members}) > 1
+            kept = total.setdefault((kind, group, crosses), [0, 0.0])
             kept[0] += times
             kept[1] += times * _moved(one, kind, group)
         if kind in HOST or "callback" in one.rest:
@@ -120,7 +133,9 @@ def read(text: str, devices: int) -> Program:
         if kind in PRODUCTS:
             of = one.type.partition("[")[0]
             products[of] = products.get(of, 0) + times
-    sent = tuple(Sent(kind, group, int(count), size) for (kind, group), (count, size) in sorted(total.items()))
+    sent = tuple(
+        Sent(kind, group, int(count), size, crosses) for (kind, group, crosses), (count, size) in sorted(total.items())
+    )
     return Program(sent, host, len(loops), cycles, product_cycles, products)
 
 
@@ -169,22 +184,26 @@ def _all(computations: Mapping[str, list[_Instruction]], name: str, times: int) 
     return found
 
 
-def _group(rest: str, devices: int) -> int:
-    """How many devices take part in one of an instruction's groups."""
+def _group(rest: str, devices: int) -> list[int]:
+    """The devices of the first of an instruction's groups."""
+    everyone = np.arange(devices)
     if (mesh := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", rest)) is not None:
-        axes = dict(re.findall(r"'(\w+)'=(\d+)", mesh[1]))
-        return math.prod(int(axes[name]) for name in re.findall(r"'(\w+)'", mesh[2]))
-    if (grid := re.search(r"replica_groups=\[\d+,(\d+)\]", rest)) is not None:
-        return int(grid[1])
+        axes, inside = re.findall(r"'(\w+)'=(\d+)", mesh[1]), re.findall(r"'(\w+)'", mesh[2])
+        numbers = everyone.reshape([int(length) for _, length in axes])
+        return numbers[tuple(slice(None) if name in inside else 0 for name, _ in axes)].ravel().tolist()
+    if (grid := re.search(r"replica_groups=\[(\d+),\d+\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", rest)) is not None:
+        numbers = everyone.reshape([int(length) for length in grid[2].split(",")])
+        numbers = numbers.transpose([int(axis) for axis in grid[3].split(",")]) if grid[3] else numbers
+        return numbers.reshape(int(grid[1]), -1)[0].tolist()
     if (first := re.search(r"replica_groups=\{\{([\d,]+)\}", rest)) is not None:
-        return first[1].count(",") + 1
-    return devices
+        return [int(member) for member in first[1].split(",")]
+    return everyone.tolist()
 
 
 def _moved(one: _Instruction, kind: str, group: int) -> float:
     """Bytes of what a collective gives, whole."""
     total = size(one.type)
-    if one.operation.endswith("-start") and kind in ("all-gather", "collective-permute"):
-        shares = group if kind == "all-gather" else 1  # the tuple has what goes in too
-        total *= shares / (shares + 1)
+    if one.operation.endswith("-start") and kind != "all-reduce":  # the tuple has what goes in too
+        shares = group if kind in ("all-gather", "reduce-scatter") else 1
+        return total * shares / (shares + 1)
     return total * group if kind == "reduce-scatter" else total

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import cache
 from ddpm_jax.data import Dataset
-from ddpm_jax.devices.plan import Plan, best_group, make_plan
+from ddpm_jax.devices.plan import best_group, make_plan
 from ddpm_jax.devices.topology import Topology, check_batch
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import check, check_data, make
@@ -22,8 +22,8 @@ from ddpm_jax.planning import compiling, hlo, memory, paper
 from ddpm_jax.planning.estimate import Estimate, estimate, largest_batch, parts_that_fit
 
 WHAT = ("train", "sample", "likelihood")
-ROOM = 0.94
-"""The share of a device's memory that a program can have; the rest is the runtime's. libtpu has 15.75 GiB of 16."""
+ROOM = {"tpu": 0.98, "cuda": 0.75}
+"""The share of a device's memory that a program can have: libtpu has 15.75 GiB of 16, of a GPU JAX takes so much."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Planned:
     @property
     def room(self) -> float:
         """Bytes that a device has for a program."""
-        return ROOM * self.topology.accelerator.memory
+        return ROOM[self.topology.platform] * self.topology.accelerator.memory
 
     @property
     def kept(self) -> int:
@@ -128,9 +128,22 @@ def planned(
     """
     check(config)
     check_batch(config.data.batch, topology.count)
+    ways, parts = config.parallel, config.training.accumulate
+    if (config.data.batch // topology.count) % parts:
+        line = f"{parts} parts of a batch of {config.data.batch} do not divide over {topology.count} devices"
+        raise UserError(f"config.training.accumulate: {line}")
+    if ways.group and (ways.shard != "fsdp" or topology.count % ways.group):
+        line = f"{ways.group} with {ways.shard} on {topology.count} devices cannot be; 0 finds the best"
+        raise UserError(f"config.parallel.group: {line}")
+    if ways.map == "pmap" and not instant:
+        raise UserError("config.parallel.map: pmap is not compiled for; plan with jit, which sends the same")
     dataset = paper.dataset_of(config)
     check_data(config, dataset.description)
-    experiment, ways = make(config, dataset.description), config.parallel
+    experiment = make(config, dataset.description)
+    if "likelihood" in what and experiment.model.estimator is None:
+        raise UserError("--what: this model gives images no probability; leave likelihood out")
+    if "sample" in what:
+        experiment.sampling_in()
     here = make_job(experiment, make_plan(devices=tuple(jax.devices()[:1])), dataset)  # to trace it
     group = 1
     if ways.shard == "fsdp":
@@ -166,12 +179,13 @@ def _turn(what: str, job: Job, here: Job, dataset: Dataset, topology: Topology) 
         "likelihood": lambda: compiling.likelihood(job, dataset),
     }[what]()
     text = lowered.as_text()
-    key = [text, topology.name, jax.__version__, _version("libtpu"), 1]
+    turn = what == "sample" or (what == "train" and job.plan.loops_on_device)
+    key = [text, topology.name, jax.__version__, _version("libtpu"), turn, 2]
     kept = cache.load("plans", key)
     if kept is None:
         print(f"compiling {what} for {topology.name} ...", flush=True)
         made = compiling.compiled(lowered)
-        program = hlo.read(made.text, topology.count) if made.text else hlo.Program()
+        program = hlo.read(made.text, topology.count, topology.slices, turn) if made.text else hlo.Program()
         known = {"compiled": {**vars(made), "text": ""}, "program": asdict(program)}
         cache.save("plans", key, json.dumps(known).encode())
     else:
@@ -183,7 +197,7 @@ def _turn(what: str, job: Job, here: Job, dataset: Dataset, topology: Topology) 
     time = None
     if not made.refused and what == "train":
         time = estimate(program, topology, flops or math.nan, made.accessed, job.experiment.config.model.dtype)
-    elif not made.refused and program.cycles:
+    elif not made.refused and program.cycles and topology.generation and topology.generation.clock:
         time = estimate(program, topology, 0.0, made.accessed, job.experiment.config.model.dtype)
     return Turn(what, flops, memory_of, program, time, made.seconds)
 
@@ -219,24 +233,13 @@ def _advice(made: Planned, config: ConfigDict) -> Any:
             continue
         between = turn.needed - kept
         if turn.needed > room:
-            parts = parts_that_fit(made.batch, devices, kept, between, room)
+            now = config.training.accumulate
+            parts = parts_that_fit(made.batch // now, devices, kept, between, room)
             if not config.model.remat:
                 yield "config.model.remat=True computes activations again and saves their memory"
             if parts:
-                yield f"config.training.accumulate={parts} would fit, if what lies between shrinks with the rows"
+                yield f"config.training.accumulate={parts * now} would fit, if what lies between shrinks with the rows"
             if (batch := largest_batch(made.batch, devices, kept, between, room)) > 0:
                 yield f"config.data.batch={batch} would fit, by the same rule"
         elif turn.needed < room / 2 and (batch := largest_batch(made.batch, devices, kept, between, room)) > made.batch:
             yield f"there is room: a batch of up to {batch} would fit, if what lies between grows with it"
-
-
-def plan_of_devices(topology: Topology) -> Plan:
-    """A plan of all devices of a topology, to compile for.
-
-    Raises:
-        UserError: there is no compiler for them.
-    """
-    devices = compiling.devices_of(topology)
-    if len(devices) != topology.count:
-        raise UserError(f"--topology: the compiler has {len(devices)} devices for {topology.name}")
-    return Plan(devices=devices)

@@ -40,6 +40,9 @@ def parts(job: Job, devices: int, group: int) -> list[Part]:
         "moments": state.opt_state,
     }
     found = [_part(name, tree, group) for name, tree in named.items()]
+    if group > 1:  # see `Plan.whole`
+        weights = bytes_on_one(state.params, 1)[0]
+        found.append(Part("weights in a step", weights, weights, 0))
     total = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(job.feed.example))
     if job.feed.resident:
         found.append(Part("data, all of it", total, total, 0))

@@ -164,6 +164,7 @@ def predicted(size: str, row: str) -> dict[str, Any]:
     case, device = cases.cases(size)[row], jax.devices()[0]
     experiment, dataset = ours.experiment_of(case)
     job = make_job(experiment, make_plan(batch=case.batch, devices=(device,)), dataset)
+    before = (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
     state, clock, seconds = job.fresh(), np.float32(0), []
     with job.data(0) as feed:
         made = job.run.compiled(state, feed(0, case.work), case.work, clock)
@@ -175,12 +176,13 @@ def predicted(size: str, row: str) -> dict[str, Any]:
             seconds.append((time.perf_counter() - start) / case.work)
     names = ("argument_size_in_bytes", "temp_size_in_bytes", "generated_code_size_in_bytes")
     memory = sum(getattr(stats, name) for name in names) + stats.output_size_in_bytes - stats.alias_size_in_bytes
+    peak = (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
     flops, program = job.count_flops(), hlo.read(made.as_text(), 1)
     found: dict[str, Any] = {
         "step_seconds": statistics.median(seconds[1:]),
         "flops": flops,
         "memory_of_the_program": memory,
-        "memory_of_the_device": (device.memory_stats() or {}).get("peak_bytes_in_use"),
+        "memory_of_the_device": peak if peak > before else None,  # else it is another part's peak
         "products": dict(program.products),
         "waits_for_the_host": dict(program.host),
     }

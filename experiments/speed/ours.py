@@ -42,6 +42,7 @@ def config_of(case: Case) -> Any:
     if case.task == "sampling":
         config.sampler.steps = 0 if case.sampler == "cached" else case.work
         config.sampler.name, config.sampler.spacing = SOLVERS[case.sampler]
+        config.sampler.solver_order = 0  # the family's is of its own solver
         config.sampler.eta = 1.0 if case.sampler == "ddpm" else 0.0
     if case.task == "likelihood":
         config.evaluation.likelihood_groups = case.work

@@ -49,6 +49,7 @@ def _flow(config: ConfigDict) -> None:
 def _ddpm(config: ConfigDict) -> None:
     families.ddpm(config)
     _of_noise(config)
+    config.sampler.spacing = "trailing"
 
 
 def _masked(config: ConfigDict) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ddpm_jax.config.base import base
-from ddpm_jax.config.families import FAMILIES
+from ddpm_jax.config.families import FAMILIES, GAUSSIAN
+from ddpm_jax.config.loading import changed
+from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import check, files_of
 from ddpm_jax.samplers import SOLVERS
 from tests.config.examples import about, from_file, told
@@ -143,7 +145,6 @@ def test_every_config_of_the_project_is_possible(path):
         ),
         # options of times that nothing reads
         ("vp", {"sampler__sigma_max": 5.0}, "sampler.sigma_max", "is not read by quadratic spacing"),
-        ("vp", {"sampler__rho": 5.0}, "sampler.rho", "use karras"),
         ("vp", {"sampler__beta_a": 2.0}, "sampler.beta_a", "use beta"),
         ("vp", {"sampler__beta_b": 2.0, "sampler__spacing": "karras"}, "sampler.beta_b", "by karras spacing"),
         ("vp", {"sampler__times": (1.0, 0.5, 0.0), "sampler__sigma_min": 0.1, **OWN}, "sampler.sigma_min", "by hand"),
@@ -212,6 +213,19 @@ def test_langevin_is_for_gaussian_processes_and_only_first_order_hides_sites_aga
         lines = told(check, config)
         assert about("sampler.name", lines) or about("sampler.eta", lines), lines
         assert ("is for Gaussian processes" in about("sampler.name", lines)) == ("gaussian" in solver.kinds)
+
+
+@pytest.mark.parametrize("family", [family.__name__ for family in GAUSSIAN])
+def test_another_sampler_by_its_name_is_not_refused_for_what_the_familys_own_has(family):
+    """Only for what it cannot be on this process: its name, or moves that diverge on these levels."""
+    for name in SOLVERS:
+        config = changed(of(family), [f"--config.sampler.name={name}"])
+        try:
+            check(config)
+        except UserError as error:
+            own = {"config.sampler.name", *(["config.sampler.langevin_step"] if name == "annealed_langevin" else [])}
+            assert {line.partition(": ")[0] for line in str(error).split("\n")} <= own, error
+            assert name not in ("ddpm", "ddim", "heun", "dpm_2m", "unipc"), error  # which do on any
 
 
 def test_what_the_sampler_may_visit():

@@ -17,8 +17,9 @@ def test_a_ring():
 
 
 def test_between_slices_the_network_is_the_way():
-    one = Sent("all-reduce", 32, 1, 1e9)
-    assert seconds(one, TWO) > 50 * seconds(Sent("all-reduce", 16, 1, 1e9), TWO)
+    for size in (2, 32):
+        one, same = (Sent("all-reduce", size, 1, 1e9, crosses) for crosses in (True, False))
+        assert seconds(one, TWO) == pytest.approx(64 * seconds(same, TWO))  # 25 Gb/s, and 200 GB/s
 
 
 def test_cycles_where_the_compiler_has_them():
