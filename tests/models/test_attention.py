@@ -65,4 +65,5 @@ def test_memory_grows_with_the_tokens_and_not_with_their_square():
         [between(form, tokens) for tokens in (2048, 4096)]
         for form in (attention.attend_where, attention.attend_in_blocks)
     )
-    assert whole[1] > 2.5 * whole[0] and blocks[1] < 2.2 * blocks[0] < whole[0]
+    weights = 4 * 4096**2  # all of them, in float32
+    assert whole[1] >= weights > 1.3 * blocks[1] and blocks[1] < 2.2 * blocks[0]
