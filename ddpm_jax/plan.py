@@ -3,8 +3,8 @@
     python -m ddpm_jax.plan --config=configs/cifar10/ddpm.py --topology=v5e:2x4
     python -m ddpm_jax.plan --config=configs/cifar10/ddpm.py --topology=h100:8 --instant
 
-The run's programs are compiled for the hardware, which needs none (packages of the extra `plan`) and takes minutes;
-what was compiled is kept in the cache. --instant compiles nothing: bytes of the state, and whether the batch divides.
+The run's programs are compiled for the hardware, which need not be there, in minutes: for TPUs with the packages of the
+extra `plan`, for GPUs with those of JAX's `cuda13`, for `cpu:1` with none. What was compiled is kept in the cache. --instant compiles nothing: bytes of the state, and whether the batch divides.
 Data sets that are not there are known by their facts. The plan is written as JSON too.
 """
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = commands.Parser(prog="python -m ddpm_jax.plan", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE changes one value")
-    parser.add_argument("--topology", metavar="NAME", required=True, help="such as v5e:4x4, v5litepod-16, h100:8")
+    parser.add_argument("--topology", metavar="NAME", required=True, help="such as v5e:4x4, v5litepod-16, h100:8, cpu:1")
     parser.add_argument("--what", metavar="A,B", default="train", help="train, sample, likelihood (default: train)")
     parser.add_argument("--instant", action="store_true", help="compile nothing")
     parser.add_argument("--sweep", action="store_true", help="all members of the config file's sweep()")
@@ -50,6 +50,8 @@ def main(arguments: Sequence[str]) -> None:
         options, config, _ = commands.parse_with_config(parser, arguments)
         members = [(options.config, config)]
     os.environ["JAX_PLATFORMS"] = "cpu"  # nothing runs
+    if hardware.platform == "cpu":
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(hardware.count)
     starting.start_jax()
     from ddpm_jax.planning import making, report
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpm_jax import commands
+from ddpm_jax.config.guidance import weights
 from ddpm_jax.config.keys import KEYS
 from ddpm_jax.config.loading import follow_sampler, follow_times
 from ddpm_jax.errors import UserError
@@ -226,7 +227,8 @@ def main(arguments: Sequence[str]) -> None:
         if name in told and name not in ways:
             known = ", ".join(config.model.conditions) or "nothing"
             raise UserError(f"{option}: this model was trained with {known}, and not with {name}")
-    unguided = config.sampler.guidance == 1 and not config.sampler.guidance_each
+    own = (one for _, one in weights(config.sampler.guidance_each))
+    unguided = config.sampler.guidance == 1 and all(one == 1 for one in own)
     if options.negative is not None and config.sampler.weak:
         raise UserError("--negative: guidance leads away from --weak already; give one of them")
     if options.negative is not None and ("text" not in config.model.conditions or unguided):

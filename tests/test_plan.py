@@ -42,7 +42,8 @@ def test_all_members_of_a_sweep(capsys):
         ((CONFIG, "--topology=v5e:16x16", "--instant"), "config.data.batch: a global batch of 64 does not divide"),
         ((CONFIG, "--topology=v5e:2x2", "--output=."), "--output: . cannot be written"),
         (("--topology=v5e:2x2",), "--config is missing"),
-        ((CONFIG, "--topology=h100:8"), "--topology: h100:8 is not compiled for yet"),
+        ((CONFIG, "--topology=l4:8"), "--topology: l4 is not compiled for, only a100, a100-80gb, h100, h200"),
+        ((CONFIG, "--topology=cpu:none"), "'cpu:none' is no hardware"),
         ((CONFIG,), "the following arguments are required: --topology"),
     ],
 )

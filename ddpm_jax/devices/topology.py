@@ -2,10 +2,12 @@
 
 `v5e:4x4` is a slice of 16 TPU v5e chips, `v5e:4x4*2` two of them that only the data-centre network joins, `h100:8`
 eight GPUs of one machine. Clouds have names of their own for the same: `v5litepod-16`, `tpu-v5litepod-16`, `v5p-8` (of
-TPUs up to v5p they count cores), `H100:8`, `A100-80GB:8`. Light: launchers import it.
+TPUs up to v5p they count cores), `H100:8`, `A100-80GB:8`. `cpu:8` is this machine as eight devices. Light: launchers
+import it.
 """
 
 import math
+import os
 import re
 from dataclasses import dataclass
 
@@ -71,9 +73,9 @@ class Topology:
 
     Attributes:
         name: as `parse` reads it.
-        platform: `tpu` or `cuda`, as JAX says it.
+        platform: `tpu`, `cuda` or `cpu`, as JAX says it.
         kind: what `jax.Device.device_kind` calls one of them.
-        shape: of a slice of TPU chips along the axes of its torus; of GPUs their number.
+        shape: of a slice of TPU chips along the axes of its torus; of others their number.
         slices: how many; the data-centre network joins them.
         devices_per_chip: `jax.Device`s.
     """
@@ -102,8 +104,11 @@ class Topology:
 
     @property
     def accelerator(self) -> Accelerator:
-        """What is known of one device."""
-        return accelerator(self.kind)
+        """What is known of one device; of this machine its share of the memory."""
+        if self.platform != "cpu":
+            return accelerator(self.kind)
+        memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        return Accelerator((self.kind,), None, 0.0, memory / self.count, 0.0, 0.0, "the operating system")
 
 
 def parse(text: str) -> Topology:
@@ -122,10 +127,11 @@ def parse(text: str) -> Topology:
         raise _unknown(text, f"{times!r} is no number of slices")
     if kind in TPUS and size:
         return _tpu(text, kind, size, slices)
-    if kind in GPUS:
+    if kind in GPUS or kind == "cpu":
         if times or not (size or "1").isdecimal() or not int(size or 1):
-            raise _unknown(text, f"{size!r} is no number of GPUs")
-        return Topology(f"{kind}:{size or 1}", "cuda", GPUS[kind], (int(size or 1),))
+            raise _unknown(text, f"{size!r} is no number of devices")
+        platform = "cpu" if kind == "cpu" else "cuda"
+        return Topology(f"{kind}:{size or 1}", platform, GPUS.get(kind, "cpu"), (int(size or 1),))
     if found := re.fullmatch(r"([a-z0-9]+)-(\d+)", words):
         for name, tpu in TPUS.items():
             if found[1] in tpu.clouds:

@@ -64,7 +64,7 @@ class Sampling:
             own.
         guidance: the weight of classifier-free guidance; 1 is none.
         each: in its place the weight of each condition by name; each is told beside those before it (Brooks et al.
-            2023, eq. 3).
+            2023, eq. 3). Weights that are all 1 are none too, and cost no other evaluation.
         interval: the times (low, high] in which there is guidance; outside there is one evaluation, not two.
         weak: what guidance leads away from, in place of the model told nothing; it is told the same (autoguidance,
             Karras et al. 2024).
@@ -152,7 +152,7 @@ class Sampling:
         """
         denoise = self._told(denoise, model)
         weights = tuple(weight for _, weight in self.each) or (self.guidance,)
-        if weights != (1,):
+        if any(weight != 1 for weight in weights):  # the chain of weights 1 comes to its last
             chain = *self._weaker(denoise, model, negative, params), denoise
             denoise = Guided(chain, weights, self.rule, self.interval)
         if self.classifier is not None:

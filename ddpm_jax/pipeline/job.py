@@ -85,7 +85,7 @@ class Job:
         return self.known_flops or flops_of_step(self.recipe, self.abstract, self.feed.example)
 
     def count_flops(self) -> float:
-        """Of one training step on the global batch, by the compiler before optimisation. Slow the first time."""
+        """Of one training step on the global batch, counted from its trace. Slow the first time."""
         return self._flops
 
     def rate_at(self, step: int, elapsed: float) -> float:

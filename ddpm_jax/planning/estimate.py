@@ -1,7 +1,7 @@
 """A time for a program on hardware that is not there, by a model that is said with it.
 
-What the devices compute is, on TPUs, the compiler's own estimate of cycles over their clock, else the greater of
-products over their peak and bytes over their memory's bandwidth. What they send takes a ring: of n devices an
+What the devices compute is, on TPUs of a known clock, the compiler's own estimate of cycles; else matrix products at the
+peak, or at their memory's bandwidth where that takes longer, and then all other operations at the memory's bandwidth. What they send takes a ring: of n devices an
 all-reduce moves 2 (n - 1)/n of its bytes over each, the others (n - 1)/n, at half of what all links of a device do in
 both directions; between slices at the network's rate. Nothing is taken to overlap, so that it is no lower bound.
 """
@@ -38,14 +38,13 @@ class Estimate:
         return self.computing + self.sending
 
 
-def estimate(program: Program, topology: Topology, flops: float, accessed: float, dtype: str) -> Estimate:
+def estimate(program: Program, topology: Topology, flops: float, dtype: str) -> Estimate:
     """The time of a turn of a program.
 
     Args:
         program: what it does on a device.
         topology: the hardware.
         flops: of the whole turn, all devices together.
-        accessed: bytes that one device reads and writes in it.
         dtype: of the products, "float32" or "bfloat16".
     """
     row, generation = topology.accelerator, topology.generation
@@ -54,9 +53,9 @@ def estimate(program: Program, topology: Topology, flops: float, accessed: float
         words = f"the compiler's cycles at {generation.clock / 1e9:.3g} GHz"
         return Estimate(program.cycles / generation.clock, program.product_cycles / generation.clock, sending, words)
     peak = (row.bfloat16 if dtype == "bfloat16" else None) or row.float32
-    products, memory = flops / topology.count / peak, accessed / row.bandwidth
-    limit = "products at the peak" if products >= memory else "bytes at the memory's bandwidth"
-    return Estimate(max(products, memory), products, sending, f"roofline: {limit}")
+    products = max(flops / topology.count / peak, program.product_accessed / row.bandwidth)
+    others = (program.accessed - program.product_accessed) / row.bandwidth
+    return Estimate(products + others, products, sending, "products at the peak, all else at the memory's bandwidth")
 
 
 def seconds(one: Sent, topology: Topology) -> float:

@@ -36,10 +36,17 @@ BYTES = {
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "ragged-all-to-all")
 PRODUCTS = ("dot", "convolution")
 HOST = ("infeed", "outfeed", "send", "recv")
+LIBRARIES = ('"__cublas$', '"__cudnn$')
+"""What starts the names of matrix products and convolutions of NVIDIA's libraries."""
+
+FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all")
+"""Operations that themselves move nothing."""
+TAKES = ("slice", "dynamic-slice", "gather")
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][a-z\d\-]*)\((.*)$")
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z\d]*)\[([\d,]*)\]")
+_NAME = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(
     r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=(\{[^}]*\}|%?[\w.\-]+)"
 )
@@ -75,6 +82,10 @@ class Program:
         cycles: the compiler's own estimate, summed; 0 where it gives none.
         product_cycles: those of them that products take, with what is fused into them.
         products: matrix products and convolutions, by the type of their result.
+        accessed: bytes of the device's memory that it reads and writes: arguments and results of each operation,
+            of slices and gathers what they take.
+        product_accessed: those of them that products take, with what is fused into them.
+        operations: that are started one by one, what is fused together as one.
     """
 
     sent: tuple[Sent, ...] = ()
@@ -83,6 +94,9 @@ class Program:
     cycles: float = 0.0
     product_cycles: float = 0.0
     products: Mapping[str, int] = field(default_factory=dict)
+    accessed: float = 0.0
+    product_accessed: float = 0.0
+    operations: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,12 +105,20 @@ class _Instruction:
     type: str
     operation: str
     rest: str
+    taken: "tuple[_Instruction, ...]" = ()
 
     @property
     def called(self) -> list[str]:
         """The computations that it names."""
         found = [name for words in _CALLED.findall(self.rest) for name in words.strip("{}").split(",")]
         return [name.strip().lstrip("%") for name in found if name.strip()]
+
+    @property
+    def product(self) -> str | None:
+        """The type of its result, where it is a matrix product or a convolution, by a library of the vendor's too."""
+        library = self.operation == "custom-call" and any(word in self.rest for word in LIBRARIES)
+        found = _ARRAY.search(self.type) if library or self.operation in PRODUCTS else None
+        return None if found is None else found[1]
 
 
 def read(text: str, devices: int, slices: int = 1, turn: bool = True) -> Program:
@@ -109,18 +131,23 @@ def read(text: str, devices: int, slices: int = 1, turn: bool = True) -> Program
         turn: count one turn of its longest loop; else all of it.
     """
     computations, entry = _computations(text)
-    loops = [_named(one.rest, "body") for one in computations[entry] if one.operation == "while"]
+    loops = [_named(one.rest, "body") for one in computations[entry].values() if one.operation == "while"]
     longest = max(loops, key=lambda body: len(_all(computations, body, 1)), default=entry)
     start = longest if turn else entry
     total: dict[tuple[str, int, bool], list[float]] = {}
     host: dict[str, int] = {}
     products: dict[str, int] = {}
-    cycles = product_cycles = 0.0
-    for times, one in _all(computations, start, 1):
+    cycles = product_cycles = accessed = product_accessed = 0.0
+    operations = 0
+    for times, inside, one in _all(computations, start, 1):
+        products_of = [found for found in (one.product, *(it.product for it in _fused(computations, one))) if found]
+        if not inside and one.operation not in FREE and not one.operation.endswith("-done"):
+            accessed += (its := times * _accessed(computations, one))
+            product_accessed += its if products_of else 0
+            operations += times
         if (found := re.search(r'"estimated_cycles":"(\d+)"', one.rest)) is not None:
             cycles += (its := times * int(found[1]))
-            inside = [one, *(inner for name in one.called for inner in computations.get(name, []))]
-            product_cycles += its if any(inner.operation in PRODUCTS for inner in inside) else 0
+            product_cycles += its if products_of else 0
         kind = one.operation.removesuffix("-start")
         if kind in COLLECTIVES:
             members = _group(one.rest, devices)
@@ -130,13 +157,12 @@ def read(text: str, devices: int, slices: int = 1, turn: bool = True) -> Program
             kept[1] += times * _moved(one, kind, group)
         if kind in HOST or "callback" in one.rest:
             host[one.operation] = host.get(one.operation, 0) + times
-        if kind in PRODUCTS:
-            of = one.type.partition("[")[0]
+        if (of := one.product) is not None:
             products[of] = products.get(of, 0) + times
     sent = tuple(
         Sent(kind, group, int(count), size, crosses) for (kind, group, crosses), (count, size) in sorted(total.items())
     )
-    return Program(sent, host, len(loops), cycles, product_cycles, products)
+    return Program(sent, host, len(loops), cycles, product_cycles, products, accessed, product_accessed, operations)
 
 
 def size(words: str) -> float:
@@ -148,16 +174,19 @@ def size(words: str) -> float:
     return float(total)
 
 
-def _computations(text: str) -> tuple[dict[str, list[_Instruction]], str]:
+def _computations(text: str) -> "tuple[dict[str, dict[str, _Instruction]], str]":
     """The instructions of each computation, and the name of the first to run."""
-    found: dict[str, list[_Instruction]] = {}
+    found: dict[str, dict[str, _Instruction]] = {}
     entry, current = "", None
     for line in text.splitlines():
         if (head := _COMPUTATION.match(line)) is not None:
-            current = found.setdefault(head[2], [])
+            current = found.setdefault(head[2], {})
             entry = head[2] if head[1] else entry
         elif current is not None and (match := _INSTRUCTION.match(line)) is not None:
-            current.append(_Instruction(match[1], match[2], match[3], match[4]))
+            rest = match[4]
+            names = _NAME.findall(rest[: rest.find("), ")] if "), " in rest else rest)  # operands come first
+            taken = tuple(current[name] for name in names if name in current)
+            current[match[1]] = _Instruction(match[1], match[2], match[3], rest, taken)
     if not entry:
         raise ValueError("this is no program's text: it has no ENTRY")
     return found, entry
@@ -169,19 +198,67 @@ def _named(rest: str, attribute: str) -> str:
     return found[1]
 
 
-def _all(computations: Mapping[str, list[_Instruction]], name: str, times: int) -> "list[tuple[int, _Instruction]]":
-    """The instructions of a computation and of those that it calls, each with how often it runs."""
+Computations = Mapping[str, dict[str, _Instruction]]
+
+
+def _all(
+    computations: Computations, name: str, times: int, inside: bool = False
+) -> "list[tuple[int, bool, _Instruction]]":
+    """The instructions of a computation and of those that it calls: how often each runs, whether within one kernel."""
     found = []
-    for one in computations.get(name, []):
-        found.append((times, one))
+    for one in computations.get(name, {}).values():
+        found.append((times, inside, one))
         turns = re.search(r'"known_trip_count":\{"n":"?(\d+)', one.rest) if one.operation == "while" else None
+        kernel = inside or one.operation not in ("while", "call", "async-start")
         if one.operation == "conditional":  # one of its branches runs: the longest stands for it
-            branches = [_all(computations, branch, times) for branch in one.called]
+            branches = [_all(computations, branch, times, inside) for branch in one.called]
             found += max(branches, key=len, default=[])
         elif one.operation not in ("all-reduce", "reduce-scatter", "reduce", "sort", "scatter", "map"):
             for called in one.called:
-                found += _all(computations, called, times * (int(turns[1]) if turns else 1))
+                found += _all(computations, called, times * (int(turns[1]) if turns else 1), kernel)
     return found
+
+
+def _fused(computations: Computations, one: _Instruction) -> list[_Instruction]:
+    """What is fused into an instruction."""
+    if one.operation not in ("fusion", "custom-call"):
+        return []
+    return [inner for name in one.called for inner in computations.get(name, {}).values()]
+
+
+def _accessed(computations: Computations, one: _Instruction) -> float:
+    """Bytes that an operation reads and writes; of an array that it only takes slices of, or puts one in, those."""
+    if one.operation in TAKES:
+        return 2 * _held(one.type)
+    if one.operation == "dynamic-update-slice":
+        return 2 * _held(one.taken[1].type)
+    inner = _fused(computations, one)
+    written, total = _held(one.type), 0.0
+    parameters = {int(it.rest.partition(")")[0]): it for it in inner if it.operation == "parameter"}
+    for number, whole in enumerate(one.taken):
+        within = _uses(parameters[number], inner) if number in parameters else []
+        if within and all(it.operation in TAKES or _updates(it, whole) for it in within):
+            total += sum(size(it.type) for it in within if it.operation in TAKES)
+            if any(_updates(it, whole) for it in within):  # in place: what is put in is read elsewhere and written
+                written -= size(whole.type) - sum(size(it.taken[1].type) for it in within if _updates(it, whole))
+        else:
+            total += _held(whole.type)
+    return total + max(written, 0.0)
+
+
+def _held(words: str) -> float:
+    """Bytes of a type's arrays in the device's main memory: not in a TPU's other ones, nor a library's workspace."""
+    return size(re.sub(r"\w+\[[\d,]*\]\{[^{}]*S\(\d+\)[^{}]*\}|\b[su]8\[\d+\]\{0\}\)$", "", words))
+
+
+def _uses(one: _Instruction, inner: list[_Instruction]) -> list[_Instruction]:
+    """What takes a result, those that take it in a mere change of shape too."""
+    uses = [it for it in inner if one in it.taken]
+    return [use for it in uses for use in (_uses(it, inner) if it.operation == "bitcast" else [it])]
+
+
+def _updates(one: _Instruction, whole: _Instruction) -> bool:
+    return one.operation == "dynamic-update-slice" and size(one.type) == size(whole.type)
 
 
 def _group(rest: str, devices: int) -> list[int]:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from ddpm_jax import cache
 from ddpm_jax.data import Dataset
+from ddpm_jax.devices.flops import of_jaxpr
 from ddpm_jax.devices.plan import best_group, make_plan
 from ddpm_jax.devices.topology import Topology, check_batch
 from ddpm_jax.errors import UserError
@@ -22,7 +23,7 @@ from ddpm_jax.planning import compiling, hlo, memory, paper
 from ddpm_jax.planning.estimate import Estimate, estimate, largest_batch, parts_that_fit
 
 WHAT = ("train", "sample", "likelihood")
-ROOM = {"tpu": 0.98, "cuda": 0.75}
+ROOM = {"tpu": 0.98, "cuda": 0.75, "cpu": 1.0}
 """The share of a device's memory that a program can have: libtpu has 15.75 GiB of 16, of a GPU JAX takes so much."""
 
 
@@ -173,18 +174,19 @@ def planned(
 
 
 def _turn(what: str, job: Job, here: Job, dataset: Dataset, topology: Topology) -> Turn:
-    lowered = {
+    traced = {
         "train": lambda: compiling.step(job),
         "sample": lambda: compiling.sample(job),
         "likelihood": lambda: compiling.likelihood(job, dataset),
     }[what]()
+    lowered = traced.lower()
     text = lowered.as_text()
     turn = what == "sample" or (what == "train" and job.plan.loops_on_device)
-    key = [text, topology.name, jax.__version__, _version("libtpu"), turn, 2]
+    key = [text, topology.name, jax.__version__, *(_version(one) for one in ("libtpu", "jax-cuda13-plugin")), turn, 3]
     kept = cache.load("plans", key)
     if kept is None:
         print(f"compiling {what} for {topology.name} ...", flush=True)
-        made = compiling.compiled(lowered)
+        made = compiling.compiled(lowered, topology.platform)
         program = hlo.read(made.text, topology.count, topology.slices, turn) if made.text else hlo.Program()
         known = {"compiled": {**vars(made), "text": ""}, "program": asdict(program)}
         cache.save("plans", key, json.dumps(known).encode())
@@ -192,14 +194,16 @@ def _turn(what: str, job: Job, here: Job, dataset: Dataset, topology: Topology) 
         known = json.loads(kept)
         sent = tuple(hlo.Sent(**one) for one in known["program"]["sent"])
         made, program = compiling.Compiled(**known["compiled"]), hlo.Program(**{**known["program"], "sent": sent})
-    flops = here.count_flops() if what == "train" else None
+    if what == "train":
+        flops = here.count_flops()
+    else:
+        turns = len(job.experiment.sampling_in().grid) - 1 if turn else 1
+        flops = of_jaxpr(traced.jaxpr.jaxpr) / turns
     memory_of = {"needed": made.refused} if made.refused else dict(made.memory)
     time = None
-    if not made.refused and what == "train":
-        time = estimate(program, topology, flops or math.nan, made.accessed, job.experiment.config.model.dtype)
-    elif not made.refused and program.cycles and topology.generation and topology.generation.clock:
-        time = estimate(program, topology, 0.0, made.accessed, job.experiment.config.model.dtype)
-    return Turn(what, flops, memory_of, program, time, made.seconds)
+    if not made.refused and topology.platform != "cpu":
+        time = estimate(program, topology, flops, job.experiment.config.model.dtype)
+    return Turn(what, None if math.isnan(flops) else flops, memory_of, program, time, made.seconds)
 
 
 def _version(package: str) -> str:

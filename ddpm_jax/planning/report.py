@@ -70,3 +70,5 @@ def _turn(turn: Turn, made: Planned) -> Iterator[str]:
     yield f"  waits for the host: {host or 'never'}"
     products = ", ".join(f"{count} of {name}" for name, count in turn.program.products.items())
     yield f"  products and convolutions: {products or 'none'}"
+    started = "; the microseconds that starting each takes are not in the time" if at.platform == "cuda" else ""
+    yield f"  operations: {turn.program.operations:,}{started}"

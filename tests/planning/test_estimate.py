@@ -23,22 +23,24 @@ def test_between_slices_the_network_is_the_way():
 
 
 def test_cycles_where_the_compiler_has_them():
-    found = estimate(Program(cycles=3e6, product_cycles=1.5e6), V5E, 1e12, 1e9, "bfloat16")
+    found = estimate(Program(cycles=3e6, product_cycles=1.5e6), V5E, 1e12, "bfloat16")
     assert found.computing == pytest.approx(2e-3) and found.products == pytest.approx(1e-3)
     assert found.total == found.computing
 
 
 @pytest.mark.parametrize(
-    ("flops", "accessed", "seconds", "words"),
-    [(8 * 989.4e12, 1.0, 1.0, "peak"), (1.0, 3350e9 / 2, 0.5, "bandwidth")],
+    ("flops", "products", "others", "seconds"),
+    [(8 * 989.4e12, 1.0, 0.0, 1.0), (1.0, 3350e9 / 2, 0.0, 0.5), (8 * 989.4e12, 1.0, 3350e9 / 4, 1.25)],
+    ids=["the peak", "its bytes", "others after it"],
 )
-def test_the_roofline_elsewhere(flops, accessed, seconds, words):
-    found = estimate(Program(), H100, flops, accessed, "bfloat16")
-    assert found.computing == pytest.approx(seconds) and words in found.basis
+def test_elsewhere_products_then_all_else(flops, products, others, seconds):
+    program = Program(accessed=products + others, product_accessed=products)
+    found = estimate(program, H100, flops, "bfloat16")
+    assert found.computing == pytest.approx(seconds)
 
 
 def test_float32_products_have_another_peak():
-    slow, fast = (estimate(Program(), H100, 1e15, 1.0, dtype).computing for dtype in ("float32", "bfloat16"))
+    slow, fast = (estimate(Program(), H100, 1e15, dtype).computing for dtype in ("float32", "bfloat16"))
     assert slow == pytest.approx(2 * fast)
 
 

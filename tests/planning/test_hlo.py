@@ -112,3 +112,41 @@ def test_what_is_no_program_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         read("nothing", 1)
     assert np.isfinite(read("ENTRY %main (a: f32[]) -> f32[] {\n  ROOT %a = f32[] parameter(0)\n}", 1).cycles)
+
+
+def accessed(function, *arguments, turn=False):
+    text = jax.jit(function).lower(*arguments).compile().as_text()
+    return read(text, 1, turn=turn)
+
+
+def test_bytes_of_a_product_and_of_what_is_fused():
+    a, b = jnp.ones((64, 128)), jnp.ones((128, 256))
+    found = accessed(lambda a, b: a @ b, a, b)
+    assert found.accessed == found.product_accessed == 4 * (64 * 128 + 128 * 256 + 64 * 256)
+    fused = accessed(lambda a: jnp.tanh(a * 2 + 1) * a, a)
+    assert fused.accessed == 2 * 4 * a.size and fused.product_accessed == 0 and fused.operations == 1
+
+
+def test_a_loop_reads_one_slice_of_its_weights_a_turn():
+    """Of stacked weights all once, and not all in each turn; what is kept of each turn is written once."""
+    weights, x = jnp.ones((50, 128, 128)), jnp.ones((8, 128))
+
+    def function(x, weights):
+        return lax.scan(lambda x, weight: (y := jnp.tanh(x @ weight), y), x, weights)
+
+    found = accessed(function, x, weights)
+    least = 4 * (weights.size + 50 * 8 * 128)
+    assert least < found.accessed < 6 * least  # XLA copies a slice before its product; all of them would be 50 times
+
+
+def test_what_lies_in_a_second_memory_and_a_workspace_is_not_counted():
+    text = """
+ENTRY %main (a: f32[100]) -> f32[100] {
+  %a = f32[100]{0:T(128)S(1)} parameter(0)
+  %b = f32[100]{0:T(128)} copy(%a)
+  %c = (f32[100]{0}, s8[33554432]{0}) custom-call(%b), custom_call_target="__cublas$lt$matmul"
+  ROOT %d = f32[100]{0} get-tuple-element(%c), index=0
+}
+"""
+    found = read(text, 1)
+    assert found.accessed == 3 * 400 and found.product_accessed == 2 * 400 and found.products == {"f32": 1}

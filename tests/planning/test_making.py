@@ -1,13 +1,18 @@
 """Plans: bytes are those of a real state, and where the compiler is installed a step is one loop and one reduction."""
 
 import importlib.util
+import os
+import time
+from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from ddpm_jax import data
 from ddpm_jax.config import families
 from ddpm_jax.config.base import digits
+from ddpm_jax.devices.dispatch import return_free_memory
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.devices.topology import parse
 from ddpm_jax.errors import UserError
@@ -17,6 +22,8 @@ from ddpm_jax.planning import memory
 from ddpm_jax.planning.making import planned
 
 LIBTPU = importlib.util.find_spec("libtpu") is not None
+CUDA = importlib.util.find_spec("jax_cuda13_plugin") is not None
+PEAKS = Path("/proc/self/clear_refs")  # Linux forgets there what a process's peak was
 
 
 def tiny(**changes):
@@ -63,7 +70,7 @@ def test_a_batch_that_does_not_divide_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not LIBTPU, reason="libtpu is not installed: pip install 'ddpm_jax[plan]'")
+@pytest.mark.skipif(not LIBTPU, reason="libtpu is not installed: pip install -e '.[plan]'")
 @pytest.mark.parametrize(("shard", "dtype"), [("replicated", "bfloat16"), ("fsdp", "float32")])
 def test_a_step_for_a_tpu_is_one_loop_that_sends_gradients_and_never_waits_for_the_host(shard, dtype):
     config = tiny(**{"parallel.shard": shard, "model.dtype": dtype})
@@ -80,3 +87,40 @@ def test_a_step_for_a_tpu_is_one_loop_that_sends_gradients_and_never_waits_for_t
     else:
         assert not {"all-to-all", "collective-permute"} & set(sent)
         assert sum(one.bytes for one in turn.program.sent) < 3.2 * weights
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CUDA, reason="JAX's compiler for CUDA is not installed: pip install 'jax[cuda13]'")
+def test_a_step_for_a_gpu_is_one_loop_that_sends_gradients_and_never_waits_for_the_host():
+    found = planned("a", tiny(**{"model.dtype": "bfloat16"}), parse("h100:8"))
+    (turn,) = found.turns
+    weights = next(part.total for part in found.parts if part.name == "parameters")
+    (sent,) = turn.program.sent
+    assert turn.program.loops == 1 and not turn.program.host
+    assert sent.kind == "all-reduce" and weights <= sent.bytes < 1.05 * weights
+    assert turn.program.products.get("bf16", 0) > 20 and turn.program.operations > 100
+    assert found.kept < turn.memory["arguments"] < 1.1 * found.kept
+    assert turn.estimate.computing > turn.estimate.products > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.access(PEAKS, os.W_OK), reason="this system does not tell a process its peak of memory")
+def test_memory_on_a_cpu_is_what_a_run_takes_there():
+    config, dataset = tiny(**{"data.batch": 1024}), data.load("digits")
+    (turn,) = planned("a", config, parse("cpu:1")).turns
+    job = make_job(make(config, dataset.description), Plan(devices=tuple(jax.devices()[:1])), dataset)
+    state = job.fresh()
+    for _ in range(2):  # the first time it is compiled
+        time.sleep(1)  # XLA's threads let go of what lay between a little later
+        return_free_memory()
+        before = _memory("VmRSS")
+        PEAKS.write_text("5")
+        state, _ = jax.block_until_ready(job.run(state, job.feed.arrays, 2, np.float32(0)))
+        taken = _memory("VmHWM") - before + turn.memory["arguments"]
+    assert turn.needed > 100e6
+    assert turn.needed == pytest.approx(taken, rel=0.2)
+
+
+def _memory(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
