@@ -4,8 +4,9 @@
     python -m ddpm_jax.plan --config=configs/cifar10/ddpm.py --topology=h100:8 --instant
 
 The run's programs are compiled for the hardware, which need not be there, in minutes: for TPUs with the packages of the
-extra `plan`, for GPUs with those of JAX's `cuda13`, for `cpu:1` with none. What was compiled is kept in the cache. --instant compiles nothing: bytes of the state, and whether the batch divides.
-Data sets that are not there are known by their facts. The plan is written as JSON too.
+extra `plan`, for GPUs with those of JAX's `cuda13`, for this machine's CPUs (`cpu:1`) with none. What was compiled is
+kept in the cache. --instant compiles nothing: bytes of the state, and whether the batch divides. Data sets that are not
+there are known by their facts. The plan is written as JSON too.
 """
 
 import json
@@ -24,7 +25,9 @@ def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
     parser = commands.Parser(prog="python -m ddpm_jax.plan", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE changes one value")
-    parser.add_argument("--topology", metavar="NAME", required=True, help="such as v5e:4x4, v5litepod-16, h100:8, cpu:1")
+    parser.add_argument(
+        "--topology", metavar="NAME", required=True, help="such as v5e:4x4, v5litepod-16, h100:8, cpu:1"
+    )
     parser.add_argument("--what", metavar="A,B", default="train", help="train, sample, likelihood (default: train)")
     parser.add_argument("--instant", action="store_true", help="compile nothing")
     parser.add_argument("--sweep", action="store_true", help="all members of the config file's sweep()")

@@ -70,8 +70,10 @@ def devices_of(topology: Topology) -> tuple[Any, ...]:
         found = topologies.get_topology_desc(platform=platform, **options)
     except Exception as error:  # the compiler is not there, or does not know it
         line = str(error).splitlines()[0]
-        if any(word in str(error) for word in ("not installed", "libtpu", "not registered", "Unknown backend")):
-            install = f"it needs a compiler for that hardware: {INSTALL[platform]}, or --instant, which does not compile"
+        if any(word in str(error) for word in ("not installed", "libtpu", "not implemented")):
+            install = (
+                f"it needs a compiler for that hardware: {INSTALL[platform]}, or --instant, which does not compile"
+            )
             raise UserError(f"--topology: {install}") from error
         raise UserError(f"--topology: the compiler knows no {topology.name}: {line}") from error
     devices = tuple(found.devices)

@@ -1,16 +1,17 @@
 """A time for a program on hardware that is not there, by a model that is said with it.
 
-What the devices compute is, on TPUs of a known clock, the compiler's own estimate of cycles; else matrix products at the
-peak, or at their memory's bandwidth where that takes longer, and then all other operations at the memory's bandwidth. What they send takes a ring: of n devices an
-all-reduce moves 2 (n - 1)/n of its bytes over each, the others (n - 1)/n, at half of what all links of a device do in
-both directions; between slices at the network's rate. Nothing is taken to overlap, so that it is no lower bound.
+What the devices compute is, on TPUs of a known clock, the compiler's own estimate of cycles; else matrix products at
+the peak, or at the memory's bandwidth where that takes longer, and then all other operations at that bandwidth.
+What they send takes a ring: of n devices an all-reduce moves 2 (n - 1)/n of its bytes over each, the others (n - 1)/n,
+at half of what all links of a device do in both directions; between slices at the network's rate. Nothing is taken to
+overlap, so that it is no lower bound.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ddpm_jax.devices.topology import Topology
-from ddpm_jax.planning.hlo import Program, Sent
+from ddpm_jax.planning.hlo import Program, Sent, Work
 
 RING = {"all-reduce": 2.0}
 """How often a ring moves the bytes of a collective; the others once."""
@@ -49,13 +50,15 @@ def estimate(program: Program, topology: Topology, flops: float, dtype: str) -> 
     """
     row, generation = topology.accelerator, topology.generation
     sending = sum((seconds(one, topology) for one in program.sent), 0.0)
-    if program.cycles and generation and generation.clock:
+    total, products = program.total, program.work.get("products", Work())
+    if total.cycles and generation and generation.clock:
         words = f"the compiler's cycles at {generation.clock / 1e9:.3g} GHz"
-        return Estimate(program.cycles / generation.clock, program.product_cycles / generation.clock, sending, words)
+        return Estimate(total.cycles / generation.clock, products.cycles / generation.clock, sending, words)
     peak = (row.bfloat16 if dtype == "bfloat16" else None) or row.float32
-    products = max(flops / topology.count / peak, program.product_accessed / row.bandwidth)
-    others = (program.accessed - program.product_accessed) / row.bandwidth
-    return Estimate(products + others, products, sending, "products at the peak, all else at the memory's bandwidth")
+    multiplying = max(flops / topology.count / peak, products.accessed / row.bandwidth)
+    others = (total.accessed - products.accessed) / row.bandwidth
+    words = "products at the peak, all else at the memory's bandwidth"
+    return Estimate(multiplying + others, multiplying, sending, words)
 
 
 def seconds(one: Sent, topology: Topology) -> float:

@@ -6,7 +6,7 @@ loop is counted once, loops within it as often as the compiler says that they tu
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +42,10 @@ LIBRARIES = ('"__cublas$', '"__cudnn$')
 FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all")
 """Operations that themselves move nothing."""
 TAKES = ("slice", "dynamic-slice", "gather")
+MOVES = (*TAKES, "copy", "copy-start", "transpose", "reshape", "concatenate", "pad", "broadcast", "reverse", "scatter")
+MOVES = (*MOVES, "dynamic-update-slice", "iota", "convert", "slice-start")
+KINDS = ("products", "reductions", "copies", "elementwise")
+"""Of what is fused: it has a matrix product or a convolution, else a reduction, else only moves and converts."""
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][a-z\d\-]*)\((.*)$")
@@ -72,6 +76,22 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Work:
+    """Operations of one kind; what is fused together is one.
+
+    Attributes:
+        operations: that are started.
+        cycles: the compiler's own estimate, summed; 0 where it gives none.
+        accessed: bytes of the device's memory that they read and write: arguments and results, of slices and gathers
+            what they take.
+    """
+
+    operations: int = 0
+    cycles: float = 0.0
+    accessed: float = 0.0
+
+
+@dataclass(frozen=True)
 class Program:
     """What one turn of a program's outermost loop does, or all of a program without one.
 
@@ -79,24 +99,24 @@ class Program:
         sent: to other devices.
         host: operations that wait for the host, by name.
         loops: how many outermost ones there are.
-        cycles: the compiler's own estimate, summed; 0 where it gives none.
-        product_cycles: those of them that products take, with what is fused into them.
         products: matrix products and convolutions, by the type of their result.
-        accessed: bytes of the device's memory that it reads and writes: arguments and results of each operation,
-            of slices and gathers what they take.
-        product_accessed: those of them that products take, with what is fused into them.
-        operations: that are started one by one, what is fused together as one.
+        work: what it does itself, by `KINDS`.
     """
 
     sent: tuple[Sent, ...] = ()
     host: Mapping[str, int] = field(default_factory=dict)
     loops: int = 0
-    cycles: float = 0.0
-    product_cycles: float = 0.0
     products: Mapping[str, int] = field(default_factory=dict)
-    accessed: float = 0.0
-    product_accessed: float = 0.0
-    operations: int = 0
+    work: Mapping[str, Work] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Work:
+        """Of all kinds."""
+        operations = sum(one.operations for one in self.work.values())
+        cycles, accessed = (
+            sum((getattr(one, name) for one in self.work.values()), 0.0) for name in ("cycles", "accessed")
+        )
+        return Work(operations, cycles, accessed)
 
 
 @dataclass(frozen=True)
@@ -137,17 +157,8 @@ def read(text: str, devices: int, slices: int = 1, turn: bool = True) -> Program
     total: dict[tuple[str, int, bool], list[float]] = {}
     host: dict[str, int] = {}
     products: dict[str, int] = {}
-    cycles = product_cycles = accessed = product_accessed = 0.0
-    operations = 0
+    work = {kind: Work() for kind in KINDS}
     for times, inside, one in _all(computations, start, 1):
-        products_of = [found for found in (one.product, *(it.product for it in _fused(computations, one))) if found]
-        if not inside and one.operation not in FREE and not one.operation.endswith("-done"):
-            accessed += (its := times * _accessed(computations, one))
-            product_accessed += its if products_of else 0
-            operations += times
-        if (found := re.search(r'"estimated_cycles":"(\d+)"', one.rest)) is not None:
-            cycles += (its := times * int(found[1]))
-            product_cycles += its if products_of else 0
         kind = one.operation.removesuffix("-start")
         if kind in COLLECTIVES:
             members = _group(one.rest, devices)
@@ -159,10 +170,26 @@ def read(text: str, devices: int, slices: int = 1, turn: bool = True) -> Program
             host[one.operation] = host.get(one.operation, 0) + times
         if (of := one.product) is not None:
             products[of] = products.get(of, 0) + times
+        if not inside and one.operation not in FREE and kind not in COLLECTIVES and not kind.endswith("-done"):
+            cycles = re.search(r'"estimated_cycles":"(\d+)"', one.rest)
+            its, known = _kind(one, _fused(computations, one)), float(cycles[1]) if cycles else 0.0
+            done = work[its]
+            moved = done.accessed + times * _accessed(computations, one)
+            work[its] = Work(done.operations + times, done.cycles + times * known, moved)
     sent = tuple(
         Sent(kind, group, int(count), size, crosses) for (kind, group, crosses), (count, size) in sorted(total.items())
     )
-    return Program(sent, host, len(loops), cycles, product_cycles, products, accessed, product_accessed, operations)
+    return Program(sent, host, len(loops), products, work)
+
+
+def _kind(one: _Instruction, inner: Sequence[_Instruction]) -> str:
+    """Of `KINDS`."""
+    each = [one, *inner]
+    if any(it.product for it in each):
+        return "products"
+    if any(it.operation in ("reduce", "reduce-window") for it in each):
+        return "reductions"
+    return "copies" if all(it.operation in (*FREE, *MOVES, "fusion") for it in each) else "elementwise"
 
 
 def size(words: str) -> float:

@@ -182,7 +182,7 @@ def _turn(what: str, job: Job, here: Job, dataset: Dataset, topology: Topology) 
     lowered = traced.lower()
     text = lowered.as_text()
     turn = what == "sample" or (what == "train" and job.plan.loops_on_device)
-    key = [text, topology.name, jax.__version__, *(_version(one) for one in ("libtpu", "jax-cuda13-plugin")), turn, 3]
+    key = [text, topology.name, jax.__version__, *(_version(one) for one in ("libtpu", "jax-cuda13-plugin")), turn, 4]
     kept = cache.load("plans", key)
     if kept is None:
         print(f"compiling {what} for {topology.name} ...", flush=True)
@@ -193,7 +193,9 @@ def _turn(what: str, job: Job, here: Job, dataset: Dataset, topology: Topology) 
     else:
         known = json.loads(kept)
         sent = tuple(hlo.Sent(**one) for one in known["program"]["sent"])
-        made, program = compiling.Compiled(**known["compiled"]), hlo.Program(**{**known["program"], "sent": sent})
+        work = {kind: hlo.Work(**one) for kind, one in known["program"]["work"].items()}
+        made = compiling.Compiled(**known["compiled"])
+        program = hlo.Program(**{**known["program"], "sent": sent, "work": work})
     if what == "train":
         flops = here.count_flops()
     else:
@@ -215,7 +217,7 @@ def _version(package: str) -> str:
 
 def _advice(made: Planned, config: ConfigDict) -> Any:
     """What to change, where it does not fit or leaves much room."""
-    devices, kept, room = made.topology.count, made.kept, made.room
+    devices, kept, room = made.topology.count, float(made.kept), made.room
     whole = sum(part.whole for part in made.parts)
     if whole > 0.1 * kept:
         yield (

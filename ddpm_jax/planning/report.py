@@ -71,4 +71,8 @@ def _turn(turn: Turn, made: Planned) -> Iterator[str]:
     products = ", ".join(f"{count} of {name}" for name, count in turn.program.products.items())
     yield f"  products and convolutions: {products or 'none'}"
     started = "; the microseconds that starting each takes are not in the time" if at.platform == "cuda" else ""
-    yield f"  operations: {turn.program.operations:,}{started}"
+    yield f"  operations: {turn.program.total.operations:,}{started}"
+    for kind, work in turn.program.work.items():
+        clock = at.generation.clock if at.generation and work.cycles else None
+        time = f", {work.cycles / clock * 1e3:.2f} ms" if clock else ""
+        yield f"    {kind}: {work.operations:,}, {work.accessed / 1e9:,.2f} GB read and written{time}"

@@ -158,8 +158,10 @@ def predicted(size: str, row: str) -> dict[str, Any]:
 
     from ddpm_jax.devices.peaks import ACCELERATORS, accelerator
     from ddpm_jax.devices.plan import make_plan
+    from ddpm_jax.devices.topology import Topology
     from ddpm_jax.pipeline.job import make_job
     from ddpm_jax.planning import hlo
+    from ddpm_jax.planning.estimate import estimate
 
     case, device = cases.cases(size)[row], jax.devices()[0]
     experiment, dataset = ours.experiment_of(case)
@@ -189,8 +191,8 @@ def predicted(size: str, row: str) -> dict[str, Any]:
     if any(device.device_kind in known.kinds for known in ACCELERATORS):
         known = accelerator(device.device_kind)
         peak = (known.bfloat16 if case.dtype == "bfloat16" else None) or known.float32
-        accessed = (made.cost_analysis() or {}).get("bytes accessed", 0.0)
-        found["predicted_seconds"] = max(flops / peak, accessed / known.bandwidth)
+        hardware = Topology(device.device_kind, "cuda", device.device_kind, (1,))
+        found["predicted_seconds"] = estimate(program, hardware, flops, case.dtype).total
         found["share_of_the_peak"] = flops / found["step_seconds"] / peak
     return found
 

@@ -4,7 +4,7 @@ import pytest
 
 from ddpm_jax.devices.topology import parse
 from ddpm_jax.planning.estimate import estimate, largest_batch, parts_that_fit, seconds
-from ddpm_jax.planning.hlo import Program, Sent
+from ddpm_jax.planning.hlo import Program, Sent, Work
 
 V5E, TWO, H100 = parse("v5e:4x4"), parse("v5e:4x4*2"), parse("h100:8")
 
@@ -23,7 +23,7 @@ def test_between_slices_the_network_is_the_way():
 
 
 def test_cycles_where_the_compiler_has_them():
-    found = estimate(Program(cycles=3e6, product_cycles=1.5e6), V5E, 1e12, "bfloat16")
+    found = estimate(Program(work={"products": Work(1, 1.5e6), "elementwise": Work(1, 1.5e6)}), V5E, 1e12, "bfloat16")
     assert found.computing == pytest.approx(2e-3) and found.products == pytest.approx(1e-3)
     assert found.total == found.computing
 
@@ -34,7 +34,7 @@ def test_cycles_where_the_compiler_has_them():
     ids=["the peak", "its bytes", "others after it"],
 )
 def test_elsewhere_products_then_all_else(flops, products, others, seconds):
-    program = Program(accessed=products + others, product_accessed=products)
+    program = Program(work={"products": Work(1, 0.0, products), "copies": Work(1, 0.0, others)})
     found = estimate(program, H100, flops, "bfloat16")
     assert found.computing == pytest.approx(seconds)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from ddpm_jax.planning.hlo import Sent, read, size
+from ddpm_jax.planning.hlo import Sent, Work, read, size
 
 TEXT = """
 HloModule jit_run, is_scheduled=true
@@ -52,7 +52,7 @@ ENTRY %main (t: (s32[], f32[4])) -> (s32[], f32[4]) {
 def test_the_body_of_the_loop_is_counted_once_and_loops_within_it_as_they_turn():
     found = read(TEXT, 8)
     assert found.loops == 1
-    assert found.cycles == 3 * 50 + 7 and found.product_cycles == 3 * 50
+    assert found.total.cycles == 3 * 50 + 7 and found.work["products"].cycles == 3 * 50
     assert found.products == {"bf16": 3}
     assert found.host == {"custom-call": 1}
 
@@ -111,7 +111,7 @@ def test_a_program_of_xlas():
 def test_what_is_no_program_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         read("nothing", 1)
-    assert np.isfinite(read("ENTRY %main (a: f32[]) -> f32[] {\n  ROOT %a = f32[] parameter(0)\n}", 1).cycles)
+    assert np.isfinite(read("ENTRY %main (a: f32[]) -> f32[] {\n  ROOT %a = f32[] parameter(0)\n}", 1).total.cycles)
 
 
 def accessed(function, *arguments, turn=False):
@@ -122,9 +122,10 @@ def accessed(function, *arguments, turn=False):
 def test_bytes_of_a_product_and_of_what_is_fused():
     a, b = jnp.ones((64, 128)), jnp.ones((128, 256))
     found = accessed(lambda a, b: a @ b, a, b)
-    assert found.accessed == found.product_accessed == 4 * (64 * 128 + 128 * 256 + 64 * 256)
+    its = 4 * (64 * 128 + 128 * 256 + 64 * 256)
+    assert found.total.accessed == found.work["products"].accessed == its
     fused = accessed(lambda a: jnp.tanh(a * 2 + 1) * a, a)
-    assert fused.accessed == 2 * 4 * a.size and fused.product_accessed == 0 and fused.operations == 1
+    assert fused.total == fused.work["elementwise"] == Work(1, 0.0, 2.0 * 4 * a.size)
 
 
 def test_a_loop_reads_one_slice_of_its_weights_a_turn():
@@ -136,7 +137,9 @@ def test_a_loop_reads_one_slice_of_its_weights_a_turn():
 
     found = accessed(function, x, weights)
     least = 4 * (weights.size + 50 * 8 * 128)
-    assert least < found.accessed < 6 * least  # XLA copies a slice before its product; all of them would be 50 times
+    assert (
+        least < found.total.accessed < 6 * least
+    )  # XLA copies a slice before its product; all of them would be 50 times
 
 
 def test_what_lies_in_a_second_memory_and_a_workspace_is_not_counted():
@@ -149,4 +152,8 @@ ENTRY %main (a: f32[100]) -> f32[100] {
 }
 """
     found = read(text, 1)
-    assert found.accessed == 3 * 400 and found.product_accessed == 2 * 400 and found.products == {"f32": 1}
+    assert (
+        found.work["copies"].accessed == 400
+        and found.work["products"].accessed == 2 * 400
+        and found.products == {"f32": 1}
+    )
