@@ -54,9 +54,9 @@ class Told(Wrapper):
         """Whether the denoiser can go on group by group."""
         return getattr(self.denoise, "causal", False)
 
-    def start(self, count: int, condition: PyTree = None) -> Any:
+    def start(self, count: int, condition: PyTree = None, groups: int | None = None) -> Any:
         """Of a causal network: what it remembers before the first group, under its own condition."""
-        return self.denoise.start(count, self.told(condition, count))
+        return self.denoise.start(count, self.told(condition, count), groups)
 
     def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""]) -> tuple[Any, Any, Any]:
         """Of a causal network: the posterior of the sites of one group."""
@@ -125,7 +125,7 @@ class Guided:
         """Whether the denoisers can go on group by group."""
         return all(getattr(one, "causal", False) for one in self.chain)
 
-    def start(self, count: int, condition: PyTree = None) -> tuple[Any, ...]:
+    def start(self, count: int, condition: PyTree = None, groups: int | None = None) -> tuple[Any, ...]:
         """Of causal networks: what each remembers of its images before the first group.
 
         Raises:
@@ -134,7 +134,7 @@ class Guided:
         if not self._always:
             raise ValueError("guidance in an interval of times needs a sampler without a cache; use first_order")
         return tuple(
-            network.start(len(places) * count, self._conditions(places, condition, count))
+            network.start(len(places) * count, self._conditions(places, condition, count), groups)
             for network, places in self._networks()
         )
 

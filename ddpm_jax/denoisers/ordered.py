@@ -170,10 +170,13 @@ class OrderedDenoiser:
         """Whether it can go on group by group."""
         return self.prediction.causal
 
-    def start(self, count: int, condition: PyTree = None) -> Any:
-        """What a causal network remembers of `count` images before their first group, and of their conditions."""
+    def start(self, count: int, condition: PyTree = None, groups: int | None = None) -> Any:
+        """What a causal network remembers of `count` images before their first group, and of their conditions.
+
+        With `groups` there is room for so many; zeros at the ends of its axes make room for more.
+        """
         self._check_causal()
-        return self.network.start(count, condition)
+        return self.network.start(count, condition, groups)
 
     def advance(
         self, cache: PyTree, x: Images, step: int | Int[Array, ""]

@@ -95,9 +95,9 @@ class Tempered(Wrapper):
         """Whether the denoiser can go on group by group."""
         return getattr(self.denoise, "causal", False)
 
-    def start(self, count: int, condition: PyTree = None) -> Any:
+    def start(self, count: int, condition: PyTree = None, groups: int | None = None) -> Any:
         """Of a causal network: what it remembers before the first group."""
-        return self.denoise.start(count, condition)
+        return self.denoise.start(count, condition, groups)
 
     def advance(self, cache: PyTree, x: Images, step: int | Int[Array, ""]) -> tuple[Any, Any, Any]:
         """Of a causal network: the tempered posterior of the sites of one group."""

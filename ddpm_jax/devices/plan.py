@@ -2,9 +2,9 @@
 
 Two ways of running the same functions. `jit` puts the global batch on a mesh and lets the compiler divide the work;
 the state is replicated or, with `fsdp`, its large arrays are sharded over groups of devices, each of which has all of
-it (hybrid sharding, Zhao et al. 2023); a step gathers the weights whole. `pmap` maps the
-function over the devices, each with its rows of the batch, and averages gradients by name. Randomness belongs to rows
-(see `keys`), so both ways, on any number of devices, compute the same thing.
+it (hybrid sharding, Zhao et al. 2023); a step gathers the weights, those of a loop over blocks one block at a time.
+`pmap` maps the function over the devices, each with its rows of the batch, and averages gradients by name. Randomness
+belongs to rows (see `keys`), so both ways, on any number of devices, compute the same thing.
 """
 
 import math
@@ -17,12 +17,13 @@ import jax
 import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ddpm_jax.devices.dispatch import Dispatch
 from ddpm_jax.devices.each import Each
 from ddpm_jax.devices.topology import check_batch
 from ddpm_jax.errors import UserError
+from ddpm_jax.models.shares import Share, is_share
 from ddpm_jax.plugins import Function
 
 AXIS = "batch"
@@ -124,33 +125,33 @@ class Plan:
             f"{whole / 1e6:,.2f} MB of it whole"
         )
 
-    def mean(self, function: Callable[[Any, Any], PyTree], shared: PyTree, rows: PyTree) -> PyTree:
+    def mean(self, function: Callable[[Any, Any], tuple[PyTree, PyTree]], shared: tuple, rows: PyTree) -> tuple:
         """Inside a program: the mean over devices of `function(shared, rows)` of each one's rows.
 
-        Each device computes its own, as under pmap, and means cross them in their own types, float32 for gradients,
-        whatever the activations are. Under FSDP the compiler divides the work, and partial sums cross in the
-        activations' type: there it is told where rows are wanted, for rows that are drawn from a set on every device do
-        not say, and one that divides them as the weights are, by channels, sends activations.
+        The function gives values and the gradient of the first of `shared`. Each device computes its own, as under
+        pmap, and means cross them in their own types, float32 for gradients, whatever the activations are. Under FSDP
+        the function is given shares, and gives their gradient: what it gathers is summed back into shares.
         """
         if self.map == "pmap" or self.count == 1:  # a mapped function takes the mean itself, by its axis
             return function(shared, rows)
-        if self.shard == "fsdp":
-            spread = self.sharding(ROWS)
-            return function(shared, jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, spread), rows))
-        each = jax.shard_map(
-            lambda *given: lax.pmean(function(*given), ROWS),
+        specs = jax.tree.map(lambda sharding: sharding.spec, self.state_sharding(shared))
+        size = self.mesh.shape[FSDP]
+
+        def each(shared: tuple, rows: PyTree) -> tuple:
+            values, gradient = function(jax.tree.map(_shared, shared, specs), rows)
+            return lax.pmean(values, ROWS), jax.tree.map(mean, gradient, is_leaf=is_share)
+
+        def mean(leaf: Any) -> Array:
+            return lax.pmean(leaf.array / size, DATA) if is_share(leaf) else lax.pmean(leaf, ROWS)
+
+        mapped = jax.shard_map(
+            each,
             mesh=self.mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(ROWS)),
-            out_specs=PartitionSpec(),
+            in_specs=(specs, PartitionSpec(ROWS)),
+            out_specs=(PartitionSpec(), specs[0]),
             check_vma=False,
         )
-        return each(shared, rows)
-
-    def whole(self, tree: PyTree) -> PyTree:
-        """Inside a program: on every device all of it, so that sharded weights are gathered once and no result is."""
-        if self.map == "pmap" or self.shard == "replicated":
-            return tree
-        return jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, self.sharding()), tree)
+        return mapped(shared, rows)
 
     def replicate(self, tree: PyTree) -> PyTree:
         """Host arrays, the same in every process, as arrays that every device holds whole."""
@@ -270,6 +271,11 @@ class Plan:
     def each(self, function: Callable[[Any, Any], Any], batch: int) -> Each:
         """Apply `function(shared, rows) -> results` to rows in batches over all devices, and keep every row."""
         return Each(self, function, math.ceil(batch / self.count) * self.count)
+
+
+def _shared(array: Array, spec: PartitionSpec) -> Any:
+    """A device's part of an array as a share; a whole one as it is."""
+    return Share(array, tuple(spec).index(FSDP), FSDP) if FSDP in tuple(spec) else array
 
 
 def _place(device: Any) -> tuple[int, int, int]:

@@ -87,6 +87,11 @@ class Model:
     estimator: Any = None
     condition_drop_each: float = 0.0
 
+    @property
+    def looped(self) -> tuple[str, ...]:
+        """See `Network.looped`."""
+        return self.network.looped
+
     def refusals(self) -> Iterator[str]:
         """What of its parts does not go together, a line each."""
         traits, schedule, discrete = self.process.traits(), "its schedule", self.times.steps > 0

@@ -11,6 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ddpm_jax.models.remat import KEEPS
+from ddpm_jax.models.shares import any_share, gathered
+
 LEAST = 8
 """Blocks that are worth a loop: fewer compile quickly, and a loop hides from XLA what it could do at once."""
 
@@ -24,6 +27,7 @@ def looped(
     depth: int,
     dropouts: Sequence[str],
     h: Float[Array, "batch tokens channels"],
+    keep: str | None = None,
 ) -> Float[Array, "batch tokens channels"]:
     """h after block 0, ..., depth - 1, of each of which the kinds act in turn.
 
@@ -34,17 +38,24 @@ def looped(
         dropouts: the paths of the first kind's dropouts in a block. Each has the number of its place, as in a network
             without a loop, so that its masks are the same.
         h: that goes in.
+        keep: what to keep of a block for the backward pass, of `remat.KEEPS`; None: all. Where devices hold shares of
+            the parameters each block's are gathered when it runs, and again in the backward pass, as only what products
+            put out is kept.
     """
+    if keep is None and any_share(params):
+        keep = "products"
     stacked = {kind: _stacked([params[f"{kind}_{i}"] for i in range(depth)]) for kind in kinds}
     first = next(iter(kinds))
     numbers = [[number_of((f"{first}_{i}", name)) for name in dropouts] for i in range(depth)]
 
     def turn(h: Array, given: tuple[dict[str, PyTree], Array]) -> tuple[Array, None]:
         its, numbers = given
+        its = gathered(its)
         for kind, apply in kinds.items():
             h = apply(its[kind], h, numbers)
         return h, None
 
+    turn = turn if keep is None else jax.checkpoint(turn, prevent_cse=False, policy=KEEPS[keep])
     return jax.lax.scan(turn, h, (stacked, jnp.asarray(numbers, jnp.uint32)))[0]
 
 

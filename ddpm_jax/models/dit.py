@@ -117,6 +117,11 @@ class DiT(nn.Module):
     remat_keep: str = "inputs"
     attention: str = "xla"
 
+    @property
+    def looped(self) -> tuple[str, ...]:
+        """See `Network.looped`."""
+        return ("block", "cross") if self.depth >= alike.LEAST else ()
+
     @nn.compact
     def __call__(
         self,
@@ -141,15 +146,16 @@ class DiT(nn.Module):
 
         h = dense(self.channels, dtype, name="first")(to_patches(context.beside(x), self.patch))
         h += position_embedding(tuple(size // self.patch for size in space), self.channels).astype(dtype)
-        if self.depth >= alike.LEAST and not self.is_initializing():
-            one = block(self.heads, self.dropout, dtype, fused, parent=None)
+        if self.looped and not self.is_initializing():
+            one = Block(self.heads, self.dropout, dtype, fused, parent=None)
             kinds: dict[str, alike.Apply] = {
                 "block": lambda p, h, numbers: one.apply({"params": p}, h, embedding, dropout_keys, numbers)
             }
             if context.sequence is not None:
-                reads = cross(self.channels, self.heads, dtype, parent=None)
+                reads = CrossAttention(self.channels, self.heads, dtype, parent=None)
                 kinds["cross"] = lambda p, h, _: reads.apply({"params": p}, h, context.sequence, context.mask)
-            h = alike.looped(self.variables["params"], kinds, self.depth, ("dropout_1", "dropout_2"), h)
+            keep = self.remat_keep if self.remat else None
+            h = alike.looped(self.variables["params"], kinds, self.depth, ("dropout_1", "dropout_2"), h, keep)
         else:
             for i in range(self.depth):
                 h = block(self.heads, self.dropout, dtype, fused, name=f"block_{i}")(h, embedding, dropout_keys)

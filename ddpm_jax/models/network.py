@@ -31,6 +31,11 @@ class Network:
     conditions: Conditions = NONE
     causal: bool = False
 
+    @property
+    def looped(self) -> tuple[str, ...]:
+        """The names of blocks that are a loop, which gathers each one's shares when it runs (see `shares`)."""
+        return getattr(self.module, "looped", ())
+
     def init(self, key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
         """Fresh parameters: nested dicts of float32 arrays. They depend on `key` alone, not on a batch size."""
         with jax.enable_x64(False):  # initialisers would follow the flag
@@ -63,10 +68,19 @@ class Network:
         """With these parameters; in training mode if there are keys for dropout."""
         return BoundNetwork(self, params, dropout_keys)
 
-    def start(self, params: PyTree[Float[Array, "..."]], count: int, condition: Condition | None = None) -> PyTree:
-        """What a causal network remembers of `count` images before their first group: a pytree whose shapes stay."""
+    def start(
+        self,
+        params: PyTree[Float[Array, "..."]],
+        count: int,
+        condition: Condition | None = None,
+        groups: int | None = None,
+    ) -> PyTree:
+        """What a causal network remembers of `count` images before their first group: a pytree whose shapes stay.
+
+        With `groups` there is room for so many of the first. Zeros at the ends of its axes make room for more.
+        """
         condition = self._condition(condition, count)
-        return self.module.apply({"params": params}, self.shape, count, condition, method="start_cache")
+        return self.module.apply({"params": params}, self.shape, count, condition, groups, method="start_cache")
 
     def advance(
         self,
@@ -105,9 +119,9 @@ class BoundNetwork:
         """See `Network.apply`."""
         return self.network.apply(self.params, x, time, condition, self.dropout_keys)
 
-    def start(self, count: int, condition: PyTree = None) -> PyTree[Array]:
+    def start(self, count: int, condition: PyTree = None, groups: int | None = None) -> PyTree[Array]:
         """See `Network.start`."""
-        return self.network.start(self.params, count, condition)
+        return self.network.start(self.params, count, condition, groups)
 
     def advance(
         self, cache: PyTree[Array], x: Float[Array, "batch *space channels"], step: Int[Array, ""]

@@ -201,8 +201,13 @@ class PixelCNN(nn.Module):
         h, _, _ = self.right(h, shown, told, dropout_keys)
         return self._raw(h)
 
-    def start_cache(self, shape: tuple[int, ...], count: int, condition: Condition) -> dict[str, Any]:
-        """See `Network.start`: the memories of both streams, and what the down stream shows of the present row."""
+    def start_cache(
+        self, shape: tuple[int, ...], count: int, condition: Condition, groups: int | None = None
+    ) -> dict[str, Any]:
+        """See `Network.start`: the memories of both streams, and what the down stream shows of the present row.
+
+        They are of a few rows, whatever the number of groups.
+        """
         sizes = (self._widths, self.blocks, count, shape[1], checks.DTYPES[self.dtype])
         down, shown = _empty(False, *sizes)
         right, _ = _empty(True, *sizes)

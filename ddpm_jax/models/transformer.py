@@ -70,6 +70,11 @@ class Transformer(nn.Module):
     remat_keep: str = "inputs"
     attention: str = "xla"
 
+    @property
+    def looped(self) -> tuple[str, ...]:
+        """See `Network.looped`."""
+        return ("block", "cross") if self.depth >= alike.LEAST else ()
+
     def setup(self):
         dtype, small = checks.DTYPES[self.dtype], nn.initializers.normal(0.02)
         block = rematerialised(Block, self.remat, self.remat_keep, static_argnums=(2,))
@@ -112,15 +117,17 @@ class Transformer(nn.Module):
         else:
             h, chunk = self._everything(x, time, context), 0
         h = self.embedding_dropout(h, dropout_keys).astype(checks.DTYPES[self.dtype])
-        if self.depth >= alike.LEAST and not self.is_initializing():
-            one = self.blocks[0].clone(parent=None, name=None)
+        if self.looped and not self.is_initializing():
+            fused, dtype = self.attention == "fused", checks.DTYPES[self.dtype]
+            one = Block(self.channels, self.heads, self.dropout, dtype, fused, parent=None)
             kinds: dict[str, alike.Apply] = {
                 "block": lambda p, h, numbers: one.apply({"params": p}, h, chunk, dropout_keys, numbers)
             }
             if context.sequence is not None:
                 reads = self.reads[0].clone(parent=None, name=None)
                 kinds["cross"] = lambda p, h, _: reads.apply({"params": p}, h, context.sequence, context.mask)
-            h = alike.looped(self.variables["params"], kinds, self.depth, ("dropout_1", "dropout_2"), h)
+            keep = self.remat_keep if self.remat else None
+            h = alike.looped(self.variables["params"], kinds, self.depth, ("dropout_1", "dropout_2"), h, keep)
         else:
             for i, block in enumerate(self.blocks):
                 h = block(h, chunk, dropout_keys)
@@ -130,9 +137,9 @@ class Transformer(nn.Module):
             h = h[:, np.argsort(self._sites.order)]
         return self._out(h).reshape(*x.shape[:-1], self.out_channels)
 
-    def start_cache(self, shape: tuple[int, ...], count: int, condition: Condition) -> Cache:
-        """Empty keys and values for `count` images, and what is read of their conditions."""
-        tokens, context = self._sites.groups * self._sites.chunk, self._context(condition)
+    def start_cache(self, shape: tuple[int, ...], count: int, condition: Condition, groups: int | None = None) -> Cache:
+        """Empty keys and values for `count` images, and what is read of their conditions. See `Network.start`."""
+        tokens, context = (groups or self._sites.groups) * self._sites.chunk, self._context(condition)
         empty = jnp.zeros((count, self.heads, tokens, self.channels // self.heads), checks.DTYPES[self.dtype])
         read = () if context.sequence is None else tuple(one.remember(context.sequence) for one in self.reads)
         return {"blocks": ((empty, empty),) * self.depth, "context": context, "read": read}

@@ -27,8 +27,14 @@ from ddpm_jax.planning import gpus
 INSTALL = {"tpu": "pip install -e '.[plan]'", "cuda": "pip install 'jax[cuda13]'"}
 """What brings the compiler of a platform."""
 
-VARIABLES = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_STDERR_LOG_LEVEL": "3"}
-"""So that libtpu does not look for a TPU's host, nor mind a second process that compiles."""
+VARIABLES = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_STDERR_LOG_LEVEL": "3",
+}
+"""So that libtpu does not look for a TPU's host, nor complain of there being none, nor mind a second process."""
 
 
 @dataclass(frozen=True)

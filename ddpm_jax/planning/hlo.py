@@ -235,15 +235,27 @@ def _all(
     found = []
     for one in computations.get(name, {}).values():
         found.append((times, inside, one))
-        turns = re.search(r'"known_trip_count":\{"n":"?(\d+)', one.rest) if one.operation == "while" else None
         kernel = inside or one.operation not in ("while", "call", "async-start")
         if one.operation == "conditional":  # one of its branches runs: the longest stands for it
             branches = [_all(computations, branch, times, inside) for branch in one.called]
             found += max(branches, key=len, default=[])
         elif one.operation not in ("all-reduce", "reduce-scatter", "reduce", "sort", "scatter", "map"):
             for called in one.called:
-                found += _all(computations, called, times * (int(turns[1]) if turns else 1), kernel)
+                found += _all(
+                    computations, called, times * (_turns(computations, one) if one.operation == "while" else 1), kernel
+                )
     return found
+
+
+def _turns(computations: Computations, loop: _Instruction) -> int:
+    """How often a loop turns: as the compiler says, or as its condition does, that counts from 0; else once."""
+    if (known := re.search(r'"known_trip_count":\{"n":"?(\d+)', loop.rest)) is not None:
+        return int(known[1])
+    condition = list(computations.get(_named(loop.rest, "condition"), {}).values())
+    if condition and condition[-1].operation == "compare" and "direction=LT" in condition[-1].rest:
+        limits = [it.rest.partition(")")[0] for it in condition[-1].taken if it.operation == "constant"]
+        return next((int(limit) for limit in limits if limit.isdecimal()), 1)
+    return 1
 
 
 def _fused(computations: Computations, one: _Instruction) -> list[_Instruction]:

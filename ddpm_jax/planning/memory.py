@@ -1,7 +1,9 @@
 """The bytes of a run's state and data on one device, by part, and what of them stays whole: known without compiling."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 from jaxtyping import PyTree
@@ -40,8 +42,8 @@ def parts(job: Job, devices: int, group: int) -> list[Part]:
         "moments": state.opt_state,
     }
     found = [_part(name, tree, group) for name, tree in named.items()]
-    if group > 1:  # see `Plan.whole`
-        weights = bytes_on_one(state.params, 1)[0]
+    if group > 1:  # those in a loop are there one block after another
+        weights = bytes_on_one(jax.tree.leaves(_at_once(state.params, job.experiment.model.looped)), 1)[0]
         found.append(Part("weights in a step", weights, weights, 0))
     total = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(job.feed.example))
     if job.feed.resident:
@@ -55,3 +57,13 @@ def _part(name: str, tree: PyTree, group: int) -> Part:
     total, _ = bytes_on_one(tree, 1)
     on_one, whole = bytes_on_one(tree, group)
     return Part(name, total, on_one, whole if group > 1 else 0)
+
+
+def _at_once(params: PyTree, looped: Sequence[str]) -> PyTree:
+    """The parameters that a device has whole at one time: of blocks in a loop those of the first."""
+
+    def kept(path: tuple[Any, ...]) -> bool:
+        keys = [str(getattr(part, "key", "")).rpartition("_") for part in path]
+        return not any(name in looped and number.isdecimal() and int(number) for name, _, number in keys)
+
+    return [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if kept(path)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
@@ -10,6 +11,9 @@ from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
 from ddpm_jax.samplers.estimates import FirstOrder
 from ddpm_jax.samplers.solver import Problem, Solver, StepSolver
+
+PARTS, LEAST = 4, 128
+"""In how many parts a cache grows at most, and the groups that a part has at least."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,23 @@ class Cached(StepSolver):
         if problem.grid is not None and problem.steps != order.groups:
             raise ValueError(f"cached sampling takes {order.groups} steps, a group each, not {problem.steps}")
         denoise: Any = problem.denoise
-        return denoise.start(x.shape[0], problem.condition), jnp.zeros((), jnp.int32)
+        first = (*self.stages(problem, x), order.groups)[0]
+        return denoise.start(x.shape[0], problem.condition, first), jnp.zeros((), jnp.int32)
+
+    def stages(self, problem: Problem, x: Images) -> tuple[int, ...]:
+        """Where the cache grows: what a step reads of it then grows with the groups that it holds.
+
+        Each stage is compiled by itself, so there are few, and none in short orders or where nothing grows.
+        """
+        groups = problem.process.order.groups
+        parts = min(PARTS, groups // LEAST)
+        places = tuple(groups * part // parts for part in range(1, parts))
+        return places if _shapes(problem, x, 1) != _shapes(problem, x, groups) else ()
+
+    def enter(self, problem: Problem, x: Images, memory: PyTree, last: int) -> Any:
+        """The cache with room for the groups up to `last`."""
+        cache, group = memory
+        return jax.tree.map(_enlarged, cache, _shapes(problem, x, last)), group
 
     def step(
         self, problem: Problem, keys: Keys, x_t: Images, memory: PyTree, t: Times, s: Times
@@ -63,3 +83,14 @@ class Cached(StepSolver):
     def for_film(self) -> Solver:
         """The loop without a cache, which has the state of all sites; its draws are the same."""
         return FirstOrder()
+
+
+def _shapes(problem: Problem, x: Images, groups: int) -> PyTree:
+    """Of a cache with room for so many groups."""
+    denoise: Any = problem.denoise
+    return jax.eval_shape(lambda: denoise.start(x.shape[0], problem.condition, groups))
+
+
+def _enlarged(array: Array, shape: jax.ShapeDtypeStruct) -> Array:
+    """With zeros at the ends of its axes."""
+    return jnp.pad(array, [(0, after - before) for before, after in zip(array.shape, shape.shape, strict=True)])

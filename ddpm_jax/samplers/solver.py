@@ -1,5 +1,6 @@
 """What every solver answers, what it is given, and the one loop that most walk by."""
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -197,6 +198,14 @@ class StepSolver(Solver):
         """What it remembers before the first step: a pytree whose shapes stay."""
         return None
 
+    def stages(self, problem: Problem, x: Images) -> tuple[int, ...]:
+        """The steps, between the first and the last, before which what it remembers changes its shapes."""
+        return ()
+
+    def enter(self, problem: Problem, x: Images, memory: PyTree, last: int) -> Any:
+        """What it remembers, in the shapes that it has up to step `last`."""
+        return memory
+
     def correct(self, problem: Problem, keys: Keys, x_s: Images, s: Times) -> Images:
         """What it does to the state after a step."""
         return x_s
@@ -259,8 +268,11 @@ def walk(
             film = film.at[:, slot].set(jnp.stack([x_t, x_hat]).astype(film.dtype))
         return (x_s.astype(x.dtype), memory, film), None
 
-    start = (x, solver.start(problem, x), film)
-    (x, _, film), _ = jax.lax.scan(body, start, (jnp.arange(steps), times[:-1], times[1:], slots))
+    memory, inputs = solver.start(problem, x), (jnp.arange(steps), times[:-1], times[1:], jnp.asarray(slots))
+    for first, last in itertools.pairwise((0, *solver.stages(problem, x), steps)):
+        start = (x, solver.enter(problem, x, memory, last), film)
+        stage = jax.tree.map(lambda every, rows=slice(first, last): every[rows], inputs)
+        (x, memory, film), _ = jax.lax.scan(body, start, stage)
     if film is None:
         empty = jnp.zeros((0, *x.shape), x.dtype)
         return x, (empty, empty)

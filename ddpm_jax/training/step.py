@@ -15,6 +15,7 @@ from ddpm_jax import keys as random
 from ddpm_jax.devices import flops
 from ddpm_jax.devices.plan import Plan, mean_over
 from ddpm_jax.files import Record
+from ddpm_jax.models.shares import gathered
 from ddpm_jax.objectives.times import TimeDistribution
 from ddpm_jax.training.feed import Feed
 from ddpm_jax.training.optimizer import LearningRate
@@ -28,6 +29,11 @@ class Trainable(Protocol):
     @property
     def times(self) -> TimeDistribution:
         """Draws the whole batch's times; its history is the state's `extra`."""
+        ...
+
+    @property
+    def looped(self) -> tuple[str, ...]:
+        """The names of blocks of which it gathers shares itself (see `models.shares`)."""
         ...
 
     def loss(
@@ -125,7 +131,7 @@ def train_step(
     batch = recipe.feed.draw(data, keys_data, i)
 
     def mean_loss(params: PyTree, frozen: PyTree, part: tuple) -> tuple[Array, Any]:
-        params = params if recipe.plan is None else recipe.plan.whole(params)
+        params, frozen = gathered(params, recipe.model.looped), gathered(frozen)
         batch, keys_loss, keys_dropout, (t, s, weight) = part
         losses, terms = recipe.model.loss(params, frozen, keys_loss, keys_dropout, batch, t, s, weight)
         return jnp.mean(losses), recipe.model.times.tally(t, terms)

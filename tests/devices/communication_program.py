@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -21,6 +22,7 @@ from ddpm_jax import data
 from ddpm_jax.devices.plan import Plan
 from ddpm_jax.experiment import make
 from ddpm_jax.pipeline.job import make_job
+from ddpm_jax.planning.hlo import size
 
 WATCHED = re.compile(
     r"(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|infeed|outfeed|send|recv|custom-call|while)"
@@ -60,8 +62,26 @@ def in_bfloat16(plan):
     state = job.fresh()
     with job.data(0) as feed:
         text = job.run.program.lower(state, feed(0, 4), job.run.rows, 4, np.float32(0)).as_text()
-    types = re.findall(r'stablehlo\.all_reduce"\(.*?\}\) : \(tensor<(?:[\dx]*x)?(\w+)>', text, re.DOTALL)
+    sums = r'stablehlo\.(?:all_reduce|reduce_scatter)"\(.*?\}\) : \(tensor<(?:[\dx]*x)?(\w+)>'
+    types = re.findall(sums, text, re.DOTALL)
     return {"types": Counter(types), "flops": job.count_flops()}
+
+
+def deep(plan):
+    """Of a transformer whose blocks are a loop: losses, the largest result of a gather, and bytes of all weights."""
+    config, dataset = tiny(), data.load("digits")
+    config.model = ConfigDict({**config.model, "name": "dit", "channels": 32, "depth": 8, "heads": 2, "patch": 2})
+    config.objective.times, config.model.multipliers = "uniform", ()
+    job = make_job(make(config, dataset.description), plan, dataset)
+    state, losses = job.fresh(), []
+    with job.data(0) as feed:
+        text = job.run.compiled(state, feed(0, 4), 4, np.float32(0)).as_text()
+        for step in (0, 4):
+            state, metrics = job.run(state, feed(step, 4), 4, np.float32(0))
+            losses.append(float(metrics.loss))
+    gathers = [size(words) for words in re.findall(r"= (.*?) all-gather(?:-start)?\(", text)]
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
+    return {"losses": losses, "largest": max(gathers, default=0), "weights": weights}
 
 
 if __name__ == "__main__":
@@ -70,5 +90,6 @@ if __name__ == "__main__":
     ways["fsdp"] = Plan(shard="fsdp", smallest_sharded=64, devices=devices)
     ways["groups"] = Plan(shard="fsdp", group=4, smallest_sharded=64, devices=devices)
     found = {name: operations(plan) for name, plan in ways.items()}
-    found |= {f"{name}, bfloat16": in_bfloat16(ways[name]) for name in ("one", "jit", "pmap")}
+    found |= {f"{name}, bfloat16": in_bfloat16(ways[name]) for name in ("one", "jit", "pmap", "fsdp")}
+    found |= {f"{name}, deep": deep(ways[name]) for name in ("one", "fsdp", "groups")}
     print(json.dumps(found))

@@ -40,7 +40,7 @@ def test_sharded_steps_send_weights_and_gradients_and_no_activations(programs, w
     assert not moved.get("all-to-all") and moved.get("collective-permute", 0) <= 64  # a scalar or two
 
 
-@pytest.mark.parametrize("way", ["jit", "pmap"])
+@pytest.mark.parametrize("way", ["jit", "pmap", "fsdp"])
 def test_gradients_cross_devices_in_float32_whatever_the_activations_are(programs, way):
     types = programs[f"{way}, bfloat16"]["types"]
     assert set(types) == {"f32"} and types["f32"] > 40
@@ -59,3 +59,10 @@ def test_a_dispatch_is_one_loop_without_the_host(programs, way):
     assert programs[way]["counts"]["while"] >= 1
     assert programs[way]["callbacks"] == 0
     assert not {"infeed", "outfeed", "send", "recv"} & set(programs[way]["counts"])
+
+
+@pytest.mark.parametrize("way", ["fsdp", "groups"])
+def test_blocks_in_a_loop_are_gathered_one_at_a_time_and_train_as_on_one_device(programs, way):
+    found, alone = programs[f"{way}, deep"], programs["one, deep"]
+    assert found["losses"] == pytest.approx(alone["losses"], rel=1e-4)
+    assert 0 < found["largest"] < found["weights"] / 8
