@@ -1,7 +1,7 @@
 """What is trained: a process that removes, a network that predicts, and what makes a loss of the two."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -91,6 +91,12 @@ class Model:
     def looped(self) -> tuple[str, ...]:
         """See `Network.looped`."""
         return self.network.looped
+
+    @property
+    def once(self) -> "Model":
+        """The same model, computing nothing twice: see `Network.once`."""
+        network = self.network.once
+        return self if network is self.network else replace(self, network=network)
 
     def refusals(self) -> Iterator[str]:
         """What of its parts does not go together, a line each."""

@@ -1,8 +1,8 @@
 """Which attention: plain, or one that never holds the weights of all tokens at all others.
 
 The latter is cuDNN's kernel on NVIDIA GPUs and JAX's own in Pallas on a TPU (Dao et al. 2022), where they can; else
-`attention.attend_in_blocks`, also where the compiler divides a program over several TPUs (`fsdp`), as it cannot divide
-a kernel.
+`attention.attend_in_blocks`, also where the compiler divides a program over TPUs (evaluation under `fsdp`), as it
+cannot divide a kernel.
 """
 
 import math

@@ -1,6 +1,6 @@
 """A network as two pure functions, so that no other folder needs to know how its layers are written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,11 @@ class Network:
     def looped(self) -> tuple[str, ...]:
         """The names of blocks that are a loop, which gathers each one's shares when it runs (see `shares`)."""
         return getattr(self.module, "looped", ())
+
+    @property
+    def once(self) -> "Network":
+        """The same network without rematerialisation: it computes nothing twice."""
+        return replace(self, module=self.module.clone(remat=False)) if getattr(self.module, "remat", False) else self
 
     def init(self, key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
         """Fresh parameters: nested dicts of float32 arrays. They depend on `key` alone, not on a batch size."""

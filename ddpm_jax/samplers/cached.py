@@ -48,7 +48,7 @@ class Cached(StepSolver):
         if problem.grid is not None and problem.steps != order.groups:
             raise ValueError(f"cached sampling takes {order.groups} steps, a group each, not {problem.steps}")
         denoise: Any = problem.denoise
-        first = (*self.stages(problem, x), order.groups)[0]
+        first = next(iter(self.stages(problem, x)), None)
         return denoise.start(x.shape[0], problem.condition, first), jnp.zeros((), jnp.int32)
 
     def stages(self, problem: Problem, x: Images) -> tuple[int, ...]:
@@ -57,12 +57,15 @@ class Cached(StepSolver):
         Each stage is compiled by itself, so there are few, and none in short orders or where nothing grows.
         """
         groups = problem.process.order.groups
-        parts = min(PARTS, groups // LEAST)
+        if (parts := min(PARTS, groups // LEAST)) < 2:
+            return ()
         places = tuple(groups * part // parts for part in range(1, parts))
         return places if _shapes(problem, x, 1) != _shapes(problem, x, groups) else ()
 
     def enter(self, problem: Problem, x: Images, memory: PyTree, last: int) -> Any:
         """The cache with room for the groups up to `last`."""
+        if not self.stages(problem, x):
+            return memory
         cache, group = memory
         return jax.tree.map(_enlarged, cache, _shapes(problem, x, last)), group
 

@@ -1,7 +1,7 @@
 """The training step, a pure function, and a dispatch of several of them as one compiled program."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -34,6 +34,11 @@ class Trainable(Protocol):
     @property
     def looped(self) -> tuple[str, ...]:
         """The names of blocks of which it gathers shares itself (see `models.shares`)."""
+        ...
+
+    @property
+    def once(self) -> "Trainable":
+        """The same, without computing anything twice to save memory."""
         ...
 
     def loss(
@@ -223,8 +228,11 @@ class Advance:
 def flops_of_step(recipe: Recipe, state: TrainState, data: PyTree) -> float:
     """Floating-point operations of the products and convolutions of one step on the global batch: `flops.of_jaxpr`.
 
-    `state` and `data` may be shapes. The step is traced, not compiled; the number is the same for every device.
+    What rematerialisation computes again is not counted: it is no work of the model's (Chowdhery et al. 2022, appendix
+    B). `state` and `data` may be shapes. The step is traced, not compiled; the number is the same for every device.
     """
     rows = jax.ShapeDtypeStruct((recipe.batch,), jnp.int32)
     number, clock = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
+    if recipe.model.once is not recipe.model:  # else the program's own tracing serves
+        recipe = replace(recipe, model=recipe.model.once)
     return flops.of_function(partial(recipe.step, axis=None), state, data, rows, number, clock)

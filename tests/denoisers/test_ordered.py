@@ -60,7 +60,7 @@ class Causal:
         shift = 0 if condition is None else condition[:, None, None]
         return jnp.sin(3 * totals + self.weights[sites]) + shift * self.weights[sites]
 
-    def start(self, count, condition):
+    def start(self, count, condition, groups=None):
         return jnp.zeros((count, 1)), condition
 
     def advance(self, cache, x, step):

@@ -37,6 +37,15 @@ def test_a_kernel_is_chosen_where_it_is_lowered(platform, tokens, chunk, kernel)
     assert ("tpu_custom_call" in text) == kernel
 
 
+def test_a_kernel_is_chosen_where_each_of_several_devices_has_its_own_rows():
+    mesh, rows = jax.sharding.AbstractMesh((8,), ("rows",)), jax.sharding.PartitionSpec("rows")
+    query = jnp.zeros((8, 2, 256, 64), jnp.bfloat16)
+    mapped = jax.shard_map(
+        lambda a: attend(a, a, a, 0, True), mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False
+    )
+    assert "tpu_custom_call" in jax.jit(mapped).trace(query).lower(lowering_platforms=("tpu",)).as_text()
+
+
 def test_cudnn_is_asked_for_the_same_attention(monkeypatch):
     """There is no GPU here: its kernel's place is taken by JAX's own implementation of the same call."""
     query, key, value = jax.random.normal(jax.random.key(0), (3, 2, 3, 24, 8)).astype(jnp.bfloat16)

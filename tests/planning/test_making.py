@@ -67,6 +67,14 @@ def test_what_does_not_fit_is_said_with_what_to_change():
     assert not found.fits and any("config.parallel.shard=fsdp" in line for line in found.advice)
 
 
+@pytest.mark.slow
+def test_what_rematerialisation_computes_again_is_no_work_of_the_model():
+    plain, again = (
+        planned("a", tiny(**{"model.remat": remat}), parse("h100:8"), instant=True).flops for remat in (False, True)
+    )
+    assert plain == again
+
+
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(UserError, match=r"config\.data\.batch: a global batch of 32 does not divide over 256 devices"):
         planned("a", tiny(), parse("v5e:16x16"), instant=True)

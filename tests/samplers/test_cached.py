@@ -13,7 +13,7 @@ from ddpm_jax import models
 from ddpm_jax.conditions import Conditions, Label, Text
 from ddpm_jax.denoisers import Guided, OrderedPrediction, Tempered, Told
 from ddpm_jax.processes import Ordered, make_order
-from ddpm_jax.samplers import Cached, FirstOrder, Problem
+from ddpm_jax.samplers import Cached, FirstOrder, Problem, cached
 from ddpm_jax.schedules.keeping import linear
 
 VALUES = np.array([-1, 0, 1], np.float32)
@@ -46,7 +46,7 @@ class RunningSum:
         logits = self.own + self.slope * before[:, np.argsort(self.sites), None, None]
         return self._labelled(logits, condition).reshape(*x.shape[:-1], -1)
 
-    def start(self, count, condition):
+    def start(self, count, condition, groups=None):
         return jnp.zeros(count), condition
 
     def advance(self, cache, x, step):
@@ -216,8 +216,10 @@ NETWORKS = [
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("least", [cached.LEAST, 2], ids=["at once", "growing"])
 @pytest.mark.parametrize("case", NETWORKS, ids=lambda case: "-".join(map(str, case[:5])))
-def test_the_same_tokens_from_the_networks_of_the_house(case):
+def test_the_same_tokens_from_the_networks_of_the_house(monkeypatch, case, least):
+    monkeypatch.setattr(cached, "LEAST", least)
     name, order, chunk, apart, prediction, options = case
     process = ordered(order, (4, 4), 2, apart, chunk)
     sites = models.Sites(tuple(int(site) for site in process.order.sequence), chunk, apart, len(VALUES))
@@ -229,15 +231,19 @@ def test_the_same_tokens_from_the_networks_of_the_house(case):
     denoise = says.denoiser(network.bind(weights), process)
     fast, slow = (run(solver, process, denoise, (8, 4, 4, 2))[0] for solver in (Cached(), FirstOrder()))
     np.testing.assert_array_equal(fast, slow)
+    stages = Cached().stages(Problem(process, denoise), jnp.zeros((8, 4, 4, 2)))
+    assert len(stages) == (3 if least == 2 and name == "causal_transformer" else 0)  # PixelCNN's is of a few rows
 
 
 CAPTIONS = ["a red apple", "a pear", "red", "two red apples , two pears"]
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("least", [cached.LEAST, 2], ids=["at once", "growing"])
 @pytest.mark.parametrize("case", NETWORKS[::2], ids=lambda case: "-".join(map(str, case[:5])))
-def test_the_same_tokens_where_captions_are_told_and_guided_by(case):
+def test_the_same_tokens_where_captions_are_told_and_guided_by(monkeypatch, case, least):
     """Away from another caption, which a network told of both at its start remembers beside the first."""
+    monkeypatch.setattr(cached, "LEAST", least)
     name, order, chunk, apart, prediction, options = case
     process = ordered(order, (4, 4), 2, apart, chunk)
     sites = models.Sites(tuple(int(site) for site in process.order.sequence), chunk, apart, len(VALUES))

@@ -92,7 +92,7 @@ def test_a_group_takes_a_pass_of_each_of_two_causal_networks():
         def __call__(self, x_t, t, condition=None):
             return Categorical(jnp.zeros((*x_t.shape, 3)), VALUES)
 
-        def start(self, count, condition):
+        def start(self, count, condition, groups=None):
             return jnp.zeros(count)
 
         def advance(self, cache, x, step):

@@ -1,7 +1,6 @@
 """The training step on a problem small enough to follow in NumPy."""
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import jax
@@ -38,6 +37,19 @@ class Given:
         raise AssertionError("the test gives the data")
 
 
+@dataclass(frozen=True, eq=False)
+class Toy:
+    """A model of a loss."""
+
+    loss: Any
+    times: Any
+    looped: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def once(self):
+        return self
+
+
 def make_recipe(
     loss=distance,
     draw=lambda data, keys, i: {"x": data[i]},
@@ -49,10 +61,7 @@ def make_recipe(
     **more,
 ):
     return Recipe(
-        model=SimpleNamespace(
-            loss=lambda *given: (loss(*given), (term or loss)(*given)),
-            times=times,
-        ),
+        model=Toy(lambda *given: (loss(*given), (term or loss)(*given)), times),
         feed=Given(draw),
         optimizer=make_optimizer("sgd", clip, 0.0, 0.0, 0.0, 0.0),
         rate=LearningRate(0.1, 0, schedule, Budget(50)),
