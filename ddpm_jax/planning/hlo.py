@@ -50,6 +50,8 @@ KINDS = ("products", "reductions", "copies", "elementwise")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][a-z\d\-]*)\((.*)$")
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z\d]*)\[([\d,]*)\]")
+_TRANSFER = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
+"""Of a TPU's program: what it sends to other slices goes out by its host, which no one waits for."""
 _NAME = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(
     r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=(\{[^}]*\}|%?[\w.\-]+)"
@@ -159,14 +161,18 @@ def read(text: str, devices: int, slices: int = 1, turn: bool = True) -> Program
     products: dict[str, int] = {}
     work = {kind: Work() for kind in KINDS}
     for times, inside, one in _all(computations, start, 1):
-        kind = one.operation.removesuffix("-start")
-        if kind in COLLECTIVES:
+        kind, between = one.operation.removesuffix("-start"), _TRANSFER.search(one.rest)
+        if kind in COLLECTIVES or (kind == "send" and between is not None):
             members = _group(one.rest, devices)
             group, crosses = len(members), len({member * slices // devices for member in members}) > 1
-            kept = total.setdefault((kind, group, crosses), [0, 0.0])
+            sends, moved = kind, 0.0
+            if between is not None:
+                sends, group, crosses = between[1].lower().replace("_", "-"), slices, True
+                moved = size(one.taken[0].type)
+            kept = total.setdefault((sends, group, crosses), [0, 0.0])
             kept[0] += times
-            kept[1] += times * _moved(one, kind, group)
-        if kind in HOST or "callback" in one.rest:
+            kept[1] += times * (moved or _moved(one, kind, group))
+        if (kind in HOST and between is None) or "callback" in one.rest:
             host[one.operation] = host.get(one.operation, 0) + times
         if (of := one.product) is not None:
             products[of] = products.get(of, 0) + times

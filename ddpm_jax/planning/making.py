@@ -182,7 +182,7 @@ def _turn(what: str, job: Job, here: Job, dataset: Dataset, topology: Topology) 
     lowered = traced.lower()
     text = lowered.as_text()
     turn = what == "sample" or (what == "train" and job.plan.loops_on_device)
-    key = [text, topology.name, jax.__version__, *(_version(one) for one in ("libtpu", "jax-cuda13-plugin")), turn, 4]
+    key = [text, topology.name, jax.__version__, *(_version(one) for one in ("libtpu", "jax-cuda13-plugin")), turn, 5]
     kept = cache.load("plans", key)
     if kept is None:
         print(f"compiling {what} for {topology.name} ...", flush=True)

@@ -74,6 +74,36 @@ def test_groups_of_several_slices_are_told_apart():
         assert sent.crosses == crosses and sent.devices == (2 if crosses else 4)
 
 
+def test_what_goes_to_another_slice_is_no_wait_for_the_host():
+    text = """
+ENTRY %main (a: f32[100]) -> f32[100] {
+  %a = f32[100]{0} parameter(0)
+  %t = token[] after-all()
+  %s = (f32[100]{0}, u32[], token[]) send(%a, %t), is_host_transfer=true, frontend_attributes={KIND}
+  %r = (f32[100]{0}, u32[], token[]) recv(%t), is_host_transfer=true, frontend_attributes={KIND}
+  ROOT %d = f32[100]{0} get-tuple-element(%r), index=0
+}
+"""
+    megascale = '_xla_host_transfer_handler_name="xla_megascale_runtime",_xla_megascale_transfer_type="ALL_REDUCE"'
+    between, to_host = (read(text.replace("KIND", kind), 8, slices=2) for kind in (megascale, 'x="y"'))
+    assert between.sent == (Sent("all-reduce", 2, 1, 400.0, True),) and not between.host
+    assert not to_host.sent and to_host.host == {"send": 1, "recv": 1}
+
+
+def test_a_loop_turns_as_often_as_its_condition_says_where_the_compiler_does_not():
+    condition = """
+%cond (t: (s32[], f32[4])) -> pred[] {
+  %limit = s32[]{:T(128)} constant(5)
+  %t.3 = (s32[]{:T(128)}, f32[4]{0}) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%t.3), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%i, %limit), direction=LT
+}
+"""
+    known = ', backend_config={"known_trip_count":{"n":"3"}}'
+    assert known in TEXT
+    assert read(TEXT.replace(known, "").replace("\n%body", condition + "\n%body"), 8).products == {"bf16": 5}
+
+
 def test_all_of_a_program_has_each_turn_of_its_loops():
     assert read(TEXT, 8, turn=False).products == {"bf16": 3}  # the loop of unknown length counts once
     gathered = [one.devices for one in read(TEXT, 8, turn=False).sent if one.kind == "all-gather"]
