@@ -91,6 +91,23 @@ def change(config: "ConfigDict", name: str, value: Any) -> None:
         config.sampler["name" if name == "sampler" else name] = value
 
 
+def change_sampler(config: "ConfigDict", options: dict[str, Any]) -> None:
+    """Set the keys of the sampler that were asked for, None being none, and those of others that follow from them."""
+    sampler, given = config.sampler.name, {name for name, value in options.items() if value is not None}
+    for name in given:
+        change(config, name, options[name])
+    if given & {"steps", "spacing"}:
+        for name in {"times", "sigmas"} - given:
+            config.sampler[name] = ()
+    if "steps" not in given:
+        follow_times(config, {f"sampler.{name}" for name in given})
+    if "sampler" in given:
+        forget_options(config, given)
+        follow_sampler(config, sampler, {f"sampler.{name}" for name in given})
+    if given & {"spacing", "times", "sigmas"}:
+        forget_spacing(config)
+
+
 def forget_options(config: "ConfigDict", asked: Container[str] = ()) -> None:
     """Set what the sampler that was asked for does not read, and nobody asked for, to what means nothing."""
     from ml_collections import ConfigDict
@@ -193,21 +210,7 @@ def main(arguments: Sequence[str]) -> None:
 
     folder = Path(options.workdir)
     config = commands.start_on_run(options)
-    sampler = config.sampler.name
-    for name in CHANGES:
-        if (value := getattr(options, name)) is not None:
-            change(config, name, value)
-    given = {name for name in CHANGES if getattr(options, name) is not None}
-    if given & {"steps", "spacing"}:
-        for name in {"times", "sigmas"} - given:
-            config.sampler[name] = ()
-    if "steps" not in given:
-        follow_times(config, {f"sampler.{name}" for name in given})
-    if options.sampler:
-        forget_options(config, given)
-        follow_sampler(config, sampler, {f"sampler.{name}" for name in given})
-    if given & {"spacing", "times", "sigmas"}:
-        forget_spacing(config)
+    change_sampler(config, {name: getattr(options, name) for name in CHANGES})
     with options_named():
         check(config)
     changed = [f"{name}{_plain(value)}" for name in (*CHANGES, *TOLD) if (value := getattr(options, name)) is not None]

@@ -29,7 +29,7 @@ def test_imports_point_one_way():
 def test_what_is_pure_mathematics_knows_nothing_of_a_run():
     ground = {"errors", "files", "cache", "keys", "plugins", "progress"}
     science = {"schedules", "processes", "denoisers", "objectives", "samplers", "likelihood", "oracles"}
-    science |= {"models", "conditions"}
+    science |= {"models", "conditions", "editing"}
     for room in science:
         assert rooms()[room] <= ground | science
     assert rooms()["generative"] <= ground | science | {"data"}  # a model is its parts, without a config

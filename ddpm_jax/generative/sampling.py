@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -25,10 +25,14 @@ from ddpm_jax.denoisers import (
     Told,
 )
 from ddpm_jax.denoisers.guidance_rules import Plain, Rule
+from ddpm_jax.editing import Given, Task
 from ddpm_jax.files import Facts
 from ddpm_jax.generative.model import Model
 from ddpm_jax.processes import Process
 from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver
+
+NOTHING = Task()
+"""No editing."""
 
 HELPERS = "helpers"
 """Where in a sampler's parameters those of other models are."""
@@ -140,6 +144,7 @@ class Sampling:
         negative: Condition | None = None,
         film: bool = False,
         params: PyTree = None,
+        around: Callable[[Denoiser], Denoiser] | None = None,
     ) -> Denoiser:
         """The denoiser as the solver is to use it, guided away from `negative`, by default from nothing said.
 
@@ -149,6 +154,7 @@ class Sampling:
             negative: in place of nothing said.
             film: the denoiser's estimates will be looked at.
             params: `joined`, where other models are asked.
+            around: what an editing task makes of the guided denoiser.
         """
         denoise = self._told(denoise, model)
         weights = tuple(weight for _, weight in self.each) or (self.guidance,)
@@ -159,6 +165,7 @@ class Sampling:
             process: Any = self._noise(model, params)
             classify: Any = self.classifier.model.denoiser(params[HELPERS]["classifier"], process=process)
             denoise = ClassifierGuided(denoise, classify.log_prob, self.classifier_scale, process)
+        denoise = denoise if around is None else around(denoise)
         if self.threshold:
             denoise = Thresholded(denoise, self.threshold)
         elif self.clip:
@@ -207,20 +214,27 @@ class Sampling:
         condition: Condition,
         frames: tuple[int, ...] = (),
         negative: Condition | None = None,
+        task: Task = NOTHING,
+        given: Given | None = None,
     ) -> tuple[Array, Film, Int[Array, " batch"]]:
         """Images as stored (uint8 levels, `[batch, *site]`), frames (x_t, x_hat) asked for, network evaluations.
 
-        `params` are `joined`, `condition` is what is asked of each, `negative` what guidance leads away from.
+        `params` are `joined`, `condition` is what is asked of each, `negative` what guidance leads away from; `task`
+        and what is `given` of each image are of editing.
         """
+        given = given or {}
         own: Any = self._noise(model, params)
         process, condition = self.process or own, self.asked(model).of(condition)
         plain = model.denoiser(params, process=own)
-        denoise = self.wrapped(plain, model, negative, bool(frames), params)
+        around = partial(task.denoiser, own, given=given)
+        denoise = self.wrapped(plain, model, negative, bool(frames), params, around)
         solver = self.solver.for_film() if frames else self.solver
         keys_prior, keys_steps = random.split(keys)
         start = self.start(process, keys_prior, (len(keys), *model.description.shape))
+        start = task.start(process, keys_prior, start, float(self.grid[0]), given)
         problem = Problem(process, denoise, condition, self.grid)
-        x, film, evaluations = solver.solve(problem, keys_steps, start, frames)
+        x, film, evaluations = solver.solve(problem, keys_steps, start, frames, task.after(process, given))
+        x = task.end(x, given)
         if frames:
             times, number = jnp.asarray(self.grid, film[0].dtype), np.asarray(frames)
             film = own.film(plain, film, times[number], times[number + 1], condition)
@@ -246,6 +260,7 @@ class Sampler:
         plan: the devices.
         batch: how many at once.
         frames: the steps whose (x_t, x_hat) are wanted as well.
+        task: of editing.
     """
 
     model: Model
@@ -253,13 +268,17 @@ class Sampler:
     plan: Devices
     batch: int = 64
     frames: tuple[int, ...] = ()
+    task: Task = NOTHING
 
     def rows(self, shared: tuple, rows: dict[str, Any]) -> tuple:
         """The samples of some row numbers and conditions; `shared` has the parameters and the root key."""
         params, root = shared
         keys = random.per_example(root, rows["row"])
         told, negative = rows["condition"], rows.get("negative")
-        images, film, evaluations = self.sampling.draw(self.model, params, keys, told, self.frames, negative)
+        given = rows.get("given")
+        images, film, evaluations = self.sampling.draw(
+            self.model, params, keys, told, self.frames, negative, self.task, given
+        )
         return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
 
     @cached_property
@@ -274,6 +293,7 @@ class Sampler:
         condition: Condition | None = None,
         progress: Any = None,
         negative: Condition | None = None,
+        given: Given | None = None,
     ) -> tuple:
         """Images, film and evaluations of `count` samples, of these conditions, `[count, ...]` each, or of none.
 
@@ -282,4 +302,5 @@ class Sampler:
         told = jax.tree.map(np.asarray, self.sampling.asked(self.model).null(count)) if condition is None else condition
         rows = {"row": np.arange(count, dtype=np.int32), "condition": told}
         rows |= {} if negative is None else {"negative": negative}
+        rows |= {} if given is None else {"given": given}
         return self.each((self.sampling.joined(params), random.purpose_key(seed, random.SAMPLES)), rows, progress)
