@@ -1,7 +1,5 @@
 """Codes: the noise from which a deterministic sampler draws an image, and ways between two of them."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,13 +16,13 @@ def encode(
     grid: Float[np.ndarray, " points"],
     x: Images,
     condition: PyTree = None,
-    turns: int = 3,
 ) -> Images:
-    """The state at the grid's first time from which DDIM's steps down the grid come to x (its inversion).
+    """The state at the grid's first time from which DDIM's steps down the grid come to x (its inversion, Song et al.
+    2021, section 5.4).
 
-    A step from t down to s is x_s = alpha_s x_hat + sigma_s/sigma_t (x_t - alpha_t x_hat). Here x_t is found from x_s,
-    by turns of a fixed point, as x_hat is that of the x_t which is sought: what is drawn from the code is x, as far as
-    the turns come. The last step, to time 0, is left out: the image stands for the state before it.
+    A step from t down to s is x_s = alpha_s x_hat + sigma_s/sigma_t (x_t - alpha_t x_hat), with the x_hat of x_t; up it
+    is the same with that of x_s. So what is drawn from the code is x in the limit of many steps: take some hundred. The
+    last step, to time 0, is left out: the image stands for the state before it.
 
     Args:
         process: of noise.
@@ -32,21 +30,14 @@ def encode(
         grid: falling times; the last is 0.
         x: `[batch, *site]`.
         condition: what the denoiser is told.
-        turns: of the fixed point; 1 takes x_hat at x_s, as DDIM's inversion is written in most places.
     """
     times = jnp.asarray(grid[-2::-1].copy(), x.dtype)
 
     def step(x_s: Images, pair: tuple[Array, Array]) -> tuple[Images, None]:
         s, t = pair
         (alpha_s, sigma_s), (alpha_t, sigma_t) = process.at(s, x_s), process.at(t, x_s)
-
-        def turn(_: Any, x_t: Images) -> Images:
-            x_hat = denoise(x_t, t, condition).mean
-            return alpha_t * x_hat + sigma_t / sigma_s * (x_s - alpha_s * x_hat)
-
         x_hat = denoise(x_s, s, condition).mean
-        first = alpha_t * x_hat + sigma_t / sigma_s * (x_s - alpha_s * x_hat)
-        return jax.lax.fori_loop(1, turns, turn, first), None
+        return alpha_t * x_hat + sigma_t / sigma_s * (x_s - alpha_s * x_hat), None
 
     alpha, _ = process.at(times[0], x)
     return jax.lax.scan(step, alpha * x, (times[:-1], times[1:]))[0]

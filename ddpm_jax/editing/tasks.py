@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from ddpm_jax.denoisers import Denoiser
 from ddpm_jax.editing.keeping import Kept, known_first, overlaid
@@ -19,7 +18,7 @@ from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.processes.process import Images, Keys
 from ddpm_jax.samplers.solver import After
 
-Given = dict[str, Array]
+Given = dict[str, Any]
 """`image` and `y` as the process has them, `mask` True where the image is known; each `[batch, ...]`."""
 
 

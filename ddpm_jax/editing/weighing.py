@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, sum_sites
@@ -27,7 +27,7 @@ class Chosen:
             too few.
     """
 
-    x: Images
+    x: Num[Array, "batch *site"]
     effective: Float[Array, " batch"]
 
 
@@ -36,7 +36,7 @@ def weights(losses: Images, mask: Bool[Array, "..."]) -> Float[Array, " batch"]:
     return -sum_sites(jnp.where(mask, losses, 0))
 
 
-def choose(keys: Keys, candidates: Float[Array, "N batch *site"], logs: Float[Array, "N batch"]) -> Chosen:
+def choose(keys: Keys, candidates: Num[Array, "N batch *site"], logs: Float[Array, "N batch"]) -> Chosen:
     """Of each image's N candidates one, drawn by its weight."""
     drawn = random.gumbel(keys, (logs.shape[1], logs.shape[0]))
     number = jnp.argmax(logs.T + drawn, axis=1)

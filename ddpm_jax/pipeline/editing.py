@@ -16,6 +16,9 @@ from ddpm_jax.keys import SAMPLES, per_example, purpose_key
 from ddpm_jax.pipeline.restored import Run
 from ddpm_jax.samplers import FirstOrder
 
+CODE_STEPS = 200
+"""Of a code, and of the way back from it: DDIM's steps come back to an image in the limit of many."""
+
 Stored = UInt8[np.ndarray, "count *site"]
 
 
@@ -65,7 +68,7 @@ def fixed_order(model: Model) -> bool:
 def refuse(model: Model, task: Task) -> None:
     """Raise UserError for what of a task does not go with a model, by the name of the option."""
     for refusal in task.refusals(model.process.traits(), model.network.causal):
-        raise UserError(f"--{refusal.name}: {refusal.reason}")
+        raise UserError(f"--{refusal.part}: {refusal.reason}")
 
 
 def inpaint(run: Run, images: Stored, mask: Bool[np.ndarray, "count *site"], task: Inpaint, how: Looking) -> Edited:
@@ -122,9 +125,10 @@ def restore(run: Run, y: Float[np.ndarray, "count ..."], task: Restore, how: Loo
 
 
 def interpolate(run: Run, first: Stored, second: Stored, shares: Float[np.ndarray, " n"], how: Looking) -> Edited:
-    """Images on the way from one to another, `[1, *site]` each: between their codes, by deterministic steps."""
+    """Images on the way from one to another, `[1, *site]` each: between their codes, by `CODE_STEPS` steps of DDIM."""
     refuse(run.model, Begin())
-    sampling = replace(run.experiment.sampling_in(), solver=FirstOrder())
+    grid = Sampling.default(run.model, CODE_STEPS).grid
+    sampling = replace(run.experiment.sampling_in(), solver=FirstOrder(), grid=grid, process=None)
     both = np.concatenate([first, second])
     condition = jax.tree.map(lambda a: np.asarray(a)[:2], how.condition)
     codes = run.plan.each(_Codes(run.model, sampling), run.experiment.config.sampler.batch)

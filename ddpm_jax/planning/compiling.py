@@ -67,8 +67,8 @@ def devices_of(topology: Topology) -> tuple[Any, ...]:
         return tuple(jax.devices()[: topology.count])
     if platform == "tpu":
         os.environ.update({name: value for name, value in VARIABLES.items() if name not in os.environ})
-        options = {"num_slices": topology.slices} if topology.slices > 1 else {}
-        options["topology_name"] = name
+        options: dict[str, Any] = {"topology_name": name}
+        options |= {"num_slices": topology.slices} if topology.slices > 1 else {}
     else:
         options = gpus.options(name.partition(":")[0], topology.count)
         gpus.find_assembler()

@@ -1,0 +1,85 @@
+"""Editing by models of both families: what is known stays, codes come back, and what cannot be is refused."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from ddpm_jax import data
+from ddpm_jax.config import families
+from ddpm_jax.config.base import digits, digits_transformer
+from ddpm_jax.devices.plan import Plan
+from ddpm_jax.editing import Averages, Inpaint, Restore, Vary
+from ddpm_jax.errors import UserError
+from ddpm_jax.experiment import make
+from ddpm_jax.pipeline import editing
+from ddpm_jax.pipeline.restored import Run
+
+pytestmark = pytest.mark.slow
+
+
+def run(family):
+    """An untrained run: its draws are noise of a kind, which is all that these tests need."""
+    config, dataset = digits(), data.load("digits")
+    getattr(families, family)(config)
+    if family in ("masked", "autoregressive"):
+        digits_transformer(config)
+        config.model.depth = 1
+    config.model.channels, config.sampler.batch = 16, 16
+    experiment = make(config, dataset.description)
+    params = experiment.model.init(jax.random.key(0))
+    params = jax.tree.map(lambda leaf: leaf + 0.05 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
+    return Run(experiment, Plan(devices=tuple(jax.devices()[:1])), dataset, params, 0)
+
+
+def images(made, count=3):
+    return np.asarray(made.dataset.split("test").rows(np.arange(count))["image"])
+
+
+MASK = np.zeros((1, 8, 8, 1), bool)
+MASK[:, 4:] = True  # the lower half: a raster order cannot see it while it draws the upper one
+
+
+@pytest.mark.parametrize("family", ["flow", "masked", "autoregressive"])
+def test_every_family_fills_a_hole_and_leaves_the_rest(family):
+    made, how = run(family), editing.Looking(seed=1, condition={}, candidates=4)
+    before = images(made)
+    found = editing.inpaint(made, before, np.broadcast_to(MASK, before.shape), Inpaint(), how)
+    np.testing.assert_array_equal(found.images[:, 4:], before[:, 4:])
+    assert np.all([np.any(one != other) for one, other in zip(found.images[:, :4], before[:, :4], strict=True)])
+    if family == "autoregressive":
+        assert np.all((found.effective >= 0.999) & (found.effective <= 4.001))
+        assert np.all(found.evaluations == 4 * 64)
+    else:
+        assert found.effective is None
+
+
+@pytest.mark.parametrize("family", ["flow", "masked", "autoregressive"])
+def test_a_variation_keeps_what_its_mask_says(family):
+    made, how = run(family), editing.Looking(seed=1, condition={})
+    before = images(made)
+    found = editing.vary(made, before, np.broadcast_to(MASK, before.shape), 0.75, Vary(), how)
+    np.testing.assert_array_equal(found.images[:, 4:], before[:, 4:])
+    assert np.any(found.images[:, :4] != before[:, :4])
+
+
+def test_an_image_is_what_its_code_is_decoded_to():
+    """Of an untrained network whose estimate is nearly linear, and so exactly undone in the limit of many steps."""
+    made = run("flow")
+    before = images(made, 2)
+    found = editing.interpolate(made, before[:1], before[1:], np.array([0.0, 1.0]), editing.Looking(condition={}))
+    assert np.abs(found.images.astype(int) - before).mean() < 1.0
+
+
+def test_what_a_family_cannot_do_is_refused():
+    made, how = run("masked"), editing.Looking(condition={})
+    before = images(made)
+    with pytest.raises(UserError, match="--task: it is for gaussian processes, not for ordered ones"):
+        editing.restore(made, np.zeros((3, 4, 4, 1), np.float32), Restore(Averages(2)), how)
+    with pytest.raises(UserError, match="--task"):
+        editing.interpolate(made, before[:1], before[1:2], np.array([0.5]), how)
+    with pytest.raises(UserError, match="--method: tmpd is for Gaussian processes"):
+        editing.inpaint(made, before, np.broadcast_to(MASK, before.shape), Inpaint("tmpd"), how)
+    with pytest.raises(UserError, match="--jump: jumps are for Gaussian processes"):
+        editing.inpaint(made, before, np.broadcast_to(MASK, before.shape), Inpaint(), replace(how, jump=2))
