@@ -18,8 +18,8 @@ Importing it is light: what is named here is imported when it is used. Rooms imp
     experiment  <-  evaluation, pipeline  <-  the commands
     config <- runs <- commands (what the commands share), reporting, sweeps
 
-The commands are `python -m ddpm_jax.train`, `.sweep`, `.sample`, `.evaluate` and `.report`. They, `experiment`, which
-chooses the parts, and what stands above it read a config; no room below does.
+The commands are `python -m ddpm_jax.train`, `.sweep`, `.sample`, `.edit`, `.evaluate`, `.report` and `.plan`. They,
+`experiment`, which chooses the parts, and what stands above it read a config; no room below does.
 """
 
 import sys

@@ -6,8 +6,9 @@
     python -m ddpm_jax.edit --workdir=RUN --image=in.png --task=restore --measure=averages:2
     python -m ddpm_jax.edit --workdir=RUN --image=a.png --other=b.png --task=interpolate
 
-Writes a PNG with the image, what was known of it and the results, an .npz, and of a picture of one's own the first
-result in its place. What is known comes back to the bit.
+What restore is given is made of the image first, with noise, so that the results can be held against it. Of a test
+image the model is told what the data say of it. Writes a PNG with the image, what was known of it and the results, an
+.npz, and of a picture of one's own the first result in its place. What is known comes back to the bit.
 """
 
 import io
@@ -17,7 +18,7 @@ from typing import Any
 
 from ddpm_jax import commands
 from ddpm_jax.errors import UserError, nearest
-from ddpm_jax.sample import asked, change_sampler, options_named, told_by, weight
+from ddpm_jax.sample import asked, change_sampler, check_told, numbered, options_named, output_of, told_by, weight
 
 TASKS = ("inpaint", "variation", "restore", "interpolate")
 MEASURES = ("averages:FACTOR", "grey", "blur:PIXELS", "projections:COUNT", "noise")
@@ -66,6 +67,8 @@ def checked(options: Any) -> None:
     for name, task in only.items():
         if getattr(options, name) and options.task != task:
             raise UserError(f"--{name}: it is for --task={task}, not for {options.task}")
+    if options.method and options.task == "interpolate":
+        raise UserError("--method: interpolate has one way; leave it out")
     if options.mask and options.task not in ("inpaint", "variation"):
         raise UserError(f"--mask: it is for inpaint and variation, not for {options.task}")
     if options.prompt is not None and options.label is not None:
@@ -92,6 +95,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--prompt", metavar="TEXT", help="what to draw")
     parser.add_argument("--label", help="the class to draw")
     parser.add_argument("--guidance", type=weight, metavar="W", help="its weight (default: the config's)")
+    parser.add_argument("--sampler", metavar="NAME", help="(default: the config's)")
     parser.add_argument("--steps", type=int, help="of the sampler (default: the config's)")
     parser.add_argument("--count", type=int, default=4, help="how many results (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="of the results (default: 0)")
@@ -102,35 +106,34 @@ def main(arguments: Sequence[str]) -> None:
     checked(options)
     options.prompts = None
 
-    from ddpm_jax import files
     from ddpm_jax.experiment import check, classifier
 
     folder, measured = Path(options.workdir), None if options.measure is None else operator(options.measure)
     config = commands.start_on_run(options)
-    change_sampler(config, {"steps": options.steps, "guidance": options.guidance})
+    change_sampler(config, {"sampler": options.sampler, "steps": options.steps, "guidance": options.guidance})
     with options_named():
         check(config)
     if config.objective.name == classifier.OBJECTIVE:
         raise UserError(f"{folder}: {classifier.DRAWS_NOTHING}")
-    output = Path(options.output or folder / "edits" / f"{options.task}_seed{options.seed}")
-    if reason := files.obstacle(output.parent):
-        raise UserError(f"--output: {output} cannot be written ({reason}); choose another --output")
+    output = output_of(options.output or folder / "edits" / f"{options.task}_seed{options.seed}")
     told = asked(options)
-    for name, option in (("label", "--label"), ("text", "--prompt")):
-        if name in told and name not in config.model.conditions:
-            known = ", ".join(config.model.conditions) or "nothing"
-            raise UserError(f"{option}: this model was trained with {known}, and not with {name}")
-    if str(told.get("label", "")).isdecimal():
-        told["label"] = int(told["label"])
+    check_told(config, told)
+    if not told and ":" not in options.image:  # nothing is known of a picture of one's own
+        if config.model.conditions and not config.objective.condition_drop:
+            raise UserError(f"--label: this model always knows its {', '.join(config.model.conditions)}; give it")
+        config.sampler.guidance, config.sampler.guidance_each = 1.0, ()
     _edit(options, config, folder, output, measured, told)
 
 
 def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, told: dict[str, Any]) -> None:
     """Do it, and write what came out."""
+    import jax
+    import jax.numpy as jnp
     import numpy as np
 
     from ddpm_jax import files
     from ddpm_jax.editing import Inpaint, Restore, Vary
+    from ddpm_jax.editing.operators import seen
     from ddpm_jax.evaluation.told import conditions_of
     from ddpm_jax.pipeline import brought, editing, screen
     from ddpm_jax.pipeline.restored import restore
@@ -140,24 +143,30 @@ def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, 
     run, count = restore(config, folder, options.best, images=needs_data), options.count
     own = brought.picture("image", options.image, run.dataset)
     known = run.experiment.asked
-    with told_by(label="--label", text="--prompt"):
-        condition = conditions_of(known, run.dataset, count, told) if told else known.null(count)
+    told = numbered(told, run.experiment.description.class_names)
+    if own.row is not None and not told:
+        told = {}
+        condition = jax.tree.map(lambda a: np.repeat(np.asarray(a), count, 0), known.of(own.row))
+    else:
+        with told_by(label="--label", text="--prompt"):
+            condition = conditions_of(known, run.dataset, count, told) if told else known.null(count)
     condition = {name: np.asarray(values) for name, values in condition.items()}
     how = editing.Looking(
         options.seed, condition, None, screen.bar("edits"), options.candidates, options.jump, options.repeats
     )
     images, site = np.stack([own.levels] * count), own.levels.shape
-    where = np.ones((*site[:2], 1), bool) if options.mask is None else brought.mask(options.mask, own)
+    mask = brought.Mask(np.zeros((*site[:2], 1), bool))
+    if options.mask is not None:
+        mask = brought.mask(options.mask, own)
+    where, extra = np.broadcast_to(mask.known, images.shape), {}
     encoded, shown = run.model.description.encode, own.levels
     if options.task == "inpaint":
         task = Inpaint(options.method or "replacement", options.noise)
-        made = editing.inpaint(run, images, np.broadcast_to(where, images.shape), task, how)
-        shown = np.where(where, own.levels, 0)
+        made = editing.inpaint(run, images, where, task, how)
+        shown = np.where(where[0], own.levels, 0)
     elif options.task == "variation":
-        free = np.zeros(images.shape, bool) if options.mask is None else np.broadcast_to(where, images.shape)
         task = Vary(options.method or "replacement", options.noise)
-        made = editing.vary(run, images, free, 0.5 if options.strength is None else options.strength, task, how)
-        where = np.zeros_like(where) if options.mask is None else where
+        made = editing.vary(run, images, where, 0.5 if options.strength is None else options.strength, task, how)
     elif options.task == "restore":
         try:
             y = np.asarray(measured(encoded(images)))
@@ -165,7 +174,10 @@ def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, 
             raise UserError(f"--measure: {error}") from error
         y = y + options.noise * np.random.default_rng(options.seed).normal(size=y.shape[1:]).astype(y.dtype)
         made = editing.restore(run, y, Restore(measured, options.noise, options.method or "pigdm"), how)
-        where = np.zeros_like(where)
+        shown, extra = (
+            run.model.description.decode(seen(measured, jnp.asarray(y[:1]), encoded(images[:1])))[0],
+            {"y": y[0]},
+        )
     else:
         other = brought.picture("other", options.other, run.dataset)
         shares = np.linspace(0, 1, count)
@@ -174,16 +186,20 @@ def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, 
     if not screen.speaks():
         return
     content, paths = io.BytesIO(), [output.with_name(output.name + ".npz")]
-    arrays: dict[str, Any] = {"images": made.images, "image": own.levels, "known": where, **condition}
-    np.savez_compressed(content, **arrays)
+    arrays: dict[str, Any] = {"images": made.images, "image": own.levels, "known": mask.known, **condition}
+    np.savez_compressed(content, **arrays, **extra)
     try:
         files.write_bytes(paths[0], content.getvalue())
         strip = np.asarray(encoded(np.concatenate([own.levels[None], shown[None], made.images])))
-        names = ["image", "other" if options.task == "interpolate" else "known", *map(str, range(1, count + 1))]
+        names = [
+            "image",
+            {"interpolate": "other", "restore": "measured"}.get(options.task, "known"),
+            *map(str, range(1, count + 1)),
+        ]
         paths.append(pictures.grid(output.with_name(output.name + ".png"), strip, names))
         if own.own is not None and options.task != "interpolate":
             levels = (np.asarray(encoded(made.images[0])) + 1) * 127.5
-            whole = brought.pasted(own, levels.round().clip(0, 255).astype(np.uint8), where)
+            whole = brought.pasted(own, levels.round().clip(0, 255).astype(np.uint8), mask)
             paths.append(pictures.save(output.with_name(output.name + "_pasted.png"), whole))
     except OSError as error:
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error

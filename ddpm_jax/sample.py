@@ -21,6 +21,7 @@ from ddpm_jax.config.guidance import weights
 from ddpm_jax.config.keys import KEYS
 from ddpm_jax.config.loading import follow_sampler, follow_times
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import obstacle
 
 CHANGES = (
     "sampler",
@@ -163,6 +164,39 @@ def told_by(**options: str) -> Iterator[None]:
         raise UserError(f"{options.get(name, name)}{colon}{reason}") from error
 
 
+def output_of(words: str | Path) -> Path:
+    """Where to write, without ending.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    output = Path(words)
+    if output.suffix in {".png", ".npz"}:
+        output = output.with_suffix("")
+    if reason := obstacle(output.parent):
+        raise UserError(f"--output: {output} cannot be written ({reason}); choose another --output")
+    if output.is_dir():
+        raise UserError(f"--output: {output} is a folder; give a path without ending, such as {output}/mine")
+    return output
+
+
+def check_told(config: "ConfigDict", told: dict[str, Any]) -> None:
+    """Raise UserError for what the model, and its sampler's classifier, are not told."""
+    ways = (*config.model.conditions, *(["label"] if config.sampler.classifier else []))
+    for name, option in (("label", "--label"), ("text", "--prompt")):
+        if name in told and name not in ways:
+            known = ", ".join(config.model.conditions) or "nothing"
+            raise UserError(f"{option}: this model was trained with {known}, and not with {name}")
+
+
+def numbered(told: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A label that is a number and no name of a class, as a number."""
+    label = told.get("label")
+    if isinstance(label, str) and label not in names and re.fullmatch(r"-?\d+", label):
+        return {**told, "label": int(label)}
+    return told
+
+
 def _plain(value: Any) -> str:
     """A value as part of a file's name; of what cannot stand there, and of a long text or several, their digest."""
     if isinstance(value, list) and len(value) == 1:
@@ -215,21 +249,11 @@ def main(arguments: Sequence[str]) -> None:
         check(config)
     changed = [f"{name}{_plain(value)}" for name in (*CHANGES, *TOLD) if (value := getattr(options, name)) is not None]
     name = "_".join([f"seed{options.seed}", *changed, *(["best"] if options.best else [])])
-    output = Path(options.output or folder / "samples" / name)
-    if output.suffix in {".png", ".npz"}:
-        output = output.with_suffix("")
-    if reason := files.obstacle(output.parent):
-        raise UserError(f"--output: {output} cannot be written ({reason}); choose another --output")
-    if output.is_dir():
-        raise UserError(f"--output: {output} is a folder; give a path without ending, such as {output}/mine")
+    output = output_of(options.output or folder / "samples" / name)
     if config.objective.name == classifier.OBJECTIVE:
         raise UserError(f"{folder}: {classifier.DRAWS_NOTHING}")
     told = asked(options)
-    ways = (*config.model.conditions, *(["label"] if config.sampler.classifier else []))
-    for name, option in (("label", "--label"), ("text", "--prompt")):
-        if name in told and name not in ways:
-            known = ", ".join(config.model.conditions) or "nothing"
-            raise UserError(f"{option}: this model was trained with {known}, and not with {name}")
+    check_told(config, told)
     own = (one for _, one in weights(config.sampler.guidance_each))
     unguided = config.sampler.guidance == 1 and all(one == 1 for one in own)
     if options.negative is not None and config.sampler.weak:
@@ -252,8 +276,7 @@ def main(arguments: Sequence[str]) -> None:
     with options_named():
         run = restore(config, folder, options.best, images=not told and not lone)
     description, known, how = run.experiment.description, run.experiment.asked, run.experiment.sampling_in()
-    if "label" in told and told["label"] not in description.class_names and re.fullmatch(r"-?\d+", told["label"]):
-        told["label"] = int(told["label"])
+    told = numbered(told, description.class_names)
     with told_by(label="--label", text="--prompt" if options.prompts is None else "--prompts"):
         condition = conditions_of(known, run.dataset, options.count, told)
     negative = None

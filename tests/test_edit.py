@@ -53,11 +53,23 @@ def test_what_is_known_comes_back_to_the_bit(trained, pictures, method):
 def test_a_picture_of_ones_own_stays_as_it_is_outside_the_mask(trained, pictures, name):
     edit([f"--workdir={trained}", f"--image={name}", "--mask=mask.png", "--count=1", "--output=out"])
     whole = np.asarray(Image.open("out_pasted.png"))
-    before = decode(Path(name).read_bytes(), Form(0, 1)).pixels[..., 0]
-    assert whole.shape == before.shape == (60, 100)
+    before = decode(Path(name).read_bytes(), Form(0, 3)).pixels
+    assert whole.shape == before.shape == (60, 100, 3)
     np.testing.assert_array_equal(whole[:, :50], before[:, :50])  # black in the mask
     np.testing.assert_array_equal(whole[:, 80:], before[:, 80:])  # beyond the middle square
     assert np.any(whole[:, 50:80] != before[:, 50:80])
+
+
+def test_a_thin_line_of_a_mask_is_drawn_whole(trained, pictures):
+    """A scratch far thinner than the run's pixels: all of it is new, and nothing beside it."""
+    line = np.zeros((60, 100), np.uint8)
+    line[20:40, 52:54] = 255
+    Image.fromarray(line).save("line.png")
+    edit([f"--workdir={trained}", "--image=colour.png", "--mask=line.png", "--count=1", "--output=out"])
+    whole, before = (np.asarray(Image.open(name)).astype(int) for name in ("out_pasted.png", "colour.png"))
+    changed = (whole != before).any(-1)
+    assert not changed[line == 0].any() and changed[line > 0].mean() > 0.9
+    assert 0 < (~result("out")["known"]).sum() <= 8
 
 
 def test_other_tasks_draw(trained, pictures):
@@ -66,6 +78,7 @@ def test_other_tasks_draw(trained, pictures):
         ["--task=variation", "--strength=0.6", "--label=7", "--guidance=2"],
         ["--task=restore", "--measure=averages:2"],
         ["--task=restore", "--measure=blur:1", "--method=tmpd", "--noise=0.1"],
+        ["--task=restore", "--measure=projections:20"],
         ["--task=interpolate", "--other=test:0"],
         ["--mask=middle", "--jump=1", "--repeats=2", "--steps=4"],
     ):
@@ -95,6 +108,10 @@ def test_other_tasks_draw(trained, pictures):
         (["--image=colour.png", "--task=restore", "--measure=grey", "--mask=left"], "--mask: it is for inpaint"),
         (["--image=colour.png", "--mask=left", "--strength=0.5"], "--strength: it is for --task=variation"),
         (["--image=colour.png", "--mask=left", "--prompt=a pear"], "--prompt: this model was trained with label"),
+        (["--image=colour.png", "--task=interpolate", "--other=test:0", "--count=1"], "--count: the first result"),
+        (["--image=colour.png", "--mask=left", "--method=tmpd", "--jump=2"], "--jump: jumps go with --method=replac"),
+        (["--image=colour.png", "--mask=left", "--sampler=tsit5"], "--sampler: tsit5 cannot use a table"),
+        (["--image=colour.png", "--mask=left", "--output=."], "--output: . is a folder"),
         (["--image=colour.png", "--mask=left", "--count=0"], "--count: 0 is not a whole number of at least 1"),
         (["--image=colour.png", "--mask=left", "--noise=0"], "--noise: 0.0 is not above 0"),
     ],
@@ -102,6 +119,6 @@ def test_other_tasks_draw(trained, pictures):
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(trained, pictures, words, line):
     with pytest.raises(UserError) as caught:
-        edit([f"--workdir={trained}", *words, "--output=out"])
+        edit([f"--workdir={trained}", "--output=out", *words])
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
     assert not list(Path().glob("out*"))

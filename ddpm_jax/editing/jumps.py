@@ -5,9 +5,9 @@ from jaxtyping import Float
 
 
 def jumping(
-    grid: Float[np.ndarray, " points"], length: int, times: int, until: int | None = None
+    grid: Float[np.ndarray, " points"], length: int, repeats: int, until: int | None = None
 ) -> Float[np.ndarray, " more"]:
-    """The grid, gone back `length` steps and down again `times` - 1 times after every `length` steps.
+    """The grid, gone back `length` steps and down again `repeats` - 1 times after every `length` steps.
 
     As RePaint's schedule (Lugmayr et al. 2022, appendix C); an interval upwards is a draw of the process
     (`Process.forward`), and those down are steps of the sampler.
@@ -18,18 +18,18 @@ def jumping(
     Args:
         grid: falling times.
         length: of a jump, in steps.
-        times: how often each stretch is walked; 1 is the grid.
+        repeats: how often each stretch is walked; 1 is the grid.
         until: the number of steps after which there are no jumps; None: all but the last.
 
     Raises:
-        ValueError: a length or times below 1.
+        ValueError: a length or repeats below 1.
     """
-    if length < 1 or times < 1:
-        raise ValueError(f"jumps of {length} steps, {times} times: both must be at least 1")
+    if length < 1 or repeats < 1:
+        raise ValueError(f"jumps of {length} steps, {repeats} times: both must be at least 1")
     walked, last = [float(grid[0])], len(grid) - 2 if until is None else until
     for start in range(0, len(grid) - 1, length):
         stretch = [float(time) for time in grid[start + 1 : start + length + 1]]
-        again = times if len(stretch) == length and start + length <= last else 1
+        again = repeats if len(stretch) == length and start + length <= last else 1
         for turn in range(again):
             walked += ([float(grid[start])] if turn else []) + stretch
     return np.asarray(walked)

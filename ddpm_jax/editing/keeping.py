@@ -36,6 +36,23 @@ class Kept:
         return jnp.where(self.mask, known, x_s)
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is known of an ordered process's image is visible after each step, though a step may hide sites again.
+
+    Attributes:
+        image: `[batch, *site]`.
+        mask: True where it is known.
+    """
+
+    image: Images
+    mask: Bool[Array, "..."]
+
+    def __call__(self, keys: Keys, x_s: Images, s: Times) -> Images:
+        """x_s with the known part of the image."""
+        return jnp.where(self.mask, self.image, x_s)
+
+
 def known_first(process: Ordered, keys: Keys, image: Images, mask: Bool[Array, "..."]) -> Images:
     """The state of an ordered process that inpainting starts from: what is known is visible, all else is hidden.
 

@@ -10,8 +10,8 @@ whose covariance C of x given x_t is, with J = d x_hat / d x_t,
 - `tmpd` (Boys et al. 2023; moment matching): sigma^2/alpha J, the true covariance if x_hat is exact. On one Gaussian
   the normal is the law, and so is what is sampled, up to the steps. Each solution takes products with J;
 - `pigdm` (Song et al. 2023, pseudo-inverse guidance): sigma^2/(alpha^2 + sigma^2) I, that of data of variance 1;
-- `dps` (Chung et al. 2023): none; s^2 is the mean square of y - A x_hat instead, which has the part of DPS's step size
-  that goes with 1/|y - A x_hat|, and not one that depends on the grid.
+- `dps` (after Chung et al. 2023): none; s^2 is the mean square of y - A x_hat, over what is measured, instead. Their
+  step size goes with 1/|y - A x_hat| and a number that is found by trial for each grid.
 
 The gradient of the normal's mean is J^T A^T (A C A^T + s^2 I)^-1 (y - A x_hat); that of its covariance is left out.
 """
@@ -84,7 +84,9 @@ class Measured(Wrapper):
         residual = self.y - self.operator(x_hat)
         if self.covariance == "dps":
             axes = tuple(range(1, residual.ndim))
-            solved = residual / jnp.maximum(jnp.square(residual).mean(axes, keepdims=True), self.noise**2)
+            count = (self.operator(jnp.ones_like(x_t)) != 0).sum(axes, keepdims=True)  # not pixels that are unknown
+            mean = jnp.square(residual).sum(axes, keepdims=True) / jnp.maximum(count, 1)
+            solved = residual / jnp.maximum(mean, self.noise**2)
         else:
             own = jnp.square(sigma) / (jnp.square(alpha) + jnp.square(sigma))
             around: Callable[[Images], Images] = spread if self.covariance == "tmpd" else lambda v: own * v
@@ -103,8 +105,9 @@ class Measured(Wrapper):
         def turn(_: Any, kept: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             u, left, way = kept
             pushed, before = apply(way) + self.noise**2 * way, inner(left, left)
-            on = before > enough
-            step = jnp.where(on, before / jnp.where(on, inner(way, pushed), 1), 0)
+            length = inner(way, pushed)
+            on = (before > enough) & (length > 0)  # a network's J need not be symmetric and positive
+            step = jnp.where(on, before / jnp.where(on, length, 1), 0)
             u, left = u + step * way, left - step * pushed
             return u, left, left + jnp.where(on, inner(left, left) / jnp.where(on, before, 1), 0) * way
 

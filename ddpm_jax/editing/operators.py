@@ -29,6 +29,15 @@ def adjoint(operator: Operator, y: Measurement, like: Images) -> Images:
     return x
 
 
+def seen(operator: Operator, y: Measurement, like: Images) -> Images:
+    """A measurement as an image: as it is, or each number spread over what it is of."""
+    if y.shape == like.shape:
+        return y
+    ones, back = operator(jnp.ones_like(like)), adjoint(operator, y, like)
+    share = adjoint(operator, ones, like) if len(y.shape) == len(like.shape) else jnp.ones_like(like)
+    return back / share
+
+
 @dataclass(frozen=True)
 class Identity:
     """The image itself: what is removed is noise."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from ddpm_jax.denoisers import Denoiser
-from ddpm_jax.editing.keeping import Kept, known_first, overlaid
+from ddpm_jax.editing.keeping import Kept, Shown, known_first, overlaid
 from ddpm_jax.editing.measured import COVARIANCES, Measured
 from ddpm_jax.editing.operators import Operator, Pixels
 from ddpm_jax.processes import Refusal, Traits
@@ -77,8 +77,10 @@ class Inpaint(Task):
     noise: float = 0.02
 
     def refusals(self, traits: Traits, causal: bool) -> Iterator[Refusal]:
-        """A fixed order of the sites cannot look ahead."""
+        """A method of another family, and a network that knows neither any set of sites nor those before each."""
         yield from super().refusals(traits, causal)
+        if traits.kind == "ordered" and not traits.exchangeable and not causal:
+            yield Refusal("task", "the network knows the sets of sites of one order alone; use one of a random order")
         if traits.kind != "gaussian" and self.method != "replacement":
             yield Refusal("method", f"{self.method} is for Gaussian processes; leave it out")
         if self.method not in ("replacement", *COVARIANCES):
@@ -99,8 +101,9 @@ class Inpaint(Task):
 
     def after(self, process: Any, given: Given) -> After | None:
         """The known part put back."""
-        replaces = process.kind == "gaussian" and self.method == "replacement"
-        return Kept(process, given["image"], given["mask"]) if replaces else None
+        if process.kind != "gaussian":
+            return Shown(given["image"], given["mask"])
+        return Kept(process, given["image"], given["mask"]) if self.method == "replacement" else None
 
     def end(self, x: Images, given: Given) -> Images:
         """The known part, to the bit."""
@@ -110,7 +113,21 @@ class Inpaint(Task):
 @dataclass(frozen=True)
 class Vary(Inpaint):
     """Remove a part of the information of each image, and put back what the model finds likely (SDEdit, Meng et al.
-    2022). How much is said by the grid, which begins there; what a mask says is known stays as it is."""
+    2022). How much is said by the grid, which begins there; what a mask says is known stays as it is.
+
+    Attributes:
+        masked: whether anything is known.
+    """
+
+    masked: bool = True
+
+    def denoiser(self, process: Any, denoise: Denoiser, given: Given) -> Denoiser:
+        """As for a hole, if anything is known."""
+        return super().denoiser(process, denoise, given) if self.masked else denoise
+
+    def after(self, process: Any, given: Given) -> After | None:
+        """Likewise."""
+        return super().after(process, given) if self.masked else None
 
     def start(self, process: Any, keys: Keys, x: Images, t: Any, given: Given) -> Images:
         """The image at time t."""

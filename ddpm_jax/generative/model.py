@@ -89,8 +89,8 @@ class Model:
 
     @property
     def looped(self) -> tuple[str, ...]:
-        """See `Network.looped`."""
-        return self.network.looped
+        """See `Network.looped`; by where the parameters are in the model's."""
+        return tuple(f"network/{name}" for name in self.network.looped)
 
     @property
     def once(self) -> "Model":

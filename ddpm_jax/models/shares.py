@@ -45,12 +45,19 @@ def any_share(tree: PyTree) -> bool:
     return any(map(is_share, jax.tree.leaves(tree, is_leaf=is_share)))
 
 
+def turn_of(path: Sequence[Any], looped: Sequence[str]) -> int | None:
+    """Of parameters at a path (of `jax.tree_util`), the number of their block if it is in a loop; else None.
+
+    Loops are named by the first keys of their blocks: `network/block` has those of `network/block_3/...`.
+    """
+    name, _, number = "/".join(str(getattr(part, "key", "")) for part in path[:2]).rpartition("_")
+    return int(number) if name in looped and number.isdecimal() else None
+
+
 def gathered(tree: PyTree, but: Sequence[str] = ()) -> Any:
-    """The tree with whole arrays in place of shares, but for those under keys that are a name of `but` and a number."""
+    """The tree with whole arrays in place of shares, but for those of the loops `but` (see `turn_of`)."""
 
     def leaf(path: tuple[Any, ...], leaf: Any) -> Any:
-        keys = [str(getattr(part, "key", "")).rpartition("_") for part in path]
-        kept = any(name in but and number.isdecimal() for name, _, number in keys)
-        return leaf.whole() if is_share(leaf) and not kept else leaf
+        return leaf.whole() if is_share(leaf) and turn_of(path, but) is None else leaf
 
     return jax.tree_util.tree_map_with_path(leaf, tree, is_leaf=is_share)

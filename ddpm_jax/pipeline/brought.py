@@ -22,11 +22,22 @@ class Brought:
 
     Attributes:
         levels: as the run stores images, `[*site]`.
-        own: the picture as it is, `[height, width, channels]`, 0 ... 255; None for one of the run's own data.
+        own: the picture as it is, in colour or with alpha, 0 ... 255; None for one of the run's own data.
+        row: of one of the run's own data, what is known of it; else None.
     """
 
     levels: np.ndarray
     own: UInt8[np.ndarray, "height width channels"] | None = None
+    row: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Where a picture is known: as the run has it, where a pixel of which anything is to be drawn is not known, and in
+    the picture that was brought."""
+
+    known: Bool[np.ndarray, "h w 1"]
+    own: Bool[np.ndarray, "height width 1"] | None = None
 
 
 def picture(option: str, words: str, dataset: Dataset) -> Brought:
@@ -39,26 +50,27 @@ def picture(option: str, words: str, dataset: Dataset) -> Brought:
         UserError: there is none, or not one that can be read, or the run's images are of no such shape; in one line.
     """
     description = dataset.description
+    if len(description.space) != 2 or description.channels not in (1, 3, 4):
+        raise UserError(f"--{option}: the run's images of shape {description.shape} are no pictures")
     if (found := re.fullmatch(r"(\w+):(\d+)", words)) and found[1] in dataset.sources:
         split, number = dataset.sources[found[1]], int(found[2])
         if number >= len(split):
             raise UserError(f"--{option}: {words}: there are {len(split)} images in {found[1]}; the first is 0")
-        return Brought(np.asarray(split.rows(np.array([number]))["image"][0]))
-    if len(description.space) != 2 or description.channels not in (1, 3, 4):
-        raise UserError(f"--{option}: the run's images of shape {description.shape} are no pictures")
+        rows = split.rows(np.array([number]))
+        return Brought(np.asarray(rows["image"][0]), None, rows["condition"])
     content, (height, width) = _content(option, words), description.space
     if height != width and _asked(measure, option, words, content) != (width, height):
         raise UserError(f"--{option}: {words}: the run's pictures are {width} x {height}; give one of this size")
     form = Form(height if height == width else 0, description.channels)
     pixels = _asked(decode, option, words, content, form).pixels
-    own = _asked(decode, option, words, content, Form(0, description.channels)).pixels
+    own = _asked(decode, option, words, content, Form(0, 4 if description.channels == 4 else 3)).pixels
     if description.levels is None:
         return Brought(pixels / 127.5 - 1, own)
     top = description.levels - 1
     return Brought(np.round(pixels * (top / 255)).astype(np.uint8), own)
 
 
-def mask(words: str, brought: Brought) -> Bool[np.ndarray, "height width 1"]:
+def mask(words: str, brought: Brought) -> Mask:
     """Where a picture is known, from a mask: a region by name, or a picture of the same size, white where to draw.
 
     Raises:
@@ -66,7 +78,7 @@ def mask(words: str, brought: Brought) -> Bool[np.ndarray, "height width 1"]:
     """
     height, width = brought.levels.shape[:2]
     if words in REGIONS:
-        return ~_region(words, height, width)
+        return Mask(~_region(words, height, width))
     if not Path(words).exists() and "." not in words:
         raise UserError(f"--mask: {words!r} is neither a file nor a region; {nearest(words, REGIONS)}")
     content = _content("mask", words)
@@ -75,32 +87,49 @@ def mask(words: str, brought: Brought) -> Bool[np.ndarray, "height width 1"]:
         wanted = (brought.own.shape[1], brought.own.shape[0])
     if size != wanted:
         raise UserError(f"--mask: {words} is {size[0]} x {size[1]}, the image {wanted[0]} x {wanted[1]}")
-    form = Form(height if height == width else 0, 1)
-    white = _asked(decode, "mask", words, content, form).pixels >= 128
-    if not white.any() or white.all():
-        line = "white nowhere: nothing is to be drawn" if not white.any() else "white everywhere: nothing is known"
-        raise UserError(f"--mask: {words} is {line}; white is what is drawn")
-    return ~white
+    white = _asked(decode, "mask", words, content, Form(0, 1)).pixels >= 128
+    _, _, middle = _middle(white.shape[:2], height == width)
+    drawn = _any(_any(white[middle][..., 0], width).T, height).T[..., None]
+    if not drawn.any() or drawn.all():
+        line = "white nowhere: nothing is to be drawn" if not drawn.any() else "white everywhere: nothing is known"
+        raise UserError(f"--mask: {words} is {line} of what the run sees; white is what is drawn")
+    return Mask(~drawn, ~white)
 
 
-def pasted(brought: Brought, shown: UInt8[np.ndarray, "h w channels"], known: Bool[np.ndarray, "h w 1"]) -> Any:
+def pasted(brought: Brought, shown: UInt8[np.ndarray, "h w channels"], mask: Mask) -> Any:
     """A result in the picture that was brought, which stays as it is outside the mask and the middle square."""
     from PIL import Image
 
     assert brought.own is not None
-    height, width = brought.own.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    size = (width, height) if shown.shape[0] != shown.shape[1] else (side, side)
-    if size == (width, height):
-        top = left = 0
-    squeezed = shown[..., 0] if shown.shape[-1] == 1 else shown
-    new = np.asarray(Image.fromarray(squeezed).resize(size, Image.Resampling.LANCZOS)).reshape(*size[::-1], -1)
-    drawn = np.asarray(Image.fromarray(~known[..., 0]).resize(size, Image.Resampling.NEAREST))[..., None]
     whole = brought.own.copy()
-    part = whole[top : top + size[1], left : left + size[0]]
-    part[...] = np.where(drawn, new, part)
+    height, width, middle = _middle(whole.shape[:2], shown.shape[0] == shown.shape[1])
+    squeezed = shown[..., 0] if shown.shape[-1] == 1 else shown
+    new = np.asarray(Image.fromarray(squeezed).resize((width, height), Image.Resampling.LANCZOS))
+    if mask.own is not None:
+        known = mask.own[middle]
+    else:
+        shrunk = Image.fromarray(mask.known[..., 0]).resize((width, height), Image.Resampling.NEAREST)
+        known = np.asarray(shrunk)[..., None]
+    whole[middle] = np.where(known, whole[middle], new.reshape(height, width, -1))
     return whole
+
+
+def _middle(size: tuple[int, int], square: bool) -> tuple[int, int, tuple[slice, slice]]:
+    """Height, width and place of the part of a picture that a run sees: its middle square, or all."""
+    height, width = size
+    side = min(size)
+    if not square:
+        return height, width, (slice(None), slice(None))
+    top, left = (height - side) // 2, (width - side) // 2
+    return side, side, (slice(top, top + side), slice(left, left + side))
+
+
+def _any(rows: Bool[np.ndarray, "rows long"], short: int) -> Bool[np.ndarray, "rows short"]:
+    """Whether anything is true of the part of each row that each of fewer, or more, places stands for."""
+    long = rows.shape[1]
+    first = np.arange(short) * long // short
+    last = np.maximum(-(-(np.arange(short) + 1) * long // short), first + 1)
+    return np.stack([rows[:, a:b].any(1) for a, b in zip(first, last, strict=True)], axis=1)
 
 
 def _region(words: str, height: int, width: int) -> Bool[np.ndarray, "height width 1"]:

@@ -12,7 +12,7 @@ from ddpm_jax.editing import Begin, Inpaint, Restore, Task, Vary, between, choos
 from ddpm_jax.editing.weighing import weights
 from ddpm_jax.errors import UserError
 from ddpm_jax.generative import Model, Sampler, Sampling
-from ddpm_jax.keys import SAMPLES, per_example, purpose_key
+from ddpm_jax.keys import LIKELIHOOD, per_example, purpose_key
 from ddpm_jax.pipeline.restored import Run
 from ddpm_jax.samplers import FirstOrder
 
@@ -79,6 +79,8 @@ def inpaint(run: Run, images: Stored, mask: Bool[np.ndarray, "count *site"], tas
     refuse(run.model, task)
     sampling, count = run.experiment.sampling_in(), len(images)
     if how.jump:
+        if task.method != "replacement":
+            raise UserError(f"--jump: jumps go with --method=replacement, not with {task.method}; leave it out")
         if run.model.process.kind != "gaussian":
             raise UserError("--jump: jumps are for Gaussian processes; leave it out")
         sampling = replace(sampling, grid=jumping(np.asarray(sampling.grid), how.jump, how.repeats))
@@ -91,10 +93,12 @@ def inpaint(run: Run, images: Stored, mask: Bool[np.ndarray, "count *site"], tas
     drawn = _draw(run, sampling, task, times(given), times(how.condition), count * many, how, times(how.negative))
     if many == 1:
         return drawn
-    losses = run.plan.each(_Losses(run.model), run.experiment.config.sampler.batch)
+    losses = run.plan.each(_Losses(run.model, sampling), run.experiment.config.sampler.batch)
     rows = {"image": drawn.images, "condition": times(how.condition), "row": np.arange(len(drawn.images))}
-    logs = weights(jnp.asarray(losses(run.params, rows, None)), jnp.asarray(times(given)["mask"])).reshape(many, -1)
-    keys = per_example(purpose_key(how.seed, SAMPLES), jnp.arange(count))
+    logs = weights(
+        jnp.asarray(losses(sampling.joined(run.params), rows, None)), jnp.asarray(times(given)["mask"])
+    ).reshape(many, -1)
+    keys = per_example(purpose_key(how.seed, LIKELIHOOD), jnp.arange(count))
     chosen = choose(keys, jnp.asarray(drawn.images).reshape(many, *images.shape), logs)
     evaluations = drawn.evaluations.reshape(many, -1).sum(0)
     return Edited(np.asarray(chosen.x), evaluations, np.asarray(chosen.effective))
@@ -112,6 +116,7 @@ def vary(
         least = float(grid[-2])
         raise UserError(f"--strength: {strength} leaves no step; take more than {least:.2g}, and at most 1")
     solver = FirstOrder() if sampling.solver.causal else sampling.solver
+    task = replace(task, masked=bool(np.any(mask)))
     sampling = replace(sampling, grid=grid[left[0] :], solver=solver)
     given = {"image": np.asarray(run.model.description.encode(images)), "mask": np.broadcast_to(mask, images.shape)}
     return _draw(run, sampling, task, given, how.condition, len(images), how, how.negative)
@@ -127,8 +132,10 @@ def restore(run: Run, y: Float[np.ndarray, "count ..."], task: Restore, how: Loo
 def interpolate(run: Run, first: Stored, second: Stored, shares: Float[np.ndarray, " n"], how: Looking) -> Edited:
     """Images on the way from one to another, `[1, *site]` each: between their codes, by `CODE_STEPS` steps of DDIM."""
     refuse(run.model, Begin())
+    if len(shares) < 2:
+        raise UserError("--count: the first result is the one image and the last the other; take 2 or more")
     grid = Sampling.default(run.model, CODE_STEPS).grid
-    sampling = replace(run.experiment.sampling_in(), solver=FirstOrder(), grid=grid, process=None)
+    sampling = replace(run.experiment.sampling_in(), solver=FirstOrder(), grid=grid, process=None, point=True)
     both = np.concatenate([first, second])
     condition = jax.tree.map(lambda a: np.asarray(a)[:2], how.condition)
     codes = run.plan.each(_Codes(run.model, sampling), run.experiment.config.sampler.batch)
@@ -141,6 +148,12 @@ def interpolate(run: Run, first: Stored, second: Stored, shares: Float[np.ndarra
 def _draw(
     run: Run, sampling: Sampling, task: Task, given: PyTree, condition: Any, count: int, how: Looking, negative: Any
 ) -> Edited:
+    hook = task.after(run.model.process, jax.tree.map(jnp.asarray, given))
+    if hook is not None and not sampling.solver.walks:
+        name = run.experiment.config.sampler.name
+        raise UserError(
+            f"--sampler: {name} has no steps after which what is known is put back; give another, or --method"
+        )
     draw = Sampler(run.model, sampling, run.plan, run.experiment.config.sampler.batch, task=task)
     images, _, evaluations = draw(run.params, how.seed, count, condition, how.progress, negative, given)
     return Edited(np.asarray(images), np.asarray(evaluations, float))
@@ -148,13 +161,15 @@ def _draw(
 
 @dataclass(frozen=True, eq=False)
 class _Losses:
-    """-log p(site | the sites before) of stored images, by a causal network's one pass."""
+    """-log p(site | the sites before) of stored images, by a causal network's one pass, as it is sampled: guided."""
 
     model: Model
+    sampling: Sampling
 
     def __call__(self, params: PyTree, rows: PyTree) -> Any:
         x = self.model.description.encode(rows["image"])
-        return self.model.denoiser(params)(x, jnp.zeros((), x.dtype), rows["condition"]).loss(x)
+        denoise: Any = self.sampling.wrapped(self.model.denoiser(params), self.model, params=params)
+        return denoise(x, jnp.zeros((), x.dtype), rows["condition"]).loss(x)
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,7 +45,7 @@ def estimate(program: Program, topology: Topology, flops: float, dtype: str) -> 
     Args:
         program: what it does on a device.
         topology: the hardware.
-        flops: of the whole turn, all devices together.
+        flops: that are done in the whole turn, all devices together, what is computed again too.
         dtype: of the products, "float32" or "bfloat16".
     """
     row, generation = topology.accelerator, topology.generation

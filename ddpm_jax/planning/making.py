@@ -21,6 +21,7 @@ from ddpm_jax.files import Record
 from ddpm_jax.pipeline.job import Job, make_job
 from ddpm_jax.planning import compiling, hlo, memory, paper
 from ddpm_jax.planning.estimate import Estimate, estimate, largest_batch, parts_that_fit
+from ddpm_jax.training.step import flops_of_step
 
 WHAT = ("train", "sample", "likelihood")
 ROOM = {"tpu": 0.98, "cuda": 0.75, "cpu": 1.0}
@@ -198,13 +199,14 @@ def _turn(what: str, job: Job, here: Job, dataset: Dataset, topology: Topology) 
         program = hlo.Program(**{**known["program"], "sent": sent, "work": work})
     if what == "train":
         flops = here.count_flops()
+        done = flops_of_step(here.recipe, here.abstract, here.feed.example, again=True)
     else:
         turns = len(job.experiment.sampling_in().grid) - 1 if turn else 1
-        flops = of_jaxpr(traced.jaxpr.jaxpr) / turns
+        flops = done = of_jaxpr(traced.jaxpr.jaxpr) / turns
     memory_of = {"needed": made.refused} if made.refused else dict(made.memory)
     time = None
     if not made.refused and topology.platform != "cpu":
-        time = estimate(program, topology, flops, job.experiment.config.model.dtype)
+        time = estimate(program, topology, done, job.experiment.config.model.dtype)
     return Turn(what, None if math.isnan(flops) else flops, memory_of, program, time, made.seconds)
 
 

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 from jaxtyping import PyTree
 
 from ddpm_jax.devices.plan import bytes_on_one
+from ddpm_jax.models.shares import turn_of
 from ddpm_jax.pipeline.job import Job
 
 
@@ -61,9 +61,4 @@ def _part(name: str, tree: PyTree, group: int) -> Part:
 
 def _at_once(params: PyTree, looped: Sequence[str]) -> PyTree:
     """The parameters that a device has whole at one time: of blocks in a loop those of the first."""
-
-    def kept(path: tuple[Any, ...]) -> bool:
-        keys = [str(getattr(part, "key", "")).rpartition("_") for part in path]
-        return not any(name in looped and number.isdecimal() and int(number) for name, _, number in keys)
-
-    return [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if kept(path)]
+    return [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if not turn_of(path, looped)]

@@ -225,14 +225,15 @@ class Advance:
         )
 
 
-def flops_of_step(recipe: Recipe, state: TrainState, data: PyTree) -> float:
+def flops_of_step(recipe: Recipe, state: TrainState, data: PyTree, again: bool = False) -> float:
     """Floating-point operations of the products and convolutions of one step on the global batch: `flops.of_jaxpr`.
 
-    What rematerialisation computes again is not counted: it is no work of the model's (Chowdhery et al. 2022, appendix
-    B). `state` and `data` may be shapes. The step is traced, not compiled; the number is the same for every device.
+    What rematerialisation computes again is not counted, unless `again`: it is no work of the model's (Chowdhery et al.
+    2022, appendix B). `state` and `data` may be shapes. The step is traced, not compiled; the number is the same for
+    every device.
     """
     rows = jax.ShapeDtypeStruct((recipe.batch,), jnp.int32)
     number, clock = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
-    if recipe.model.once is not recipe.model:  # else the program's own tracing serves
+    if not again and recipe.model.once is not recipe.model:  # else the program's own tracing serves
         recipe = replace(recipe, model=recipe.model.once)
     return flops.of_function(partial(recipe.step, axis=None), state, data, rows, number, clock)

@@ -100,6 +100,18 @@ def test_the_pseudo_inverse_is_exact_for_white_data_and_not_for_others(name):
     assert errors[0] < 0.01 < errors[1]
 
 
+def test_the_step_of_dps_does_not_grow_where_fewer_pixels_are_known():
+    """Of a known pixel that is off by as much, whatever the number of known ones."""
+    process, x = Gaussian(VP()), jnp.zeros((1, *SHAPE))
+    moved = []
+    for known in (SIZE, 4):
+        mask = (np.arange(SIZE) < known).reshape(SHAPE)
+        y = jnp.where(mask, 1.0, 0.0)[None]
+        given = Measured(exact(process, np.zeros(SIZE), np.eye(SIZE)), process, Pixels(mask), y, 0.1, "dps")
+        moved.append(float(given(x, 0.5).mean[0, 0, 0, 0]))
+    assert moved[0] == pytest.approx(moved[1], rel=1e-5) and moved[0] > 0.1
+
+
 def test_what_was_measured_without_noise_is_in_the_estimate_at_small_times():
     process, operator = Gaussian(VP()), Averages(2)
     mean, covariance = correlated()

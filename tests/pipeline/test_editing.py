@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -19,10 +20,11 @@ from ddpm_jax.pipeline.restored import Run
 pytestmark = pytest.mark.slow
 
 
-def run(family):
+def run(family, **changes):
     """An untrained run: its draws are noise of a kind, which is all that these tests need."""
     config, dataset = digits(), data.load("digits")
     getattr(families, family)(config)
+    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
     if family in ("masked", "autoregressive"):
         digits_transformer(config)
         config.model.depth = 1
@@ -70,6 +72,28 @@ def test_an_image_is_what_its_code_is_decoded_to():
     before = images(made, 2)
     found = editing.interpolate(made, before[:1], before[1:], np.array([0.0, 1.0]), editing.Looking(condition={}))
     assert np.abs(found.images.astype(int) - before).mean() < 1.0
+
+
+def test_what_is_known_stays_visible_though_steps_hide_sites_again():
+    """The process may hide any site again with eta; what is drawn beside must have seen what is known at every step."""
+    from ddpm_jax.editing.keeping import Shown
+
+    task, given = Inpaint(), {"image": jnp.ones((1, 4, 1)), "mask": jnp.array([[[True], [False], [True], [False]]])}
+    made = run("masked")
+    hook = task.after(made.model.process, given)
+    assert isinstance(hook, Shown)
+    hidden = jnp.full((1, 4, 1), -2.0)
+    np.testing.assert_array_equal(np.ravel(hook(jax.random.key(0), hidden, 0.5)), [1, -2, 1, -2])
+
+
+def test_a_solver_without_steps_puts_nothing_back_and_says_so():
+    made, how = run("flow", sampler__name="tsit5"), editing.Looking(condition={})
+    before = images(made)
+    mask = np.broadcast_to(MASK, before.shape)
+    with pytest.raises(UserError, match="--sampler: tsit5 has no steps after which"):
+        editing.inpaint(made, before, mask, Inpaint(), how)
+    found = editing.vary(made, before, np.zeros_like(mask), 0.5, Vary(), how)  # nothing is known
+    assert found.images.shape == before.shape
 
 
 def test_what_a_family_cannot_do_is_refused():
