@@ -85,6 +85,25 @@ class GaussianMixture:
         factors = jnp.linalg.cholesky(self.covariances)
         return MixturePosterior(logits, means, jnp.broadcast_to(factors, (*means.shape, means.shape[-1]))).sample(keys)
 
+    def measured(self, matrix: Float[Array, "M D"], y: Float[Array, " M"], noise: float) -> "GaussianMixture":
+        """p(x | y) of y = A x + noise of this deviation: a mixture again.
+
+        Component k has the weight w_k N(y; A m_k, S_k) with S_k = A C_k A^T + s^2 I, the mean m_k + G_k (y - A m_k) and
+        the covariance C_k - G_k A C_k, where G_k = C_k A^T S_k^-1.
+        """
+        spread = jnp.einsum("mi,kij,nj->kmn", matrix, self.covariances, matrix) + noise**2 * jnp.eye(len(y))
+        gain = jnp.linalg.solve(spread, jnp.einsum("mi,kij->kmj", matrix, self.covariances)).swapaxes(-1, -2)
+        expected = self.means @ matrix.T
+        logs = jnp.log(self.weights) + jax.scipy.stats.multivariate_normal.logpdf(y, expected, spread)
+        means = self.means + jnp.einsum("kim,km->ki", gain, y - expected)
+        covariances = self.covariances - jnp.einsum("kim,mj,kjl->kil", gain, matrix, self.covariances)
+        return GaussianMixture(jax.nn.softmax(logs), means, (covariances + covariances.swapaxes(-1, -2)) / 2)
+
+    def shares(self, x: Float[Array, "batch D"]) -> Float[Array, "batch K"]:
+        """p(k | x): how much each component has of each point."""
+        one = jnp.ones(x.shape[:1], x.dtype)
+        return jax.nn.softmax(self._component_logs(x, one, 0 * one), axis=1)
+
     def _marginal(self, alpha: Array, sigma: Array) -> tuple[Array, Array]:
         """Means `[batch, K, D]` and covariances `[batch, K, D, D]` of x_t's components."""
         identity = jnp.eye(self.means.shape[-1])

@@ -6,13 +6,14 @@
 It needs the compilers: the extra `plan` for TPUs, JAX's `cuda13` for GPUs.
 """
 
-import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from ddpm_jax import commands
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "plans"
@@ -59,11 +60,11 @@ def table() -> Iterator[str]:
             yield row(json.loads(path.read_text()))
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Read the command line and do it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = commands.Parser(prog="python experiments/pods/plans.py", description=__doc__)
     parser.add_argument("--table", action="store_true", help="plan nothing")
-    options = parser.parse_args()
+    options = commands.parse(parser, arguments)
     for name, words in PLANS.items():
         if not options.table:
             command = [sys.executable, "-m", "ddpm_jax.plan", *words, f"--output={FOLDER / name}.json"]
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commands.run(main)

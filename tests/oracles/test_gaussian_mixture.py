@@ -136,3 +136,20 @@ def test_score_is_the_gradient_of_the_density(process):
         found = jax.jit(lambda x_t, t: PLANE.score(process, x_t, t))(x_t, t)
         slope = jax.jit(jax.grad(lambda x_t, t: PLANE.log_density_at(process, x_t, t).sum()))(x_t, t)
         np.testing.assert_allclose(found, slope, rtol=1e-4, atol=1e-5)
+
+
+def test_a_measured_mixture_is_bayes_rule():
+    """log p(x | y) is log p(x) + log N(y; A x, s^2) but for one number, whatever x."""
+    rng = np.random.default_rng(3)
+    means, noise, matrix = rng.normal(size=(3, 4)), 0.3, rng.normal(size=(2, 4))
+    factors = 0.5 * rng.normal(size=(3, 4, 4)) + np.eye(4)
+    law = GaussianMixture(
+        *map(jnp.asarray, (np.array([0.2, 0.5, 0.3]), means, factors @ factors.swapaxes(1, 2) + 0.1 * np.eye(4)))
+    )
+    y, x = np.array([0.4, -0.7]), rng.normal(size=(50, 4))
+    after = law.measured(jnp.asarray(matrix), jnp.asarray(y), noise)
+    said = stats.norm.logpdf(y, x @ matrix.T, noise).sum(1)
+    evidence = np.asarray(law.log_density(jnp.asarray(x))) + said - np.asarray(after.log_density(jnp.asarray(x)))
+    np.testing.assert_allclose(evidence, evidence[0], atol=1e-3)
+    assert float(after.weights.sum()) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(law.shares(jnp.asarray(x)).sum(1), 1, atol=1e-6)
