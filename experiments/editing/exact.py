@@ -38,7 +38,7 @@ def law() -> GaussianMixture:
     """Three components, whose pixels hang together."""
     rng = np.random.default_rng(5)
     factors = 0.25 * rng.normal(size=(3, SIZE, SIZE))
-    covariances = factors @ factors.swapaxes(1, 2) + 0.02 * np.eye(SIZE)
+    covariances = jnp.asarray(factors @ factors.swapaxes(1, 2) + 0.02 * np.eye(SIZE))
     return GaussianMixture(jnp.array([0.5, 0.3, 0.2]), jnp.asarray(0.7 * rng.normal(size=(3, SIZE))), covariances)
 
 
