@@ -93,7 +93,7 @@ def test_a_step_for_a_tpu_is_one_loop_that_sends_gradients_and_never_waits_for_t
     assert turn.memory["arguments"] < 2 * found.kept + 16 * 2**20  # no copy of the data, padded to 128 lanes
     if shard == "replicated":
         assert set(sent) == {"all-reduce"} and sent["all-reduce"].count == 1
-        assert weights <= sent["all-reduce"].bytes < 1.05 * weights
+        assert 0.99 * weights < sent["all-reduce"].bytes < 1.05 * weights  # what has no gradient is left out
         assert turn.program.products.get("bf16", 0) > 20
     else:
         assert not {"all-to-all", "collective-permute"} & set(sent)
