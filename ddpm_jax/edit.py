@@ -145,14 +145,13 @@ def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, 
     known = run.experiment.asked
     told = numbered(told, run.experiment.description.class_names)
     if own.row is not None and not told:
-        told = {}
         condition = jax.tree.map(lambda a: np.repeat(np.asarray(a), count, 0), known.of(own.row))
     else:
         with told_by(label="--label", text="--prompt"):
             condition = conditions_of(known, run.dataset, count, told) if told else known.null(count)
     condition = {name: np.asarray(values) for name, values in condition.items()}
     how = editing.Looking(
-        options.seed, condition, None, screen.bar("edits"), options.candidates, options.jump, options.repeats
+        options.seed, condition, screen.bar("edits"), options.candidates, options.jump, options.repeats
     )
     images, site = np.stack([own.levels] * count), own.levels.shape
     mask = brought.Mask(np.zeros((*site[:2], 1), bool))

@@ -1,7 +1,6 @@
 """A known part of an image: kept while the rest is drawn."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
@@ -63,8 +62,3 @@ def known_first(process: Ordered, keys: Keys, image: Images, mask: Bool[Array, "
     if not process.apart:
         whole = jnp.broadcast_to(whole.all(-1, keepdims=True), image.shape)
     return jnp.where(whole, image, process.prior(keys, image.shape, image.dtype))
-
-
-def overlaid(x: Any, image: Any, mask: Any) -> Any:
-    """x with the known part of the image, to the bit; arrays of NumPy or JAX, of levels or of values."""
-    return jnp.where(mask, image, x)

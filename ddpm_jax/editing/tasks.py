@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from ddpm_jax.denoisers import Denoiser
-from ddpm_jax.editing.keeping import Kept, Shown, known_first, overlaid
+from ddpm_jax.editing.keeping import Kept, Shown, known_first
 from ddpm_jax.editing.measured import COVARIANCES, Measured
 from ddpm_jax.editing.operators import Operator, Pixels
 from ddpm_jax.processes import Refusal, Traits
@@ -107,7 +107,7 @@ class Inpaint(Task):
 
     def end(self, x: Images, given: Given) -> Images:
         """The known part, to the bit."""
-        return overlaid(x, given["image"], given["mask"])
+        return jnp.where(given["mask"], given["image"], x)
 
 
 @dataclass(frozen=True)

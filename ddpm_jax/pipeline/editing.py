@@ -44,7 +44,6 @@ class Looking:
     Attributes:
         seed: of the samples.
         condition: what is asked of each image, rows as many as images.
-        negative: what guidance leads away from.
         progress: wraps the batches' iterator.
         candidates: in a fixed order: of so many for each image one is chosen by its weight.
         jump: steps of a jump back; 0 is none.
@@ -53,16 +52,10 @@ class Looking:
 
     seed: int = 0
     condition: Any = None
-    negative: Any = None
     progress: Any = None
     candidates: int = 1
     jump: int = 0
     repeats: int = 1
-
-
-def fixed_order(model: Model) -> bool:
-    """Whether its network goes along one order of the sites, and so cannot see known sites that come later."""
-    return model.network.causal
 
 
 def refuse(model: Model, task: Task) -> None:
@@ -84,13 +77,13 @@ def inpaint(run: Run, images: Stored, mask: Bool[np.ndarray, "count *site"], tas
         if run.model.process.kind != "gaussian":
             raise UserError("--jump: jumps are for Gaussian processes; leave it out")
         sampling = replace(sampling, grid=jumping(np.asarray(sampling.grid), how.jump, how.repeats))
-    many = how.candidates if fixed_order(run.model) else 1
+    many = how.candidates if run.model.network.causal else 1  # it cannot see known sites that come later
 
     def times(rows: PyTree) -> PyTree:
         return jax.tree.map(lambda a: np.concatenate([np.asarray(a)] * many), rows)
 
     given = {"image": np.asarray(run.model.description.encode(images)), "mask": np.broadcast_to(mask, images.shape)}
-    drawn = _draw(run, sampling, task, times(given), times(how.condition), count * many, how, times(how.negative))
+    drawn = _draw(run, sampling, task, times(given), times(how.condition), count * many, how)
     if many == 1:
         return drawn
     losses = run.plan.each(_Losses(run.model, sampling), run.experiment.config.sampler.batch)
@@ -119,14 +112,14 @@ def vary(
     task = replace(task, masked=bool(np.any(mask)))
     sampling = replace(sampling, grid=grid[left[0] :], solver=solver)
     given = {"image": np.asarray(run.model.description.encode(images)), "mask": np.broadcast_to(mask, images.shape)}
-    return _draw(run, sampling, task, given, how.condition, len(images), how, how.negative)
+    return _draw(run, sampling, task, given, how.condition, len(images), how)
 
 
 def restore(run: Run, y: Float[np.ndarray, "count ..."], task: Restore, how: Looking) -> Edited:
     """Draw images that would have been measured as y, in units of x."""
     refuse(run.model, task)
     sampling = run.experiment.sampling_in()
-    return _draw(run, sampling, task, {"y": np.asarray(y)}, how.condition, len(y), how, how.negative)
+    return _draw(run, sampling, task, {"y": np.asarray(y)}, how.condition, len(y), how)
 
 
 def interpolate(run: Run, first: Stored, second: Stored, shares: Float[np.ndarray, " n"], how: Looking) -> Edited:
@@ -142,12 +135,10 @@ def interpolate(run: Run, first: Stored, second: Stored, shares: Float[np.ndarra
     a, b = codes(sampling.joined(run.params), {"image": both, "condition": condition}, None)
     count = len(shares)
     start = between(jnp.repeat(a[None], count, 0), jnp.repeat(b[None], count, 0), jnp.asarray(shares, jnp.float32))
-    return _draw(run, sampling, Begin(), {"start": np.asarray(start)}, how.condition, count, how, how.negative)
+    return _draw(run, sampling, Begin(), {"start": np.asarray(start)}, how.condition, count, how)
 
 
-def _draw(
-    run: Run, sampling: Sampling, task: Task, given: PyTree, condition: Any, count: int, how: Looking, negative: Any
-) -> Edited:
+def _draw(run: Run, sampling: Sampling, task: Task, given: PyTree, condition: Any, count: int, how: Looking) -> Edited:
     hook = task.after(run.model.process, jax.tree.map(jnp.asarray, given))
     if hook is not None and not sampling.solver.walks:
         name = run.experiment.config.sampler.name
@@ -155,8 +146,14 @@ def _draw(
             f"--sampler: {name} has no steps after which what is known is put back; give another, or --method"
         )
     draw = Sampler(run.model, sampling, run.plan, run.experiment.config.sampler.batch, task=task)
-    images, _, evaluations = draw(run.params, how.seed, count, condition, how.progress, negative, given)
+    images, _, evaluations = draw(run.params, how.seed, count, condition, how.progress, None, given)
     return Edited(np.asarray(images), np.asarray(evaluations, float))
+
+
+def _seen(model: Model, sampling: Sampling, params: PyTree, rows: PyTree) -> tuple[Any, Any]:
+    """Stored images as the process has them, and the denoiser as it samples: guided."""
+    denoise = sampling.wrapped(model.denoiser(params), model, params=params)
+    return model.description.encode(rows["image"]), denoise
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +164,7 @@ class _Losses:
     sampling: Sampling
 
     def __call__(self, params: PyTree, rows: PyTree) -> Any:
-        x = self.model.description.encode(rows["image"])
-        denoise: Any = self.sampling.wrapped(self.model.denoiser(params), self.model, params=params)
+        x, denoise = _seen(self.model, self.sampling, params, rows)
         return denoise(x, jnp.zeros((), x.dtype), rows["condition"]).loss(x)
 
 
@@ -180,7 +176,6 @@ class _Codes:
     sampling: Sampling
 
     def __call__(self, params: PyTree, rows: PyTree) -> Any:
-        x = self.model.description.encode(rows["image"])
+        x, denoise = _seen(self.model, self.sampling, params, rows)
         process: Any = self.sampling.process or self.model.bound_process(params)
-        denoise = self.sampling.wrapped(self.model.denoiser(params), self.model, params=params)
         return encode(process, denoise, np.asarray(self.sampling.grid), x, rows["condition"])
