@@ -1,17 +1,18 @@
-"""Change pictures with a trained run: fill a hole, vary, restore, or go from one to another.
+"""Change pictures with a trained run: fill a hole, vary, restore, follow a sketch, or go from one to another.
 
     python -m ddpm_jax.edit --workdir=RUN --image=in.png --mask=mask.png            # draw where the mask is white
     python -m ddpm_jax.edit --workdir=RUN --image=test:3 --mask=left --count=8      # of a test image, its left half
     python -m ddpm_jax.edit --workdir=RUN --image=in.png --task=variation --strength=0.5
     python -m ddpm_jax.edit --workdir=RUN --image=in.png --task=restore --measure=averages:2
+    python -m ddpm_jax.edit --workdir=RUN --image=sketch.png --task=follow          # of a run that is told pictures
     python -m ddpm_jax.edit --workdir=RUN --image=a.png --other=b.png --task=interpolate
 
-What restore is given is made of the image first, with noise, so that the results can be held against it. Of a test
-image the model is told what the data say of it. Writes a PNG with the image, what was known of it and the results, an
-.npz, and of a picture of one's own the first result in its place. What is known comes back to the bit.
+What restore is given is made of the image first, with noise, so that the results can be held against it; with
+--measured the file is what was measured. Of a test image the model is told what the data say of it. Writes a PNG with
+the image, what was known of it and the results, a film of how they came about, an .npz, and of a picture of one's own
+the first result in its place. What is known comes back to the bit.
 """
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from ddpm_jax import commands
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.sample import asked, change_sampler, check_told, numbered, options_named, output_of, told_by, weight
 
-TASKS = ("inpaint", "variation", "restore", "interpolate")
+TASKS = ("inpaint", "variation", "restore", "follow", "interpolate")
 MEASURES = ("averages:FACTOR", "grey", "blur:PIXELS", "projections:COUNT", "noise")
-METHODS = ("replacement", "tmpd", "pigdm", "dps")
+METHODS = ("replacement", "tmpd", "pigdm", "dps", "trained")
 
 
 def operator(words: str) -> Any:
@@ -55,20 +56,26 @@ def checked(options: Any) -> None:
     if options.method and options.method not in METHODS:
         raise UserError(f"--method: {options.method!r} is none; {nearest(options.method, METHODS)}")
     for name, least in (("count", 1), ("seed", 0), ("jump", 0), ("repeats", 1), ("candidates", 1)):
-        if not least <= getattr(options, name) < 2**31:
+        if getattr(options, name) is not None and not least <= getattr(options, name) < 2**31:
             raise UserError(f"--{name}: {getattr(options, name)} is not a whole number of at least {least}")
-    if not 0 < options.noise <= 10:
+    if options.noise is not None and not 0 < options.noise <= 10:
         raise UserError(f"--noise: {options.noise} is not above 0, and at most 10")
     needs = {"inpaint": "mask", "restore": "measure", "interpolate": "other"}
     for task, name in needs.items():
         if options.task == task and getattr(options, name) is None:
             raise UserError(f"--{name} is missing: --task={task} needs it")
-    only = {"measure": "restore", "other": "interpolate", "jump": "inpaint", "strength": "variation"}
-    for name, task in only.items():
+    only = {"measure": "restore", "measured": "restore", "other": "interpolate", "jump": "inpaint"}
+    for name, task in {**only, "repeats": "inpaint", "strength": "variation", "shows": "follow"}.items():
         if getattr(options, name) and options.task != task:
             raise UserError(f"--{name}: it is for --task={task}, not for {options.task}")
-    if options.method and options.task == "interpolate":
-        raise UserError("--method: interpolate has one way; leave it out")
+    if options.repeats and not options.jump:
+        raise UserError("--repeats: it says how often stretches are walked that --jump goes back; give that too")
+    if options.method and options.task in ("follow", "interpolate"):
+        raise UserError(f"--method: {options.task} has one way; leave it out")
+    if options.noise and options.task == "interpolate":
+        raise UserError("--noise: nothing is measured to interpolate; leave it out")
+    if options.measured and ":" in options.image:
+        raise UserError(f"--measured: {options.image} is an image, of which it is measured first; leave it out")
     if options.mask and options.task not in ("inpaint", "variation"):
         raise UserError(f"--mask: it is for inpaint and variation, not for {options.task}")
     if options.prompt is not None and options.label is not None:
@@ -85,12 +92,16 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--other", metavar="FILE", help="the picture to go to, of interpolate")
     parser.add_argument("--measure", metavar="WHAT", help=f"what restore is given: {', '.join(MEASURES)}")
     parser.add_argument("--method", metavar="NAME", help=f"of Gaussian processes: {', '.join(METHODS)}")
-    parser.add_argument("--noise", type=float, default=0.02, help="of what is measured, black to white is 2")
+    parser.add_argument("--measured", action="store_true", help="the file is what was measured, not an image")
+    parser.add_argument("--shows", metavar="NAME", help="what the picture to follow is, of a run that is told several")
+    parser.add_argument(
+        "--noise", type=float, help="of what is measured, black to white is 2 (default: 0.02; of follow: none)"
+    )
     parser.add_argument("--strength", type=float, metavar="T", help="the time that variation goes back to, 0 to 1")
     parser.add_argument("--jump", type=int, default=0, metavar="STEPS", help="replacement goes back so many steps")
-    parser.add_argument("--repeats", type=int, default=10, help="how often each stretch of such a length is walked")
+    parser.add_argument("--repeats", type=int, help="how often each stretch of such a length is walked (default: 10)")
     parser.add_argument(
-        "--candidates", type=int, default=64, help="in a fixed order one of so many is chosen by how well it fits"
+        "--candidates", type=int, help="in a fixed order one of so many is chosen by how well it fits (default: 64)"
     )
     parser.add_argument("--prompt", metavar="TEXT", help="what to draw")
     parser.add_argument("--label", help="the class to draw")
@@ -128,84 +139,41 @@ def main(arguments: Sequence[str]) -> None:
 def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, told: dict[str, Any]) -> None:
     """Do it, and write what came out."""
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
-    from ddpm_jax import files
-    from ddpm_jax.editing import Inpaint, Restore, Vary
-    from ddpm_jax.editing.operators import seen
     from ddpm_jax.evaluation.told import conditions_of
-    from ddpm_jax.pipeline import brought, editing, screen
+    from ddpm_jax.pipeline import brought, edits, screen
+    from ddpm_jax.pipeline.editing import Looking
     from ddpm_jax.pipeline.restored import restore
-    from ddpm_jax.runs import pictures
 
     needs_data = ":" in options.image or ":" in (options.other or "")
     run, count = restore(config, folder, options.best, images=needs_data), options.count
-    own = brought.picture("image", options.image, run.dataset)
+    edits.check(run, options)
+    own = edits.picture(run, options, measured)
     known = run.experiment.asked
     told = numbered(told, run.experiment.description.class_names)
     if own.row is not None and not told:
         condition = jax.tree.map(lambda a: np.repeat(np.asarray(a), count, 0), known.of(own.row))
+        views = set(config.data.views) & set(known)  # they show what is to be drawn
+        condition |= known.only(views).null(count)
     else:
         with told_by(label="--label", text="--prompt"):
             condition = conditions_of(known, run.dataset, count, told) if told else known.null(count)
-    condition = {name: np.asarray(values) for name, values in condition.items()}
-    how = editing.Looking(
-        options.seed, condition, screen.bar("edits"), options.candidates, options.jump, options.repeats
+    how = Looking(
+        options.seed,
+        {name: np.asarray(values) for name, values in condition.items()},
+        screen.bar("edits"),
+        options.candidates or edits.CANDIDATES,
+        options.jump,
+        options.repeats or edits.REPEATS,
+        film=not run.model.network.causal,
     )
-    images, site = np.stack([own.levels] * count), own.levels.shape
-    mask = brought.Mask(np.zeros((*site[:2], 1), bool))
+    mask = brought.Mask(np.zeros((*own.levels.shape[:2], 1), bool))
     if options.mask is not None:
         mask = brought.mask(options.mask, own)
-    where, extra = np.broadcast_to(mask.known, images.shape), {}
-    encoded, shown = run.model.description.encode, own.levels
-    if options.task == "inpaint":
-        task = Inpaint(options.method or "replacement", options.noise)
-        made = editing.inpaint(run, images, where, task, how)
-        shown = np.where(where[0], own.levels, 0)
-    elif options.task == "variation":
-        task = Vary(options.method or "replacement", options.noise)
-        made = editing.vary(run, images, where, 0.5 if options.strength is None else options.strength, task, how)
-    elif options.task == "restore":
-        try:
-            y = np.asarray(measured(encoded(images)))
-        except ValueError as error:
-            raise UserError(f"--measure: {error}") from error
-        y = y + options.noise * np.random.default_rng(options.seed).normal(size=y.shape[1:]).astype(y.dtype)
-        made = editing.restore(run, y, Restore(measured, options.noise, options.method or "pigdm"), how)
-        shown, extra = (
-            run.model.description.decode(seen(measured, jnp.asarray(y[:1]), encoded(images[:1])))[0],
-            {"y": y[0]},
-        )
-    else:
-        other = brought.picture("other", options.other, run.dataset)
-        shares = np.linspace(0, 1, count)
-        made = editing.interpolate(run, images[:1], other.levels[None], shares, how)
-        shown = other.levels
-    if not screen.speaks():
-        return
-    content, paths = io.BytesIO(), [output.with_name(output.name + ".npz")]
-    arrays: dict[str, Any] = {"images": made.images, "image": own.levels, "known": mask.known, **condition}
-    np.savez_compressed(content, **arrays, **extra)
-    try:
-        files.write_bytes(paths[0], content.getvalue())
-        strip = np.asarray(encoded(np.concatenate([own.levels[None], shown[None], made.images])))
-        names = [
-            "image",
-            {"interpolate": "other", "restore": "measured"}.get(options.task, "known"),
-            *map(str, range(1, count + 1)),
-        ]
-        paths.append(pictures.grid(output.with_name(output.name + ".png"), strip, names))
-        if own.own is not None and options.task != "interpolate":
-            levels = (np.asarray(encoded(made.images[0])) + 1) * 127.5
-            whole = brought.pasted(own, levels.round().clip(0, 255).astype(np.uint8), mask)
-            paths.append(pictures.save(output.with_name(output.name + "_pasted.png"), whole))
-    except OSError as error:
-        raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
-    screen.say(f"{count} of step {run.step}, {made.evaluations.mean():.4g} network evaluations each")
-    if made.effective is not None:
-        screen.say(f"of {options.candidates} candidates {made.effective.mean():.3g} count; near 1 means too few")
-    screen.say("\n".join(f"  {screen.linked(path) if path.suffix == '.png' else path}" for path in paths))
+    shown = edits.TASKS[options.task](edits.Order(run, options, own, mask, measured, how))
+    if screen.speaks():
+        edits.write(run, options, output, own, mask, shown)
 
 
 if __name__ == "__main__":

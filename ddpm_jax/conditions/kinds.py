@@ -3,14 +3,15 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float32, Int32, Shaped
+from jaxtyping import Array, Bool, Float32, Int32, Key, Shaped
 
+from ddpm_jax import keys as random
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.files import Record, plain
 
@@ -45,6 +46,10 @@ class Kind(ABC):
     def null(self, count: int) -> Array:
         """The value that says nothing, `[count, *shape]`."""
 
+    def augmented(self, keys: Key[Array, " batch"], value: Shaped[Array, "batch *shape"]) -> Array:
+        """The values as training shows them."""
+        return value
+
     def drop(self, dropped: Bool[Array, " batch"], value: Shaped[Array, "batch *shape"]) -> Array:
         """The values, and where `dropped` those that say nothing."""
         where = dropped.reshape(-1, *(1,) * (value.ndim - 1))
@@ -69,7 +74,14 @@ class Kind(ABC):
     def plain(self) -> Record:
         """What it is, as plain JSON, of the fields that are compared."""
         own: Any = self
-        return {"kind": self.kind, **{one.name: plain(getattr(self, one.name)) for one in fields(own) if one.compare}}
+        values = {one.name: (one, getattr(self, one.name)) for one in fields(own) if one.compare}
+        # runs from before a later field are known by a description without it
+        said = {name: plain(value) for name, (one, value) in values.items() if not _unsaid(one, value)}
+        return {"kind": self.kind, **said}
+
+
+def _unsaid(one: Field, value: Any) -> bool:
+    return bool(one.metadata.get("later")) and value == one.default
 
 
 @dataclass(frozen=True)
@@ -161,25 +173,58 @@ class Picture(Kind):
 
     Attributes:
         size: `(*space, channels)`; a network resizes it to its own.
+        noise: the greatest deviation of noise that training adds, of which a further channel tells how much it is.
     """
 
     size: tuple[int, ...]
+    noise: float = field(default=0.0, metadata={"later": True})
     kind: ClassVar[str] = "image"
     dtype: ClassVar[DTypeLike] = np.float32
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The picture's, with a channel that says whether it is given."""
-        return (*self.size[:-1], self.size[-1] + 1)
+        """The picture's, with a channel that says whether it is given, and one of the noise if there may be any."""
+        return (*self.size[:-1], self.size[-1] + (2 if self.noise else 1))
 
     def null(self, count: int) -> Float32[Array, "count *space channels"]:
         """Zeros."""
         return jnp.zeros((count, *self.shape), jnp.float32)
 
-    def rows(self, values: Sequence[Any] | np.ndarray) -> Float32[np.ndarray, "n *space channels"]:
-        """uint8 levels 0 ... 255 `[n, *size]`, as 2u/255 - 1, with a channel of ones."""
+    def rows(
+        self, values: Sequence[Any] | np.ndarray, shown: Bool[np.ndarray, "n *space 1"] | None = None
+    ) -> Float32[np.ndarray, "n *space channels"]:
+        """uint8 levels 0 ... 255 `[n, *size]`, as 2u/255 - 1, with a channel of ones and no noise.
+
+        Where `shown` is False nothing is said of a pixel.
+        """
         found = np.asarray(values)
         if found.shape[1:] != self.size or found.dtype != np.uint8:
             raise UserError(f"pictures of {found.shape[1:]}, {found.dtype}, are given, and must be {self.size}, uint8")
-        shown = found.astype(np.float32) * np.float32(2 / 255) - 1
-        return np.concatenate([shown, np.ones((*found.shape[:-1], 1), np.float32)], axis=-1)
+        ones = np.ones((*found.shape[:-1], 1), np.float32) if shown is None else shown.astype(np.float32)
+        pixels = (found.astype(np.float32) * np.float32(2 / 255) - 1) * ones
+        return np.concatenate([pixels, ones, *([np.zeros_like(ones)] if self.noise else [])], axis=-1)
+
+    def parts(self, value: Float32[Array | np.ndarray, "batch *shape"]) -> tuple[Any, Any]:
+        """The pictures, in [-1, 1], and 1 where they are given."""
+        channels = self.size[-1]
+        return value[..., :channels], value[..., channels : channels + 1]
+
+    def noisy(
+        self,
+        keys: Key[Array, " batch"],
+        value: Float32[Array | np.ndarray, "batch *shape"],
+        level: Float32[Array, "#batch"],
+    ) -> Float32[Array, "batch *shape"]:
+        """The pictures with noise of these deviations, which is told (Ho et al. 2022, "conditioning augmentation")."""
+        picture, given = self.parts(value)
+        level = level.reshape(-1, *(1,) * (value.ndim - 1))
+        drawn = random.normal(keys, picture.shape, jnp.float32)
+        told = jnp.broadcast_to(level, given.shape)
+        return jnp.concatenate([picture + given * level * drawn, given, given * told], axis=-1)
+
+    def augmented(self, keys: Key[Array, " batch"], value: Shaped[Array, "batch *shape"]) -> Array:
+        """With noise of a deviation between 0 and the greatest, every one as often."""
+        if not self.noise:
+            return value
+        keys_level, keys_noise = random.split(keys)
+        return self.noisy(keys_noise, value, self.noise * random.uniform(keys_level, (len(value),)))

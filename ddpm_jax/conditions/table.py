@@ -87,21 +87,24 @@ class Conditions:
         return found
 
     def drop(self, keys: Key[Array, " batch"], values: Condition, all_of: float, each: float = 0.0) -> Condition:
-        """The values, with an example's dropped all at once in a share `all_of`, and each by itself in a share `each`.
+        """The values as training shows them: some augmented, an example's dropped all at once in a share `all_of`, and
+        each by itself in a share `each`.
 
         So a model learns what it says without any, and without some, and can be guided by each.
         """
         if not self.kinds:
             return values
-        count = len(keys)
-        each = each if len(self.kinds) > 1 else 0.0
-        dropped = random.bernoulli(random.fold_in(keys, 0) if each else keys, all_of, (count,))
+        count, kinds = len(keys), len(self.kinds)
+        each = each if kinds > 1 else 0.0
+        folded = each or any(isinstance(kind, Picture) and kind.noise for _, kind in self.kinds)
+        dropped = random.bernoulli(random.fold_in(keys, 0) if folded else keys, all_of, (count,))
         found = {}
         for number, (name, kind) in enumerate(self.kinds, 1):
             gone = dropped
             if each:
                 gone = jnp.logical_or(dropped, random.bernoulli(random.fold_in(keys, number), each, (count,)))
-            found[name] = kind.drop(gone, values[name])
+            value = kind.augmented(random.fold_in(keys, kinds + number), values[name]) if folded else values[name]
+            found[name] = kind.drop(gone, value)
         return found
 
 

@@ -131,6 +131,10 @@ KEYS: dict[str, Key] = {
     "data.levels": Key(
         0, "round the data's to so many, which are fewer; 0: all that they have", least=0, some=2, most=255
     ),
+    "data.views": Key(
+        (), "pictures made of each image, as conditions: edges, grey, small, known (the image with a hole)", item=str
+    ),
+    "data.view_noise": Key(0.0, "the greatest deviation of noise that training adds to them; 0: none", least=0, most=2),
     "data.splits.train": Key("", "such as train[:55000]"),
     "data.splits.validation": Key("", "likewise, for the validation loss"),
     "data.splits.test": Key("", "likewise, for the figures"),

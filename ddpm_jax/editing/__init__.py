@@ -11,11 +11,12 @@ from ddpm_jax.editing.jumps import jumping
 from ddpm_jax.editing.keeping import Kept, known_first
 from ddpm_jax.editing.measured import COVARIANCES, Measured
 from ddpm_jax.editing.operators import Averages, Blur, Grey, Identity, Operator, Pixels, Projections
-from ddpm_jax.editing.tasks import Begin, Given, Inpaint, Restore, Task, Vary
+from ddpm_jax.editing.tasks import TRAINED, Begin, Given, Inpaint, Restore, Task, Vary
 from ddpm_jax.editing.weighing import Chosen, choose
 
 __all__ = [
     "COVARIANCES",
+    "TRAINED",
     "Averages",
     "Begin",
     "Blur",

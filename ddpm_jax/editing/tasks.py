@@ -18,6 +18,9 @@ from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.processes.process import Images, Keys
 from ddpm_jax.samplers.solver import After
 
+TRAINED = "trained"
+"""Inpainting by a network that is told what is known."""
+
 Given = dict[str, Any]
 """`image` and `y` as the process has them, `mask` True where the image is known; each `[batch, ...]`."""
 
@@ -66,10 +69,11 @@ class Inpaint(Task):
     """Draw what is not known of each image; what is known comes back to the bit.
 
     In the ordered family the known sites are visible from the start. In the Gaussian one `method` is "replacement"
-    (`Kept`), which is biased, or one of `COVARIANCES`, for which the known part is a measurement.
+    (`Kept`), which is biased, or one of `COVARIANCES`, for which the known part is a measurement. In any, "trained"
+    leaves it to a network that is told what is known (GLIDE, Nichol et al. 2022).
 
     Attributes:
-        method: see above; an ordered process has but one.
+        method: see above.
         noise: of the measurement, in units of x.
     """
 
@@ -79,28 +83,32 @@ class Inpaint(Task):
     def refusals(self, traits: Traits, causal: bool) -> Iterator[Refusal]:
         """A method of another family, and a network that knows neither any set of sites nor those before each."""
         yield from super().refusals(traits, causal)
+        if self.method == TRAINED:
+            return
         if traits.kind == "ordered" and not traits.exchangeable and not causal:
             yield Refusal("task", "the network knows the sets of sites of one order alone; use one of a random order")
         if traits.kind != "gaussian" and self.method != "replacement":
             yield Refusal("method", f"{self.method} is for Gaussian processes; leave it out")
-        if self.method not in ("replacement", *COVARIANCES):
-            yield Refusal("method", f"{self.method!r} is none of replacement, {', '.join(COVARIANCES)}")
+        if self.method not in (methods := ("replacement", *COVARIANCES, TRAINED)):
+            yield Refusal("method", f"{self.method!r} is none of {', '.join(methods)}")
 
     def start(self, process: Any, keys: Keys, x: Images, t: Any, given: Given) -> Images:
         """What is known, in an ordered process."""
-        if process.kind == "gaussian":
+        if process.kind == "gaussian" or self.method == TRAINED:
             return x
         return known_first(process, keys, given["image"], given["mask"])
 
     def denoiser(self, process: Any, denoise: Denoiser, given: Given) -> Denoiser:
         """One that knows the measurement."""
-        if self.method == "replacement":
+        if self.method in ("replacement", TRAINED):
             return denoise
         pixels = Pixels(given["mask"])
         return Measured(denoise, process, pixels, pixels(given["image"]), self.noise, self.method)
 
     def after(self, process: Any, given: Given) -> After | None:
         """The known part put back."""
+        if self.method == TRAINED:
+            return None
         if process.kind != "gaussian":
             return Shown(given["image"], given["mask"])
         return Kept(process, given["image"], given["mask"]) if self.method == "replacement" else None

@@ -83,8 +83,7 @@ def pictures_of(conditions: Conditions, condition: Condition) -> list[Float[np.n
     found = []
     for name, kind in conditions.kinds:
         if isinstance(kind, Picture) and len(kind.size) == 3:
-            value = np.asarray(condition[name])
-            given = value[..., -1:] > 0
+            picture, given = kind.parts(np.asarray(condition[name]))
             if given.any():
-                found.append(np.where(given, value[..., :-1], 1.0))
+                found.append(np.where(given > 0, picture, 1.0))
     return found

@@ -42,6 +42,11 @@ def load_data(config: ConfigDict) -> Dataset:
             found = data.coarser(found, section.levels)
         except UserError as error:
             fail("data.levels", str(error))
+    if section.views:
+        try:
+            found = data.with_views(found, section.views, section.view_noise)
+        except UserError as error:
+            fail("data.views", str(error))
     if not config.model.text_encoder:
         return found
     try:

@@ -1,10 +1,11 @@
 """A generative model as a whole, made of its parts, without a config.
 
 `model.py` has the `Model` (description, process, network, prediction, objective, times), `sampling.py` how images are
-drawn from one, `estimators.py` how the likelihood of images is computed. Imports every folder of the mathematics, and
-`data` for the description; `training`, `experiment` and what stands above import it.
+drawn from one, `drawing.py` what draws them, `estimators.py` how the likelihood of images is computed. Imports every
+folder of the mathematics, and `data` for the description; `training`, `experiment` and all above import it.
 """
 
+from ddpm_jax.generative.drawing import Frame, Sampler, Steps
 from ddpm_jax.generative.estimators import (
     Bound,
     Estimator,
@@ -15,11 +16,13 @@ from ddpm_jax.generative.estimators import (
     default_estimator,
 )
 from ddpm_jax.generative.model import Model, Prediction
-from ddpm_jax.generative.sampling import Helper, Sampler, Sampling
+from ddpm_jax.generative.sampling import Chain, Helper, Sampling
 
 __all__ = [
     "Bound",
+    "Chain",
     "Estimator",
+    "Frame",
     "Helper",
     "Measure",
     "Model",
@@ -28,6 +31,7 @@ __all__ = [
     "ProbabilityFlow",
     "Sampler",
     "Sampling",
+    "Steps",
     "bound_grid",
     "default_estimator",
 ]

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
@@ -29,7 +28,7 @@ from ddpm_jax.editing import Given, Task
 from ddpm_jax.files import Facts
 from ddpm_jax.generative.model import Model
 from ddpm_jax.processes import Process
-from ddpm_jax.samplers import Cached, Film, FirstOrder, Problem, Solver
+from ddpm_jax.samplers import After, Cached, Film, FirstOrder, Problem, Solver
 
 NOTHING = Task()
 """No editing."""
@@ -68,7 +67,7 @@ class Sampling:
             own.
         guidance: the weight of classifier-free guidance; 1 is none.
         each: in its place the weight of each condition by name; each is told beside those before it (Brooks et al.
-            2023, eq. 3). Weights that are all 1 are none too, and cost no other evaluation.
+            2023, eq. 3). Weights of 1 up to the first other, or of all, cost no other evaluation.
         interval: the times (low, high] in which there is guidance; outside there is one evaluation, not two.
         weak: what guidance leads away from, in place of the model told nothing; it is told the same (autoguidance,
             Karras et al. 2024).
@@ -158,9 +157,10 @@ class Sampling:
         """
         denoise = self._told(denoise, model)
         weights = tuple(weight for _, weight in self.each) or (self.guidance,)
-        if any(weight != 1 for weight in weights):  # the chain of weights 1 comes to its last
+        first = next((number for number, weight in enumerate(weights) if weight != 1), None)
+        if first is not None:  # a chain of weights 1 comes to its last
             chain = *self._weaker(denoise, model, negative, params), denoise
-            denoise = Guided(chain, weights, self.rule, self.interval)
+            denoise = Guided(chain[first:], weights[first:], self.rule, self.interval)
         if self.classifier is not None:
             process: Any = self._noise(model, params)
             classify: Any = self.classifier.model.denoiser(params[HELPERS]["classifier"], process=process)
@@ -222,85 +222,74 @@ class Sampling:
         `params` are `joined`, `condition` is what is asked of each, `negative` what guidance leads away from; `task`
         and what is `given` of each image are of editing.
         """
+        made = self.chain(model, params, keys, condition, bool(frames), negative, task, given)
+        x, film, evaluations = made.solver.solve(made.problem, made.keys, made.start, frames, made.after)
+        if frames:
+            times, number = jnp.asarray(self.grid, film[0].dtype), np.asarray(frames)
+            film = made.shown(film, times[number], times[number + 1])
+        return made.end(x), film, evaluations
+
+    def chain(
+        self,
+        model: Model,
+        params: PyTree,
+        keys: Key[Array, " batch"],
+        condition: Condition,
+        film: bool = False,
+        negative: Condition | None = None,
+        task: Task = NOTHING,
+        given: Given | None = None,
+    ) -> "Chain":
+        """All that `draw` draws by; with a film where its frames will be looked at."""
         given = given or {}
         own: Any = self._noise(model, params)
         process, condition = self.process or own, self.asked(model).of(condition)
         plain = model.denoiser(params, process=own)
         around = partial(task.denoiser, own, given=given)
-        denoise = self.wrapped(plain, model, negative, bool(frames), params, around)
-        solver = self.solver.for_film() if frames else self.solver
+        denoise = self.wrapped(plain, model, negative, film, params, around)
         keys_prior, keys_steps = random.split(keys)
         start = self.start(process, keys_prior, (len(keys), *model.description.shape))
         start = task.start(process, keys_prior, start, float(self.grid[0]), given)
         problem = Problem(process, denoise, condition, self.grid)
-        x, film, evaluations = solver.solve(problem, keys_steps, start, frames, task.after(process, given))
-        x = task.end(x, given)
-        if frames:
-            times, number = jnp.asarray(self.grid, film[0].dtype), np.asarray(frames)
-            film = own.film(plain, film, times[number], times[number + 1], condition)
-        return model.description.decode(x), film, evaluations
-
-
-@runtime_checkable
-class Devices(Protocol):
-    """What spreads rows over devices: `devices.plan.Plan`."""
-
-    def each(self, function: Callable[[Any, Any], Any], batch: int) -> Callable[..., Any]:
-        """`(shared, rows, progress=None) -> results` of the function, in batches over all devices."""
-        ...
+        solver = self.solver.for_film() if film else self.solver
+        return Chain(model, solver, problem, keys_steps, start, task, given, own, plain)
 
 
 @dataclass(frozen=True, eq=False)
-class Sampler:
-    """Draws samples over all devices. Image i depends on the seed and i alone.
+class Chain:
+    """Some images that are to be drawn: what the solver is given, and what becomes of what it returns.
 
     Attributes:
         model: what is sampled.
-        sampling: how.
-        plan: the devices.
-        batch: how many at once.
-        frames: the steps whose (x_t, x_hat) are wanted as well.
+        solver: what walks.
+        problem: along which times, and with which denoiser.
+        keys: of its steps.
+        start: where it begins.
         task: of editing.
+        given: of each image.
+        own: the process that the denoisers see.
+        plain: the model's denoiser, without guidance.
     """
 
     model: Model
-    sampling: Sampling
-    plan: Devices
-    batch: int = 64
-    frames: tuple[int, ...] = ()
-    task: Task = NOTHING
+    solver: Solver
+    problem: Problem
+    keys: Key[Array, " batch"]
+    start: Float[Array, "batch *site"]
+    task: Task
+    given: Given
+    own: Any
+    plain: Denoiser
 
-    def rows(self, shared: tuple, rows: dict[str, Any]) -> tuple:
-        """The samples of some row numbers and conditions; `shared` has the parameters and the root key."""
-        params, root = shared
-        keys = random.per_example(root, rows["row"])
-        told, negative = rows["condition"], rows.get("negative")
-        given = rows.get("given")
-        images, film, evaluations = self.sampling.draw(
-            self.model, params, keys, told, self.frames, negative, self.task, given
-        )
-        return images, jax.tree.map(lambda frame: frame.swapaxes(0, 1), film), evaluations
+    @property
+    def after(self) -> After | None:
+        """What is done after each step."""
+        return self.task.after(self.problem.process, self.given)
 
-    @cached_property
-    def each(self) -> Any:
-        return self.plan.each(self.rows, self.batch)
+    def end(self, x: Float[Array, "batch *site"]) -> Array:
+        """Images as stored, of the last state."""
+        return self.model.description.decode(self.task.end(x, self.given))
 
-    def __call__(
-        self,
-        params: PyTree,
-        seed: int,
-        count: int,
-        condition: Condition | None = None,
-        progress: Any = None,
-        negative: Condition | None = None,
-        given: Given | None = None,
-    ) -> tuple:
-        """Images, film and evaluations of `count` samples, of these conditions, `[count, ...]` each, or of none.
-
-        The film's two arrays are `[count, frames, *site]`; `evaluations` counts the network's for each image.
-        """
-        told = jax.tree.map(np.asarray, self.sampling.asked(self.model).null(count)) if condition is None else condition
-        rows = {"row": np.arange(count, dtype=np.int32), "condition": told}
-        rows |= {} if negative is None else {"negative": negative}
-        rows |= {} if given is None else {"given": given}
-        return self.each((self.sampling.joined(params), random.purpose_key(seed, random.SAMPLES)), rows, progress)
+    def shown(self, film: Film, t: Float[Array, " frames"], s: Float[Array, " frames"]) -> Film:
+        """Frames as a person is to see them: see `Process.film`."""
+        return self.own.film(self.plain, film, t, s, self.problem.condition)

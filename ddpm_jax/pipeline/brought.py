@@ -24,11 +24,13 @@ class Brought:
         levels: as the run stores images, `[*site]`.
         own: the picture as it is, in colour or with alpha, 0 ... 255; None for one of the run's own data.
         row: of one of the run's own data, what is known of it; else None.
+        is_told: whether it is no image of the run's, but what is told or was measured of one, 0 ... 255.
     """
 
     levels: np.ndarray
     own: UInt8[np.ndarray, "height width channels"] | None = None
     row: Any = None
+    is_told: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,13 @@ def picture(option: str, words: str, dataset: Dataset) -> Brought:
             raise UserError(f"--{option}: {words}: there are {len(split)} images in {found[1]}; the first is 0")
         rows = split.rows(np.array([number]))
         return Brought(np.asarray(rows["image"][0]), None, rows["condition"])
-    content, (height, width) = _content(option, words), description.space
+    return of_bytes(option, _content(option, words), dataset, words)
+
+
+def of_bytes(option: str, content: bytes, dataset: Dataset, words: str = "it") -> Brought:
+    """The picture of a file's content; as `picture`."""
+    description = dataset.description
+    height, width = description.space
     if height != width and _asked(measure, option, words, content) != (width, height):
         raise UserError(f"--{option}: {words}: the run's pictures are {width} x {height}; give one of this size")
     form = Form(height if height == width else 0, description.channels)
@@ -68,6 +76,24 @@ def picture(option: str, words: str, dataset: Dataset) -> Brought:
         return Brought(pixels / 127.5 - 1, own)
     top = description.levels - 1
     return Brought(np.round(pixels * (top / 255)).astype(np.uint8), own)
+
+
+def told(option: str, words: str, size: tuple[int, ...]) -> Brought:
+    """The picture of a file in another size than the run's images, as a sketch or a measurement of one.
+
+    Raises:
+        UserError: as `picture`.
+    """
+    return told_bytes(option, _content(option, words), size, words)
+
+
+def told_bytes(option: str, content: bytes, size: tuple[int, ...], words: str = "it") -> Brought:
+    """The picture of a file's content; as `told`."""
+    height, width, channels = size
+    if height != width and _asked(measure, option, words, content) != (width, height):
+        raise UserError(f"--{option}: {words}: what is told is {width} x {height}; give one of this size")
+    pixels = _asked(decode, option, words, content, Form(height if height == width else 0, channels)).pixels
+    return Brought(pixels, pixels, is_told=True)
 
 
 def mask(words: str, brought: Brought) -> Mask:
@@ -88,12 +114,22 @@ def mask(words: str, brought: Brought) -> Mask:
     if size != wanted:
         raise UserError(f"--mask: {words} is {size[0]} x {size[1]}, the image {wanted[0]} x {wanted[1]}")
     white = _asked(decode, "mask", words, content, Form(0, 1)).pixels >= 128
-    _, _, middle = _middle(white.shape[:2], height == width)
-    drawn = _any(_any(white[middle][..., 0], width).T, height).T[..., None]
-    if not drawn.any() or drawn.all():
-        line = "white nowhere: nothing is to be drawn" if not drawn.any() else "white everywhere: nothing is known"
-        raise UserError(f"--mask: {words} is {line} of what the run sees; white is what is drawn")
-    return Mask(~drawn, ~white)
+    return painted(f"--mask: {words}", white[..., 0], brought)
+
+
+def painted(named: str, drawn: Bool[np.ndarray, "height width"], brought: Brought) -> Mask:
+    """The mask of what is to be drawn, in the size of a picture that was brought, or any of one of the data.
+
+    Raises:
+        UserError: nothing is to be drawn or everything, in a line that begins with what is `named`.
+    """
+    height, width = brought.levels.shape[:2]
+    _, _, middle = _middle(drawn.shape, height == width)
+    seen = _any(_any(drawn[middle], width).T, height).T[..., None]
+    if not seen.any() or seen.all():
+        line = "white nowhere: nothing is to be drawn" if not seen.any() else "white everywhere: nothing is known"
+        raise UserError(f"{named} is {line} of what the run sees; white is what is drawn")
+    return Mask(~seen, ~drawn[..., None])
 
 
 def pasted(brought: Brought, shown: UInt8[np.ndarray, "h w channels"], mask: Mask) -> Any:

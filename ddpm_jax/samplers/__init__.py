@@ -24,7 +24,7 @@ from ddpm_jax.samplers.exponential import DPM2M, DPM2S, DPM3M, UniPC
 from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from ddpm_jax.samplers.multistep import DEIS, PNDM, AdamsBashforth, AlongLine, Heun
 from ddpm_jax.samplers.optimised import optimised_grid, step_errors
-from ddpm_jax.samplers.solver import After, Film, Problem, Solver, StepSolver, sample, walk
+from ddpm_jax.samplers.solver import After, Film, Problem, Solver, StepSolver, Walk, sample, walk
 from ddpm_jax.samplers.steps import Churned, Euler, ReverseDiffusion
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "StepSolver",
     "Tsit5",
     "UniPC",
+    "Walk",
     "make",
     "optimised_grid",
     "sample",

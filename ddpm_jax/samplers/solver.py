@@ -228,9 +228,49 @@ class StepSolver(Solver):
     ) -> tuple[Images, Film, Int[Array, " batch"]]:
         """Walk down the grid. Step i uses `fold_in(keys, i)`; only the frames asked for are kept in memory."""
         x, film = walk(self, problem, keys, x, frames, after)
+        return x, film, self.counted(problem, x)
+
+    def counted(self, problem: Problem, x: Images) -> Int[Array, " batch"]:
+        """The network evaluations of each of the images x."""
         times, falls = jnp.asarray(problem.grid, x.dtype), ~problem.rises
-        calls = self.calls(problem, times[:-1][falls], times[1:][falls])
-        return x, film, jnp.full(x.shape[0], problem.cost(calls))
+        return jnp.full(x.shape[0], problem.cost(self.calls(problem, times[:-1][falls], times[1:][falls])))
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """A walk down a grid, a step at a time: `walk` takes all of them in one program.
+
+    Attributes:
+        solver: whose steps they are.
+        problem: with the grid, which says whether any step rises.
+        keys: step i uses `fold_in(keys, i)`.
+        after: see `Solver.solve`.
+    """
+
+    solver: StepSolver
+    problem: Problem
+    keys: Keys
+    after: After | None = None
+
+    def step(
+        self, x_t: Images, memory: PyTree, i: int | Int[Array, ""], t: Times, s: Times
+    ) -> tuple[Images, Images, Any]:
+        """Step i, from t to s: x_s, the x_hat that it used, and what the solver remembers."""
+        keys_step, keys_correct, keys_after = random.split(random.fold_in(self.keys, i), 3)
+
+        def fall() -> tuple[Images, Images, Any]:
+            x_s, x_hat, later = self.solver.step(self.problem, keys_step, x_t, memory, t, s)
+            corrected = self.solver.correct(self.problem, keys_correct, x_s, s)
+            return corrected.astype(x_t.dtype), x_hat.astype(x_t.dtype), later
+
+        def rise() -> tuple[Images, Images, Any]:
+            x_s = self.problem.process.forward(keys_step, x_t, t, s)
+            return x_s.astype(x_t.dtype), x_t, self.solver.start(self.problem, x_t)
+
+        x_s, x_hat, later = jax.lax.cond(s > t, rise, fall) if self.problem.rises.any() else fall()
+        if self.after is not None:
+            x_s = self.after(keys_after, x_s, s).astype(x_t.dtype)
+        return x_s, x_hat, later
 
 
 def walk(
@@ -242,31 +282,19 @@ def walk(
     after: After | None = None,
 ) -> tuple[Images, Film]:
     """x at time 0, and the pair of x_t before each step of `frames` with the x_hat that the step used."""
-    times, rises = jnp.asarray(problem.grid, x.dtype), problem.rises
-    steps = len(rises)
+    times, one = jnp.asarray(problem.grid, x.dtype), Walk(solver, problem, keys, after)
+    steps = len(times) - 1
     slots = np.full(steps, len(frames), np.int32)  # a step outside `frames` writes to a slot that is thrown away
     slots[list(frames)] = np.arange(len(frames))
     film = jnp.zeros((2, len(frames) + 1, *x.shape), x.dtype) if frames else None
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
         x_t, memory, film = carry
-        i, t, s, slot = inputs
-        keys_step, keys_correct, keys_after = random.split(random.fold_in(keys, i), 3)
-
-        def fall() -> tuple[Images, Images, Any]:
-            x_s, x_hat, later = solver.step(problem, keys_step, x_t, memory, t, s)
-            return solver.correct(problem, keys_correct, x_s, s).astype(x.dtype), x_hat.astype(x.dtype), later
-
-        def rise() -> tuple[Images, Images, Any]:
-            x_s = problem.process.forward(keys_step, x_t, t, s)
-            return x_s.astype(x.dtype), x_t, solver.start(problem, x_t)
-
-        x_s, x_hat, memory = jax.lax.cond(s > t, rise, fall) if rises.any() else fall()
-        if after is not None:
-            x_s = after(keys_after, x_s, s)
+        *which, slot = inputs
+        x_s, x_hat, memory = one.step(x_t, memory, *which)
         if film is not None:
             film = film.at[:, slot].set(jnp.stack([x_t, x_hat]).astype(film.dtype))
-        return (x_s.astype(x.dtype), memory, film), None
+        return (x_s, memory, film), None
 
     memory, inputs = solver.start(problem, x), (jnp.arange(steps), times[:-1], times[1:], jnp.asarray(slots))
     for first, last in itertools.pairwise((0, *solver.stages(problem, x), steps)):

@@ -1,0 +1,232 @@
+"""The tasks of the command that edits: from a picture and its options to results, and to files."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ddpm_jax import files
+from ddpm_jax.conditions import Picture
+from ddpm_jax.data.views import KNOWN
+from ddpm_jax.editing import TRAINED, Inpaint, Restore, Vary
+from ddpm_jax.editing.operators import seen
+from ddpm_jax.errors import UserError, nearest
+from ddpm_jax.pipeline import brought, editing, screen
+from ddpm_jax.pipeline.editing import Edited, Looking
+from ddpm_jax.pipeline.restored import Run
+from ddpm_jax.runs import pictures
+
+NOISE, STRENGTH, CANDIDATES, REPEATS = 0.02, 0.5, 64, 10
+"""What a measurement has, the time that a variation goes back to, and more of the command's defaults."""
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What is to be done.
+
+    Attributes:
+        run: with which.
+        options: of the command.
+        own: the picture.
+        mask: where it is known.
+        measured: the operator of restore.
+        how: it is drawn.
+    """
+
+    run: Run
+    options: Any
+    own: brought.Brought
+    mask: brought.Mask
+    measured: Any
+    how: Looking
+
+    @property
+    def images(self) -> np.ndarray:
+        """The picture as often as there are results."""
+        return np.stack([self.own.levels] * self.options.count)
+
+    @property
+    def known(self) -> np.ndarray:
+        """Where each value of them is known."""
+        return np.broadcast_to(self.mask.known, self.images.shape)
+
+    def method(self, default: str) -> str:
+        """That of the options, if they say one."""
+        return self.options.method or default
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came out, and what is shown beside it.
+
+    Attributes:
+        made: the results.
+        beside: what was known, in [-1, 1], `[height, width, channels]`.
+        name: of that.
+        arrays: what else is written.
+    """
+
+    made: Edited
+    beside: Float[np.ndarray, "_ _ _"]
+    name: str
+    arrays: dict[str, Any] = field(default_factory=dict)
+
+
+def check(run: Run, options: Any) -> None:
+    """Raise UserError for options that mean nothing for this run."""
+    causal = run.model.network.causal
+    if options.candidates and not (causal and options.task == "inpaint"):
+        raise UserError(
+            "--candidates: they are for holes and networks of a fixed order, which draw and choose; leave it out"
+        )
+    if options.task == "follow":
+        _followed(run, options.shows)
+
+
+def _followed(run: Run, name: str | None) -> tuple[str, Any]:
+    """The condition that a picture to follow is, and its kind."""
+    told = {one: kind for one, kind in run.model.network.conditions.kinds if isinstance(kind, Picture)}
+    ways = [one for one in told if one != KNOWN]
+    if not ways:
+        known = ", ".join(run.model.network.conditions) or "nothing"
+        raise UserError(f"--task: the network is told {known}, and no picture to follow (config.data.views)")
+    if name is not None and name not in ways:
+        raise UserError(f"--shows: the network is not told {name!r}; {nearest(name, ways)}")
+    if name is None and len(ways) > 1:
+        raise UserError(f"--shows is missing: the network is told {' and '.join(ways)}")
+    return (name or ways[0]), told[name or ways[0]]
+
+
+def picture(run: Run, options: Any, measured: Any) -> brought.Brought:
+    """The picture of the options, in the form that its task needs.
+
+    Raises:
+        UserError: as `brought.picture`, and for a measurement that is no picture.
+    """
+    if options.task == "follow" and ":" not in options.image:
+        return brought.told("image", options.image, _followed(run, options.shows)[1].size)
+    if not options.measured:
+        return brought.picture("image", options.image, run.dataset)
+    try:
+        shape = np.shape(measured(jnp.zeros((1, *run.model.description.shape))))[1:]
+    except ValueError as error:
+        raise UserError(f"--measure: {error}") from error
+    if len(shape) != 3:
+        raise UserError(f"--measured: what {options.measure} gives is no picture; leave it out")
+    return brought.told("image", options.image, shape)
+
+
+def inpaint(order: Order) -> Result:
+    """Fill the hole."""
+    told = KNOWN in order.run.model.network.conditions
+    task = Inpaint(order.method(TRAINED if told else "replacement"), order.options.noise or NOISE)
+    made = editing.inpaint(order.run, order.images, order.known, task, order.how)
+    levels = np.where(order.known[0], order.own.levels, 0)
+    return Result(made, _shown(order.run, levels), "known")
+
+
+def variation(order: Order) -> Result:
+    """Remove a part of the information, and put it back."""
+    strength = STRENGTH if order.options.strength is None else order.options.strength
+    task = Vary(order.method("replacement"), order.options.noise or NOISE)
+    made = editing.vary(order.run, order.images, order.known, strength, task, order.how)
+    return Result(made, _shown(order.run, np.where(order.known[0], order.own.levels, 0)), "known")
+
+
+def restore(order: Order) -> Result:
+    """Find images that would have been measured so."""
+    options, description = order.options, order.run.model.description
+    noise, count = options.noise or NOISE, options.count
+    like = jnp.zeros((1, *description.shape))
+    if options.measured:
+        y = np.stack([order.own.levels.astype(np.float32) / 127.5 - 1] * count)
+    else:
+        try:
+            y = np.asarray(order.measured(description.encode(order.images)))
+        except ValueError as error:
+            raise UserError(f"--measure: {error}") from error
+        y = y + noise * np.random.default_rng(options.seed).normal(size=y.shape[1:]).astype(y.dtype)
+    task = Restore(order.measured, noise, order.method("pigdm"))
+    made = editing.restore(order.run, y, task, order.how)
+    return Result(made, np.asarray(seen(order.measured, jnp.asarray(y[:1]), like))[0], "measured", {"y": y[0]})
+
+
+def follow(order: Order) -> Result:
+    """Draw from a picture that the network is told."""
+    name, kind = _followed(order.run, order.options.shows)
+    condition = order.how.condition
+    if order.own.row is None:
+        condition = {**condition, name: kind.rows(order.images)}
+    else:
+        condition = {**condition, name: np.repeat(np.asarray(order.own.row[name]), order.options.count, 0)}
+    how = replace(order.how, condition=condition)
+    made = editing.draw(order.run, editing.follow(order.run, how, order.options.noise or 0.0), how)
+    return Result(made, kind.parts(condition[name][0])[0], name)
+
+
+def interpolate(order: Order) -> Result:
+    """Go from one image to another."""
+    other = brought.picture("other", order.options.other, order.run.dataset)
+    shares = np.linspace(0, 1, order.options.count)
+    made = editing.interpolate(order.run, order.images[:1], other.levels[None], shares, order.how)
+    return Result(made, _shown(order.run, other.levels), "other")
+
+
+TASKS: dict[str, Callable[[Order], Result]] = {
+    "inpaint": inpaint,
+    "variation": variation,
+    "restore": restore,
+    "follow": follow,
+    "interpolate": interpolate,
+}
+"""By name."""
+
+
+def write(run: Run, options: Any, output: Path, own: brought.Brought, mask: brought.Mask, result: Result) -> None:
+    """Write the results, and say where they are.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    made, content, paths = result.made, io.BytesIO(), [output.with_name(output.name + ".npz")]
+    np.savez_compressed(content, images=made.images, image=own.levels, known=mask.known, **result.arrays)
+    results, numbers = np.asarray(run.model.description.encode(made.images)), [*map(str, range(1, options.count + 1))]
+    first = {} if own.is_told else {"image": _shown(run, own.levels)}
+    before = [*first.values(), result.beside]
+    strip = np.stack([_like(one, results.shape[1:]) for one in before] + [*results])
+    try:
+        files.write_bytes(paths[0], content.getvalue())
+        paths.append(pictures.grid(output.with_name(output.name + ".png"), strip, [*first, result.name, *numbers]))
+        if made.film:
+            noisy, estimates = (one.swapaxes(0, 1) for one in made.film)
+            film = output.with_name(output.name + "_film.png")
+            paths.append(pictures.film(film, noisy, estimates, numbers, made.times))
+        if own.own is not None and not own.is_told and options.task != "interpolate":
+            levels = (results[0] + 1) * 127.5
+            whole = brought.pasted(own, levels.round().clip(0, 255).astype(np.uint8), mask)
+            paths.append(pictures.save(output.with_name(output.name + "_pasted.png"), whole))
+    except OSError as error:
+        raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
+    screen.say(f"{options.count} of step {run.step}, {made.evaluations.mean():.4g} network evaluations each")
+    if made.effective is not None:
+        screen.say(
+            f"of {options.candidates or CANDIDATES} candidates {made.effective.mean():.3g} count; near 1 means too few"
+        )
+    screen.say("\n".join(f"  {screen.linked(path) if path.suffix == '.png' else path}" for path in paths))
+
+
+def _shown(run: Run, levels: np.ndarray) -> np.ndarray:
+    return np.asarray(run.model.description.encode(levels))
+
+
+def _like(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An image in the size and the channels of others, each pixel the nearest."""
+    height, width, channels = shape
+    rows, columns = (np.arange(n) * m // n for n, m in ((height, image.shape[0]), (width, image.shape[1])))
+    sized = image[rows][:, columns]
+    return sized if sized.shape[-1] == channels else sized[..., :1].repeat(channels, -1)
