@@ -39,7 +39,7 @@ def test_few_modules_lie_loose_and_each_folder_says_what_lives_there():
     loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     ground, commands = (
         "cache errors files keys plugins",
-        "__main__ prepare train sample edit evaluate sweep report plan",
+        "__main__ prepare train sample edit evaluate sweep report plan demo",
     )
     assert loose == {*ground.split(), *commands.split()}
     for folder in PACKAGE.iterdir():

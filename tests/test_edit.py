@@ -31,6 +31,7 @@ def pictures(tmp_path, monkeypatch):
     Image.fromarray(white).save("mask.png")
     Image.fromarray(white[:30]).save("small.png")
     (tmp_path / "text.png").write_text("no picture")
+    Image.new("1", (20_000, 20_000)).save("vast.png")  # 400 megapixels in some 50 kB
 
 
 def result(name):
@@ -74,16 +75,19 @@ def test_a_thin_line_of_a_mask_is_drawn_whole(trained, pictures):
 
 def test_other_tasks_draw(trained, pictures):
     common = [f"--workdir={trained}", "--image=colour.png", "--count=3", "--output=out"]
+    Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4) * 15).save("tiny.png")
     for words in (
         ["--task=variation", "--strength=0.6", "--label=7", "--guidance=2"],
         ["--task=restore", "--measure=averages:2"],
         ["--task=restore", "--measure=blur:1", "--method=tmpd", "--noise=0.1"],
         ["--task=restore", "--measure=projections:20"],
+        ["--task=restore", "--measure=averages:2", "--measured", "--image=tiny.png"],
         ["--task=interpolate", "--other=test:0"],
         ["--mask=middle", "--jump=1", "--repeats=2", "--steps=4"],
     ):
         edit([*common, *words])
         assert result("out")["images"].shape == (3, 8, 8, 1)
+        assert Image.open("out_film.png").width > 100
 
 
 @pytest.mark.parametrize(
@@ -113,6 +117,17 @@ def test_other_tasks_draw(trained, pictures):
         (["--image=colour.png", "--mask=left", "--sampler=tsit5"], "--sampler: tsit5 cannot use a table"),
         (["--image=colour.png", "--mask=left", "--output=."], "--output: . is a folder"),
         (["--image=colour.png", "--mask=left", "--count=0"], "--count: 0 is not a whole number of at least 1"),
+        (["--image=colour.png", "--task=follow"], "--task: the network is told label, and no picture to follow"),
+        (["--image=colour.png", "--mask=left", "--candidates=9"], "--candidates: they are for holes and networks of"),
+        (["--image=colour.png", "--mask=left", "--repeats=9"], "--repeats: it says how often stretches are walked"),
+        (["--image=colour.png", "--mask=left", "--method=trained"], "--method: the network was not told what is known"),
+        (["--image=colour.png", "--mask=left", "--measured"], "--measured: it is for --task=restore"),
+        (["--image=test:0", "--task=restore", "--measure=blur:1", "--measured"], "--measured: test:0 is an image"),
+        (
+            ["--image=colour.png", "--task=restore", "--measure=projections:9", "--measured"],
+            "--measured: what projections:9 gives is no picture",
+        ),
+        (["--image=vast.png", "--mask=left"], "--image: vast.png: "),
         (["--image=colour.png", "--mask=left", "--noise=0"], "--noise: 0.0 is not above 0"),
     ],
     ids=lambda words: " ".join(words)[:50] if isinstance(words, list) else "",

@@ -177,19 +177,19 @@ def with_views(dataset: Dataset, names: Sequence[str], noise: float = 0.0) -> Da
     return replace(
         dataset,
         description=described,
-        sources={split: _seen(source, described, tuple(names)) for split, source in dataset.sources.items()},
+        sources={split: _seen(source, described, dict(kinds)) for split, source in dataset.sources.items()},
     )
 
 
-def _seen(source: Source, described: Description, names: tuple[str, ...]) -> Source:
-    made_from = [*source.made_from, f"views {VERSION}", *names] if source.made_from else ()
-    return Source(described, len(source), partial(_read, source, names), made_from, source.words, source.content)
+def _seen(source: Source, described: Description, kinds: dict[str, Picture]) -> Source:
+    made_from = [*source.made_from, f"views {VERSION}", *kinds] if source.made_from else ()
+    return Source(described, len(source), partial(_read, source, kinds), made_from, source.words, source.content)
 
 
-def _read(source: Source, names: tuple[str, ...], rows: np.ndarray) -> Examples:
+def _read(source: Source, kinds: dict[str, Picture], rows: np.ndarray) -> Examples:
     found = source.rows(rows)
     full, made = in_256(np.asarray(found["image"]), source.description.levels or 256), {}
-    for name in names:
+    for name, kind in kinds.items():
         pictures, shown = VIEWS[name](full, np.asarray(rows))
-        made[name] = Picture(pictures.shape[1:]).rows(pictures, shown)
+        made[name] = kind.rows(pictures, shown)
     return found["image"], {**found["condition"], **made}

@@ -1,6 +1,7 @@
 """Serving the page: on this machine alone unless told otherwise, without analytics, share links or a network."""
 
 import atexit
+import logging
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
+from ddpm_jax.commands import TRACEBACKS
 from ddpm_jax.errors import UserError
 
 HOST, PORT = "127.0.0.1", 7860
@@ -76,6 +78,8 @@ def launch(studios: Sequence[Any], host: str = HOST, port: int | None = None) ->
     os.environ["GRADIO_TEMP_DIR"] = folder
     from ddpm_jax.page.layout import page
 
+    if TRACEBACKS not in os.environ:  # what is no request gets an error; nobody else needs to read of it
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
     made = page(studios).queue(api_open=False, default_concurrency_limit=4)
     made.launch(
         server_name=host,

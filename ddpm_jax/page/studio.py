@@ -27,7 +27,7 @@ from ddpm_jax.pipeline.editing import Edit, Looking
 from ddpm_jax.pipeline.helpers import found
 from ddpm_jax.pipeline.restored import Run, restore
 from ddpm_jax.runs import pictures
-from ddpm_jax.sample import change_sampler, numbered
+from ddpm_jax.sample import change_sampler, numbered, options_named
 from ddpm_jax.samplers import SOLVERS
 
 MOST, EXAMPLES, KEPT = 16, 32, 8
@@ -186,7 +186,8 @@ class Studio:
         elif wish.guidance is not None and self.guided:
             *others, last = config.sampler.guidance_each
             config.sampler.guidance_each = (*others, f"{last.partition(':')[0]}:{float(wish.guidance)}")
-        check(config)
+        with options_named():
+            check(config)
         return config
 
     def _as_wished(self, wish: Wish) -> Run:

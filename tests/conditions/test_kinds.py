@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -111,3 +112,31 @@ def test_pictures_of_another_shape_or_type_are_refused(wrong):
     with pytest.raises(UserError, match=r"\(2, 2, 3\), uint8") as caught:
         Picture((2, 2, 3)).rows(wrong)
     assert "\n" not in str(caught.value)
+
+
+def test_noise_of_a_picture_has_the_deviation_that_is_told():
+    kind, count = Picture((16, 16, 1), noise=0.8), 200
+    rows = kind.rows(np.full((count, 16, 16, 1), 255, np.uint8))
+    shown = np.asarray(kind.augmented(jax.random.split(jax.random.key(0), count), jnp.asarray(rows)))
+    pixels, told = shown[..., 0] - 1, shown[:, 0, 0, 2]
+    assert (shown[..., 1] == 1).all() and (shown[..., 2] == told[:, None, None]).all()
+    np.testing.assert_allclose(pixels.std((1, 2)), told, rtol=0.25, atol=1e-6)
+    assert abs(np.mean(told) - 0.4) < 0.05 and told.max() <= 0.8  # every level as often
+    assert abs(pixels.mean()) < 0.01
+
+
+def test_a_hole_of_a_picture_has_no_noise_and_says_nothing():
+    kind = Picture((4, 4, 1), noise=1.0)
+    shown = np.zeros((3, 4, 4, 1), bool)
+    shown[:, :2] = True
+    rows = jnp.asarray(kind.rows(np.full((3, 4, 4, 1), 9, np.uint8), shown))
+    noisy = np.asarray(kind.noisy(jax.random.split(jax.random.key(1), 3), rows, jnp.full(3, 0.7)))
+    np.testing.assert_array_equal(noisy[:, 2:], np.asarray(kind.null(3))[:, 2:])
+    assert (noisy[:, :2, :, 0] != rows[:, :2, :, 0]).all()
+
+
+def test_a_picture_without_noise_is_described_and_shown_as_before_there_was_any():
+    kind = Picture((2, 3, 1))
+    assert set(kind.plain()) == {"kind", "size"} and set(Picture((2, 3, 1), 0.5).plain()) == {"kind", "size", "noise"}
+    rows = jnp.asarray(kind.rows(KINDS["image"][1]))
+    np.testing.assert_array_equal(kind.augmented(jax.random.split(jax.random.key(0), 4), rows), rows)

@@ -177,3 +177,14 @@ def test_a_conditional_model_is_told_its_own_conditions_beside_a_classifier():
     got = guided(told, params, how)
     own = {"vector": ASKED["vector"]}
     np.testing.assert_allclose(got, guided(told, params, sampling(guidance=2.0), own), atol=1e-5)
+
+
+def test_weights_of_one_before_the_others_cost_no_evaluation():
+    both = model("label", "vector")
+    params = drawn(both)
+    how = sampling(each=(("label", 1.0), ("vector", 3.0)))
+    denoise = how.wrapped(both.denoiser(params), both, params=params)
+    assert denoise.denoise.cost() == 2
+    untold = {**ASKED, "vector": NULL["vector"]}
+    strong, weak = (guided(both, params, sampling(), asked) for asked in (ASKED, untold))
+    np.testing.assert_allclose(guided(both, params, how), weak + 3 * (strong - weak), rtol=1e-4, atol=1e-5)

@@ -107,3 +107,48 @@ def test_what_a_family_cannot_do_is_refused():
         editing.inpaint(made, before, np.broadcast_to(MASK, before.shape), Inpaint("tmpd"), how)
     with pytest.raises(UserError, match="--jump: jumps are for Gaussian processes"):
         editing.inpaint(made, before, np.broadcast_to(MASK, before.shape), Inpaint(), replace(how, jump=2))
+
+
+def told(**noise):
+    """An untrained run that is told what is known of a picture, and its edges."""
+    config = digits()
+    families.flow(config)
+    dataset = data.with_views(data.load("digits"), ("edges", "known"), **noise)
+    config.model.conditions, config.model.channels = ("label", "edges", "known"), 16
+    config.objective.condition_drop_each = 0.5
+    experiment = make(config, dataset.description)
+    params = experiment.model.init(jax.random.key(0))
+    params = jax.tree.map(lambda leaf: leaf + 0.05 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
+    return Run(experiment, Plan(devices=tuple(jax.devices()[:1])), dataset, params, 0)
+
+
+def test_a_network_trained_for_holes_is_told_what_is_known_and_nothing_of_the_rest():
+    made = told()
+    before, other = images(made), images(made)
+    other[:, :4] = 0  # what is hidden
+    mask = np.broadcast_to(MASK, before.shape)
+    edits = [editing.hole(made, one, mask, Inpaint("trained"), editing.Looking()) for one in (before, other)]
+    np.testing.assert_array_equal(edits[0].condition["known"], edits[1].condition["known"])
+    picture, given = np.split(edits[0].condition["known"], 2, -1)
+    assert (given[:, 4:] == 1).all() and (given[:, :4] == 0).all() and (picture[:, :4] == 0).all()
+    found = editing.inpaint(made, before, mask, Inpaint("trained"), editing.Looking(seed=1, film=True))
+    np.testing.assert_array_equal(found.images[:, 4:], before[:, 4:])
+    assert len(found.film) == 2 and found.film[0].shape == (3, len(found.times), 8, 8, 1)
+
+
+def test_a_picture_to_follow_gets_the_noise_that_is_told_and_no_more_than_there_was():
+    made = told(noise=0.5)
+    rows = made.dataset.split("test").rows(np.arange(2))["condition"]
+    how = editing.Looking(condition=rows)
+    plain, noisy = (editing.follow(made, how, level).condition["edges"] for level in (0.0, 0.3))
+    np.testing.assert_array_equal(plain, rows["edges"])
+    assert (noisy[..., -1] == np.float32(0.3)).all()
+    assert 0.2 < (noisy - rows["edges"])[..., 0].std() < 0.4
+    with pytest.raises(UserError, match="the network was trained with"):
+        editing.follow(made, how, 0.6)
+
+
+def test_a_network_that_was_not_told_of_holes_cannot_fill_them_so():
+    made = run("flow")
+    with pytest.raises(UserError, match="--method: the network was not told what is known"):
+        editing.hole(made, images(made), np.broadcast_to(MASK, (3, 8, 8, 1)), Inpaint("trained"), editing.Looking())
