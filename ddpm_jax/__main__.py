@@ -7,7 +7,7 @@ from pathlib import Path
 from ddpm_jax import commands
 from ddpm_jax.errors import UserError, nearest
 
-COMMANDS = ("prepare", "train", "sample", "edit", "evaluate", "sweep", "report", "plan")
+COMMANDS = ("prepare", "train", "sample", "edit", "evaluate", "sweep", "report", "plan", "demo")
 
 
 def main(arguments: Sequence[str]) -> None:

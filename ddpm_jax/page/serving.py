@@ -78,8 +78,6 @@ def launch(studios: Sequence[Any], host: str = HOST, port: int | None = None) ->
     os.environ["GRADIO_TEMP_DIR"] = folder
     from ddpm_jax.page.layout import page
 
-    if TRACEBACKS not in os.environ:  # what is no request gets an error; nobody else needs to read of it
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
     made = page(studios).queue(api_open=False, default_concurrency_limit=4)
     made.launch(
         server_name=host,
@@ -95,6 +93,8 @@ def launch(studios: Sequence[Any], host: str = HOST, port: int | None = None) ->
         enable_monitoring=False,
         theme=gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
     )
+    if TRACEBACKS not in os.environ:  # what is no request gets an error; nobody else needs to read of it
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
     return made, f"http://{f'[{host}]' if ':' in host else host}:{chosen}/"
 
 
