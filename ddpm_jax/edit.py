@@ -1,4 +1,4 @@
-"""Change pictures with a trained run: fill a hole, vary, restore, follow a sketch, or go from one to another.
+"""Change pictures with a trained run: fill holes, vary, restore, follow sketches, interpolate.
 
     python -m ddpm_jax.edit --workdir=RUN --image=in.png --mask=mask.png            # draw where the mask is white
     python -m ddpm_jax.edit --workdir=RUN --image=test:3 --mask=left --count=8      # of a test image, its left half

@@ -119,10 +119,10 @@ def page(studios: Sequence[Studio]) -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False, title=title, delete_cache=(60, 600)) as made:
         gr.Markdown(f"# {title}")
         with gr.Tab("Draw"), gr.Row():
-            controls = []
-            for name, studio in sides:
-                with gr.Column():
-                    controls.append(_draw(name, studio, controls))
+            with gr.Column():
+                left = _draw(*sides[0], None)
+            with gr.Column():
+                _draw(*sides[1], left)
         for name, studio in sides[: len(studios)]:
             suffix = f" with {studio.name}" if len(studios) > 1 else ""
             with gr.Tab(f"Edit{suffix}"):
@@ -152,24 +152,23 @@ def _button(words: str, name: str, handler: Callable[..., Any], inputs: Sequence
     stop.click(None, cancels=[going])
 
 
-def _draw(name: str, studio: Studio, before: Sequence[Controls]) -> Controls:
+def same(*values: Any) -> tuple[Any, ...]:
+    """The settings of one side, for the other."""
+    return values
+
+
+def _draw(name: str, studio: Studio, first: Controls | None) -> Controls:
     """The settings of a run, and what it draws by them; the second side can take those of the first."""
     gr.Markdown(f"### {studio.name}: step {studio.run.step}, {studio.config.process.name}")
-    taking = gr.Button("as on the left; then change one thing", elem_id=f"{name}-take") if before else None
+    taking = gr.Button("as on the left; then change one thing", elem_id=f"{name}-take") if first else None
     made = Controls.of(studio, name)
-    if taking is not None:
-        first = before[0]
+    if first is not None and taking is not None:
         pairs = [
             (own, other)
             for own, other in zip(made.all, first.all, strict=True)
             if own is not made.sampler or set(first.sampler.choices) == set(own.choices)
         ]
-        taking.click(
-            lambda *values: values if len(values) > 1 else values[0],
-            [other for _, other in pairs],
-            [own for own, _ in pairs],
-            api_visibility="private",
-        )
+        taking.click(same, [other for _, other in pairs], [own for own, _ in pairs], api_visibility="private")
     words = "above what is there, below what the network expects of it; at the end the images"
     _button("Draw", name, Draw(studio).shown, made.all, words)
     return made
@@ -192,8 +191,9 @@ def blank() -> dict[str, Any]:
 def editor(value: dict[str, Any], label: str, name: str, brush: gr.Brush) -> gr.ImageEditor:
     """What is painted on, of the size of its first value."""
     height, width = value["background"].shape[:2]
+    shown: Any = value  # as Gradio's own type says it, it would have no composite
     return gr.ImageEditor(
-        value,
+        shown,
         type="numpy",
         image_mode="RGBA",
         brush=brush,

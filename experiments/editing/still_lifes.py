@@ -1,7 +1,7 @@
 """Parts of still lifes are repainted by a prompt, and whole ones drawn after sketches; the oracle says what is there.
 
     python -m ddpm_jax.train --config=configs/still_lifes/edit.py --workdir=runs/still_lifes_edit
-    python experiments/editing/still_lifes.py --workdir=runs/still_lifes_edit --output=experiments/editing/still_lifes.json
+    python experiments/editing/still_lifes.py --workdir=runs/still_lifes_edit --output=still_lifes.json
 
 - one: of pictures with one thing a square about it is repainted as "a green banana", which no picture of the training
   showed. Of pictures with two, the right one is, and the prompt says both.
@@ -37,7 +37,7 @@ HALF, NEAR, SEED, FIRST = 5, 2.0, 0, 2**30
 WAYS = {
     "replacement": (Inpaint(), {}),
     "replacement, jumps of 4 steps, 5 times": (Inpaint(), {"jump": 4, "repeats": 5}),
-    "tmpd": (Inpaint("tmpd"), {}),
+    "pigdm": (Inpaint("pigdm"), {}),
     "trained": (Inpaint("trained"), {}),
 }
 
