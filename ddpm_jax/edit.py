@@ -104,6 +104,7 @@ def main(arguments: Sequence[str]) -> None:
         "--candidates", type=int, help="in a fixed order one of so many is chosen by how well it fits (default: 64)"
     )
     parser.add_argument("--prompt", metavar="TEXT", help="what to draw")
+    parser.add_argument("--negative", metavar="TEXT", help="what not to draw: guidance leads away from it")
     parser.add_argument("--label", help="the class to draw")
     parser.add_argument("--guidance", type=weight, metavar="W", help="its weight (default: the config's)")
     parser.add_argument("--sampler", metavar="NAME", help="(default: the config's)")
@@ -129,6 +130,8 @@ def main(arguments: Sequence[str]) -> None:
     output = output_of(options.output or folder / "edits" / f"{options.task}_seed{options.seed}")
     told = asked(options)
     check_told(config, told)
+    if options.negative is not None and ("text" not in config.model.conditions or not told):
+        raise UserError("--negative: it needs a model of text, and a --prompt; leave it out")
     if not told and ":" not in options.image:  # nothing is known of a picture of one's own
         if config.model.conditions and not config.objective.condition_drop:
             raise UserError(f"--label: this model always knows its {', '.join(config.model.conditions)}; give it")
@@ -141,8 +144,9 @@ def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, 
     import jax
     import numpy as np
 
+    from ddpm_jax.conditions import Picture
     from ddpm_jax.evaluation.told import conditions_of
-    from ddpm_jax.pipeline import brought, edits, screen
+    from ddpm_jax.pipeline import brought, editing, edits, screen
     from ddpm_jax.pipeline.editing import Looking
     from ddpm_jax.pipeline.restored import restore
 
@@ -154,16 +158,22 @@ def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, 
     told = numbered(told, run.experiment.description.class_names)
     if own.row is not None and not told:
         condition = jax.tree.map(lambda a: np.repeat(np.asarray(a), count, 0), known.of(own.row))
-        views = set(config.data.views) & set(known)  # they show what is to be drawn
-        condition |= known.only(views).null(count)
+        if config.objective.condition_drop:  # pictures that were made of it would show what is to be drawn
+            pictures = [name for name, kind in known.kinds if isinstance(kind, Picture)]
+            condition |= known.only(pictures).null(count)
     else:
         with told_by(label="--label", text="--prompt"):
             condition = conditions_of(known, run.dataset, count, told) if told else known.null(count)
+    negative = None
+    if options.negative is not None:
+        with told_by(text="--negative"):
+            negative = conditions_of(known, run.dataset, count, {"text": options.negative})
     how = Looking(
         options.seed,
         {name: np.asarray(values) for name, values in condition.items()},
+        negative,
         screen.bar("edits"),
-        options.candidates or edits.CANDIDATES,
+        options.candidates or editing.CANDIDATES,
         options.jump,
         options.repeats or edits.REPEATS,
         film=not run.model.network.causal,

@@ -128,6 +128,8 @@ def test_other_tasks_draw(trained, pictures):
             "--measured: what projections:9 gives is no picture",
         ),
         (["--image=vast.png", "--mask=left"], "--image: vast.png: "),
+        (["--image=colour.png", "--mask=left", "--noise=0.1"], "--noise: it is of what is measured"),
+        (["--image=colour.png", "--mask=left", "--negative=x"], "--negative: it needs a model of text"),
         (["--image=colour.png", "--mask=left", "--noise=0"], "--noise: 0.0 is not above 0"),
     ],
     ids=lambda words: " ".join(words)[:50] if isinstance(words, list) else "",

@@ -46,6 +46,11 @@ class Kind(ABC):
     def null(self, count: int) -> Array:
         """The value that says nothing, `[count, *shape]`."""
 
+    @property
+    def augments(self) -> bool:
+        """Whether training changes its values."""
+        return False
+
     def augmented(self, keys: Key[Array, " batch"], value: Shaped[Array, "batch *shape"]) -> Array:
         """The values as training shows them."""
         return value
@@ -185,6 +190,11 @@ class Picture(Kind):
     def shape(self) -> tuple[int, ...]:
         """The picture's, with a channel that says whether it is given, and one of the noise if there may be any."""
         return (*self.size[:-1], self.size[-1] + (2 if self.noise else 1))
+
+    @property
+    def augments(self) -> bool:
+        """Where there may be noise."""
+        return self.noise > 0
 
     def null(self, count: int) -> Float32[Array, "count *space channels"]:
         """Zeros."""

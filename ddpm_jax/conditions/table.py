@@ -96,7 +96,7 @@ class Conditions:
             return values
         count, kinds = len(keys), len(self.kinds)
         each = each if kinds > 1 else 0.0
-        folded = each or any(isinstance(kind, Picture) and kind.noise for _, kind in self.kinds)
+        folded = each or any(kind.augments for _, kind in self.kinds)
         dropped = random.bernoulli(random.fold_in(keys, 0) if folded else keys, all_of, (count,))
         found = {}
         for number, (name, kind) in enumerate(self.kinds, 1):

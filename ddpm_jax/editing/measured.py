@@ -102,13 +102,18 @@ class Measured(Wrapper):
 
         enough = DONE * inner(residual, residual)
 
-        def turn(_: Any, kept: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            u, left, way = kept
+        def turn(_: Any, kept: tuple[Array, ...]) -> tuple[Array, ...]:
+            u, left, way, best, least = kept
             pushed, before = apply(way) + self.noise**2 * way, inner(left, left)
             length = inner(way, pushed)
-            on = (before > enough) & (length > 0)  # a network's J need not be symmetric and positive
+            on = (before > enough) & (length > 0)
             step = jnp.where(on, before / jnp.where(on, length, 1), 0)
             u, left = u + step * way, left - step * pushed
-            return u, left, left + jnp.where(on, inner(left, left) / jnp.where(on, before, 1), 0) * way
+            way = left + jnp.where(on, inner(left, left) / jnp.where(on, before, 1), 0) * way
+            # a network's J need not be symmetric and positive, and then a later turn may be worse, without end
+            better = inner(left, left) < least
+            return u, left, way, jnp.where(better, u, best), jnp.minimum(inner(left, left), least)
 
-        return jax.lax.fori_loop(0, self.iterations, turn, (jnp.zeros_like(residual), residual, residual))[0]
+        nothing = jnp.zeros_like(residual)
+        start = nothing, residual, residual, nothing, inner(residual, residual)
+        return jax.lax.fori_loop(0, self.iterations, turn, start)[3]

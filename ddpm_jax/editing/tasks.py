@@ -69,7 +69,7 @@ class Inpaint(Task):
     """Draw what is not known of each image; what is known comes back to the bit.
 
     In the ordered family the known sites are visible from the start. In the Gaussian one `method` is "replacement"
-    (`Kept`), which is biased, or one of `COVARIANCES`, for which the known part is a measurement. In any, "trained"
+    (`Kept`), which is biased, or one of `COVARIANCES`, for which the known part is a measurement, or "trained", which
     leaves it to a network that is told what is known (GLIDE, Nichol et al. 2022).
 
     Attributes:
@@ -83,18 +83,16 @@ class Inpaint(Task):
     def refusals(self, traits: Traits, causal: bool) -> Iterator[Refusal]:
         """A method of another family, and a network that knows neither any set of sites nor those before each."""
         yield from super().refusals(traits, causal)
-        if self.method == TRAINED:
-            return
         if traits.kind == "ordered" and not traits.exchangeable and not causal:
             yield Refusal("task", "the network knows the sets of sites of one order alone; use one of a random order")
-        if traits.kind != "gaussian" and self.method != "replacement":
+        if traits.kind != "gaussian" and self.method in COVARIANCES:
             yield Refusal("method", f"{self.method} is for Gaussian processes; leave it out")
         if self.method not in (methods := ("replacement", *COVARIANCES, TRAINED)):
             yield Refusal("method", f"{self.method!r} is none of {', '.join(methods)}")
 
     def start(self, process: Any, keys: Keys, x: Images, t: Any, given: Given) -> Images:
         """What is known, in an ordered process."""
-        if process.kind == "gaussian" or self.method == TRAINED:
+        if process.kind == "gaussian":
             return x
         return known_first(process, keys, given["image"], given["mask"])
 
@@ -107,8 +105,6 @@ class Inpaint(Task):
 
     def after(self, process: Any, given: Given) -> After | None:
         """The known part put back."""
-        if self.method == TRAINED:
-            return None
         if process.kind != "gaussian":
             return Shown(given["image"], given["mask"])
         return Kept(process, given["image"], given["mask"]) if self.method == "replacement" else None
@@ -128,6 +124,12 @@ class Vary(Inpaint):
     """
 
     masked: bool = True
+
+    def refusals(self, traits: Traits, causal: bool) -> Iterator[Refusal]:
+        """As for a hole; and a network's own way, which begins from nothing."""
+        yield from super().refusals(traits, causal)
+        if self.method == TRAINED:
+            yield Refusal("method", f"{TRAINED} is for inpaint; leave it out")
 
     def denoiser(self, process: Any, denoise: Denoiser, given: Given) -> Denoiser:
         """As for a hole, if anything is known."""

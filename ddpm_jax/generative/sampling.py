@@ -141,7 +141,6 @@ class Sampling:
         denoise: Denoiser,
         model: Model,
         negative: Condition | None = None,
-        film: bool = False,
         params: PyTree = None,
         around: Callable[[Denoiser], Denoiser] | None = None,
     ) -> Denoiser:
@@ -151,7 +150,6 @@ class Sampling:
             denoise: of the model.
             model: what is sampled.
             negative: in place of nothing said.
-            film: the denoiser's estimates will be looked at.
             params: `joined`, where other models are asked.
             around: what an editing task makes of the guided denoiser.
         """
@@ -172,8 +170,7 @@ class Sampling:
             denoise = Clipped(denoise, *self.clip_range)
         if (self.temperature, self.top_k, self.nucleus) != (1, 0, 1):
             denoise = Tempered(denoise, self.temperature, self.top_k, self.nucleus)
-        # Draws of x serve the Markov process with a variance of its own; a film of noise shows means, not draws.
-        if self.point or (film and model.process.kind == "gaussian"):
+        if self.point:  # draws of x serve the Markov process with a variance of its own
             denoise = Pointed(denoise)
         return denoise
 
@@ -246,7 +243,7 @@ class Sampling:
         process, condition = self.process or own, self.asked(model).of(condition)
         plain = model.denoiser(params, process=own)
         around = partial(task.denoiser, own, given=given)
-        denoise = self.wrapped(plain, model, negative, film, params, around)
+        denoise = self.wrapped(plain, model, negative, params, around)
         keys_prior, keys_steps = random.split(keys)
         start = self.start(process, keys_prior, (len(keys), *model.description.shape))
         start = task.start(process, keys_prior, start, float(self.grid[0]), given)
@@ -291,5 +288,17 @@ class Chain:
         return self.model.description.decode(self.task.end(x, self.given))
 
     def shown(self, film: Film, t: Float[Array, " frames"], s: Float[Array, " frames"]) -> Film:
-        """Frames as a person is to see them: see `Process.film`."""
+        """Frames as a person is to see them (see `Process.film`): of noise the estimate's mean, also where steps use a
+        draw of it, for one evaluation more."""
+        if self.own.kind == "gaussian" and self._draws:
+            film = film[0], jax.lax.map(self._mean, (film[0], t))
         return self.own.film(self.plain, film, t, s, self.problem.condition)
+
+    def _mean(self, frame: tuple[Any, Any]) -> Any:
+        return self.problem.posterior(*frame).mean
+
+    @property
+    def _draws(self) -> bool:
+        """Whether the posterior is no point."""
+        said = jax.eval_shape(self.problem.posterior, self.start, jnp.zeros((), self.start.dtype))
+        return getattr(said, "variance", said) is not None

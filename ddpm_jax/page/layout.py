@@ -12,7 +12,7 @@ from ddpm_jax.data import emoji
 from ddpm_jax.errors import UserError
 from ddpm_jax.page.controls import Controls, wish
 from ddpm_jax.page.looking import Looking
-from ddpm_jax.page.studio import EXAMPLES, Seen, Studio, enlarged, plain
+from ddpm_jax.page.studio import EXAMPLES, OUTLINES, Seen, Studio, enlarged, plain
 
 Shown = tuple[Any, str]
 """A picture, or nothing new, and words."""
@@ -47,18 +47,21 @@ class Fill:
 
     studio: Studio
 
-    def shown(self, painted: Any, strength: float, *values: Any) -> Iterator[Shown]:
+    def shown(self, painted: Any, number: float, strength: float, *values: Any) -> Iterator[Shown]:
         """The pictures on their way."""
-        yield from told(self._seen(painted, strength, *values))
+        yield from told(self._seen(painted, int(number or 0), strength, *values))
 
-    def _seen(self, painted: Any, strength: float, *values: Any) -> Iterator[Seen]:
+    def _seen(self, painted: Any, number: int, strength: float, *values: Any) -> Iterator[Seen]:
         if not painted or painted.get("background") is None:
             raise UserError("there is no picture: take a test image, or bring one of yours")
         background = np.asarray(painted["background"])
         drawn = np.zeros(background.shape[:2], bool)
         for layer in painted.get("layers") or ():
             drawn |= np.asarray(layer)[..., 3] > 0
-        yield from self.studio.fill(wish(values), self.studio.brought(opaque(background)), drawn, float(strength))
+        own = canvas(self.studio, number)["background"]
+        untouched = background.shape == own.shape and np.array_equal(background, own)
+        picture = self.studio.example(number) if untouched else self.studio.brought(opaque(background))
+        yield from self.studio.fill(wish(values), picture, drawn, float(strength or 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +95,11 @@ class Look:
 
     def at(self, number: float, t: float, seed: float, tell: bool) -> list[Any]:
         """A picture of each run, and words."""
-        return self._each(lambda one: self._at(one, int(number), float(t), int(seed or 0), tell))
+        return self._each(lambda one: self._at(one, int(number or 0), float(t or 0), int(seed or 0), tell))
 
     def film(self, number: float, seed: float, tell: bool) -> list[Any]:
         """Likewise of all times."""
-        return self._each(lambda one: (one.film(int(number), int(seed or 0), tell), ""))
+        return self._each(lambda one: (one.film(int(number or 0), int(seed or 0), tell), ""))
 
     def _at(self, one: Looking, number: int, t: float, seed: int, tell: bool) -> Shown:
         time, picture = one.at(number, t, seed, tell)
@@ -131,7 +134,7 @@ def page(studios: Sequence[Studio]) -> gr.Blocks:
             if studio.sketched:
                 with gr.Tab(f"Sketch{suffix}"):
                     painted = _follow(f"{name}-sketch", studio)
-                made.load(blank, None, [painted], api_visibility="private")
+                made.load(partial(blank, studio), None, [painted], api_visibility="private")
         with gr.Tab("See what is removed"):
             _look(studios)
         if any(one.config.data.name.partition("/")[0] == emoji.NAME for one in studios):
@@ -182,9 +185,12 @@ def canvas(studio: Studio, number: float) -> dict[str, Any]:
     return {"background": whole, "layers": [], "composite": whole}
 
 
-def blank() -> dict[str, Any]:
-    """Nothing, to draw on."""
-    white = np.full((CANVAS, CANVAS, 4), 255, np.uint8)
+def blank(studio: Studio) -> dict[str, Any]:
+    """Nothing, to draw on, of the shape of the picture that the network is told."""
+    kind: Any = studio.run.model.network.conditions[str(studio.sketched)]
+    height, width = kind.size[:2]
+    factor = -(-CANVAS // min(height, width))
+    white = np.full((factor * height, factor * width, 4), 255, np.uint8)
     return {"background": white, "layers": [], "composite": white}
 
 
@@ -200,6 +206,7 @@ def editor(value: dict[str, Any], label: str, name: str, brush: gr.Brush) -> gr.
         transforms=(),
         sources=("upload", "clipboard"),
         layers=False,
+        format="png",
         canvas_size=(width, height),
         height=height + 100,
         label=label,
@@ -220,16 +227,19 @@ def _fill(name: str, studio: Studio) -> gr.ImageEditor:
         with gr.Column():
             strength = gr.Slider(0.05, 1, 1, step=0.05, label="how much is removed before it is drawn again")
             made = Controls.of(studio, name)
-            _button("Draw there", name, Fill(studio).shown, [painted, strength, *made.all])
+            _button("Draw there", name, Fill(studio).shown, [painted, number, strength, *made.all])
     return painted
 
 
 def _follow(name: str, studio: Studio) -> gr.ImageEditor:
     with gr.Row():
         with gr.Column():
-            gr.Markdown("Draw outlines, black on white.")
+            outlines = studio.sketched in OUTLINES
+            gr.Markdown(
+                "Draw outlines, black on white." if outlines else f"Bring the picture to follow: {studio.sketched}."
+            )
             brush = gr.Brush(default_size=16, colors=["#000000"], color_mode="fixed")
-            painted = editor(blank(), "sketch", f"{name}-painted", brush)
+            painted = editor(blank(studio), "sketch", f"{name}-painted", brush)
         with gr.Column():
             made = Controls.of(studio, name)
             _button("Draw after it", name, Follow(studio).shown, [painted, *made.all])

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 
 from ddpm_jax import keys as random
 from ddpm_jax.generative import Model, Sampling
-from ddpm_jax.page.studio import Studio, tiled
+from ddpm_jax.page.studio import Studio, check_seed, tiled
 
 TIMES, STRIP = 100, 8
 """Of the slider, and of the film."""
@@ -56,6 +56,7 @@ class Looking:
         return tiled([x_t[:, 0], x_hat[:, 0]])
 
     def _looked(self, number: int, which: np.ndarray, seed: int, tell: bool) -> tuple[np.ndarray, Any]:
+        check_seed(seed)
         run = self.studio.run
         own, told = self.studio.example(number), run.model.network.conditions
         condition = told.of(own.row) if tell or not self.studio.guided else told.null(1)

@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from jaxtyping import Bool, UInt8
 
 from ddpm_jax.conditions import Picture
 from ddpm_jax.data.views import KNOWN
-from ddpm_jax.editing import TRAINED, Inpaint, Vary
+from ddpm_jax.editing import Inpaint, Vary
 from ddpm_jax.errors import UserError
 from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import check, classifier, make
@@ -39,8 +39,8 @@ EVERY = 0.08
 SIDE = 128
 """Pixels that a side has at least."""
 
-CANDIDATES = 64
-"""In a fixed order, of a hole."""
+OUTLINES = ("edges", "sketch")
+"""Pictures that a person can draw."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,12 @@ class Seen:
 
     words: str
     picture: UInt8[np.ndarray, "height width channels"] | None = None
+
+
+def check_seed(seed: int) -> None:
+    """Raise UserError for one that is none."""
+    if not 0 <= seed < 2**31:
+        raise UserError(f"seed: {seed} is not a whole number from 0 to 2^31 - 1")
 
 
 def plain(error: Exception) -> str:
@@ -124,8 +130,7 @@ class Studio:
         split = self.run.dataset.split("test" if "test" in self.run.dataset.sources else "validation")
         self.examples = split.rows(np.arange(min(EXAMPLES, len(split))))
         self._helpers = found(config, folder, self.run.dataset)
-        self._kept: OrderedDict[Any, Steps] = OrderedDict()
-        self._seen: set[Any] = set()
+        self._kept: OrderedDict[Any, tuple[Steps, set[Any]]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -142,10 +147,10 @@ class Studio:
 
     @property
     def sketched(self) -> str | None:
-        """The one picture that the network is told, to be drawn after; None if there is none, or several."""
+        """The outlines that the network is told, or another picture, to be drawn after; None if there is none."""
         kinds = self.run.model.network.conditions.kinds
         ways = [name for name, kind in kinds if isinstance(kind, Picture) and name != KNOWN]
-        return ways[0] if len(ways) == 1 else None
+        return next((name for name in ways if name in OUTLINES), ways[0] if ways else None)
 
     @property
     def causal(self) -> bool:
@@ -194,15 +199,16 @@ class Studio:
         """The run with the sampler that is wished."""
         if not 1 <= wish.count <= MOST:
             raise UserError(f"count: {wish.count} is not one of 1 ... {MOST}")
-        if not 0 <= wish.seed < 2**31:
-            raise UserError(f"seed: {wish.seed} is not a whole number from 0 to 2^31 - 1")
+        check_seed(wish.seed)
         if not 0 <= wish.steps <= 2000:
             raise UserError(f"steps: {wish.steps} is not one of 1 ... 2000, or 0 for the run's own")
+        if self.guided and not wish.prompt.strip() and not wish.label:
+            wish = replace(wish, guidance=1.0)  # nothing is asked that it could lead to
         config = self._changed(wish)
         made = make(config, self.run.model.description).helped(self._helpers)
         return replace(self.run, experiment=made)
 
-    def _asked(self, run: Run, wish: Wish, row: Any = None) -> tuple[Any, Any]:
+    def _asked(self, run: Run, wish: Wish) -> tuple[Any, Any]:
         """What each image is told, and what guidance leads away from."""
         known, count = run.experiment.asked, wish.count
         told: dict[str, Any] = {}
@@ -210,12 +216,8 @@ class Studio:
             told["text"] = wish.prompt
         if wish.label and "label" in known:
             told |= numbered({"label": wish.label}, run.model.description.class_names)
-        if told or not self.guided:
-            condition = conditions_of(known, run.dataset, count, told)
-            if row is not None and not told:
-                condition = {name: np.repeat(np.asarray(row[name]), count, 0) for name in known}
-        else:
-            condition = known.null(count)
+        nothing = self.guided and not told
+        condition = known.null(count) if nothing else conditions_of(known, run.dataset, count, told)
         negative = None
         if wish.negative.strip() and "text" in known:
             negative = jax.tree.map(np.asarray, conditions_of(known, run.dataset, count, {"text": wish.negative}))
@@ -229,8 +231,8 @@ class Studio:
         """
         run = self._as_wished(wish)
         condition, negative = self._asked(run, wish)
-        edit = Edit(run.experiment.sampling_in(), editing.Task(), {}, condition, wish.count)
-        yield from self._looked(run, edit, wish, negative)
+        edit = Edit(run.experiment.sampling_in(), editing.Task(), {}, condition, wish.count, negative)
+        yield from self._looked(run, edit, wish)
 
     def fill(
         self, wish: Wish, picture: brought.Brought, drawn: Bool[np.ndarray, "height width"], strength: float = 1.0
@@ -240,6 +242,8 @@ class Studio:
         A network of a fixed order draws many candidates, and shows the best at the end.
         """
         run = self._as_wished(wish)
+        if len(self.told) and not self.guided and not wish.label and not wish.prompt.strip():
+            raise UserError(f"this run always knows its {', '.join(self.told)}; say what it is")
         condition, negative = self._asked(run, wish)
         images = np.stack([picture.levels] * wish.count)
         if drawn.any():
@@ -249,19 +253,25 @@ class Studio:
         else:
             raise UserError("nothing is painted: paint where to draw, or take less than all of its information")
         known = np.broadcast_to(mask, images.shape)
-        how = Looking(wish.seed, condition, candidates=CANDIDATES)
-        method = TRAINED if KNOWN in run.model.network.conditions else "replacement"
+        how = Looking(wish.seed, condition, negative, candidates=editing.CANDIDATES)
+        method = editing.own_method(run.model)
         if strength < 1:
             edit = editing.variation(run, images, known, strength, Vary("replacement"), how)
         elif not self.causal:
             edit = editing.hole(run, images, known, Inpaint(method), how)
         else:
-            yield Seen(f"drawing {CANDIDATES} candidates of each, of which one is chosen")
+            yield Seen(
+                f"drawing {editing.CANDIDATES} candidates of each, of which one is chosen; it takes some seconds"
+            )
             made = editing.inpaint(run, images, known, Inpaint(method), how)
-            count = f"{made.effective.mean():.3g} of {CANDIDATES} count" if made.effective is not None else ""
+            count = (
+                f"{made.effective.mean():.3g} of {editing.CANDIDATES} candidates count"
+                if made.effective is not None
+                else ""
+            )
             yield Seen(count, tiled([np.asarray(run.model.description.encode(made.images))]))
             return
-        yield from self._looked(run, edit, wish, negative)
+        yield from self._looked(run, edit, wish)
 
     def follow(self, wish: Wish, sketch: UInt8[np.ndarray, "height width channels"]) -> Iterator[Seen]:
         """Draw after a sketch."""
@@ -271,20 +281,19 @@ class Studio:
         condition, negative = self._asked(run, wish)
         kind: Any = run.model.network.conditions[name]
         condition = {**condition, name: kind.rows(np.stack([sketch] * wish.count))}
-        edit = editing.follow(run, Looking(wish.seed, condition))
-        yield from self._looked(run, edit, wish, negative)
+        yield from self._looked(run, editing.follow(run, Looking(wish.seed, condition, negative)), wish)
 
-    def _looked(self, run: Run, edit: Edit, wish: Wish, negative: Any) -> Iterator[Seen]:
+    def _looked(self, run: Run, edit: Edit, wish: Wish) -> Iterator[Seen]:
         """What is to be seen after each step, as often as it is worth it."""
         editing.check(run, edit)
         key = (wish.sampler, wish.steps, wish.guidance, repr(edit.task), len(edit.sampling.grid))
-        steps = self._compiled(key, lambda: Steps(run.model, edit.sampling, edit.task))
-        shapes = (key, wish.count, negative is None)
-        first = shapes not in self._seen
+        steps, seen = self._compiled(key, Steps(run.model, edit.sampling, edit.task))
+        shapes = (wish.count, edit.negative is None)
+        first = shapes not in seen
         yield Seen("compiling for these settings, which takes some seconds once" if first else "drawing")
         began, shown, encode = time.perf_counter(), 0.0, run.model.description.encode
-        for frame in steps(run.params, wish.seed, edit.count, edit.condition, negative, edit.given):
-            self._seen.add(shapes)
+        for frame in steps(run.params, wish.seed, edit.count, edit.condition, edit.negative, edit.given):
+            seen.add(shapes)
             now = time.perf_counter()
             if frame.images is None and now - shown < EVERY:
                 continue
@@ -296,15 +305,14 @@ class Studio:
                 words = f"{words}: {frame.evaluations} network evaluations an image{took}"
             yield Seen(words, tiled([row for row in (top, frame.x_hat) if row is not None]))
 
-    def _compiled(self, key: Any, make_steps: Callable[[], Steps]) -> Steps:
+    def _compiled(self, key: Any, steps: Steps) -> tuple[Steps, set[Any]]:
+        """What is kept for these settings, or these steps from now on; and for which shapes it was compiled."""
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make_steps()
+            found = self._kept.setdefault(key, (steps, set()))
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT:
-                gone, _ = self._kept.popitem(last=False)
-                self._seen = {shapes for shapes in self._seen if shapes[0] != gone}
-            return self._kept[key]
+                self._kept.popitem(last=False)
+            return found
 
     def example(self, number: int) -> brought.Brought:
         """A test image."""
@@ -324,6 +332,11 @@ class Studio:
         """A drawing in the size of the picture that the network is told."""
         assert self.sketched is not None
         kind: Any = self.run.model.network.conditions[self.sketched]
+        height, width = kind.size[:2]
+        factor = pixels.shape[0] // height
+        if factor > 1 and pixels.shape[:2] == (factor * height, factor * width):  # as the page gives it
+            means = pixels.reshape(height, factor, width, factor, -1).mean((1, 3))
+            pixels = np.round(means).astype(np.uint8)
         return brought.told_bytes("sketch", png(pixels), kind.size).levels
 
 

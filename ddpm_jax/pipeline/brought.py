@@ -54,13 +54,20 @@ def picture(option: str, words: str, dataset: Dataset) -> Brought:
     description = dataset.description
     if len(description.space) != 2 or description.channels not in (1, 3, 4):
         raise UserError(f"--{option}: the run's images of shape {description.shape} are no pictures")
-    if (found := re.fullmatch(r"(\w+):(\d+)", words)) and found[1] in dataset.sources:
-        split, number = dataset.sources[found[1]], int(found[2])
+    if (found := of_data(words, dataset)) is not None:
+        name, number = found
+        split = dataset.sources[name]
         if number >= len(split):
-            raise UserError(f"--{option}: {words}: there are {len(split)} images in {found[1]}; the first is 0")
+            raise UserError(f"--{option}: {words}: there are {len(split)} images in {name}; the first is 0")
         rows = split.rows(np.array([number]))
         return Brought(np.asarray(rows["image"][0]), None, rows["condition"])
     return of_bytes(option, _content(option, words), dataset, words)
+
+
+def of_data(words: str, dataset: Dataset) -> tuple[str, int] | None:
+    """The split and the number of one of the data's images, `test:3`; None where the words are not of this form."""
+    found = re.fullmatch(r"(\w+):(\d+)", words)
+    return (found[1], int(found[2])) if found and found[1] in dataset.sources else None
 
 
 def of_bytes(option: str, content: bytes, dataset: Dataset, words: str = "it") -> Brought:

@@ -21,8 +21,8 @@ from ddpm_jax.samplers import FirstOrder
 CODE_STEPS = 200
 """Of a code, and of the way back from it: DDIM's steps come back to an image in the limit of many."""
 
-FRAMES = 10
-"""Of a film."""
+FRAMES, CANDIDATES = 10, 64
+"""Of a film; and of a hole in a fixed order."""
 
 Stored = UInt8[np.ndarray, "count *site"]
 
@@ -53,6 +53,7 @@ class Looking:
     Attributes:
         seed: of the samples.
         condition: what is asked of each image, rows as many as images; None: nothing.
+        negative: what guidance leads away from, likewise; None: from nothing said.
         progress: wraps the batches' iterator.
         candidates: in a fixed order: of so many for each image one is chosen by its weight.
         jump: steps of a jump back; 0 is none.
@@ -62,6 +63,7 @@ class Looking:
 
     seed: int = 0
     condition: Any = None
+    negative: Any = None
     progress: Any = None
     candidates: int = 1
     jump: int = 0
@@ -79,6 +81,7 @@ class Edit:
         given: of each image, `{name: [count, ...]}`.
         condition: what each is told.
         count: how many.
+        negative: what guidance leads away from, in place of nothing said.
     """
 
     sampling: Sampling
@@ -86,11 +89,12 @@ class Edit:
     given: dict[str, Any]
     condition: Any
     count: int
+    negative: Any = None
 
     def times(self, many: int) -> "Edit":
         """So many of each, one after another."""
-        given, condition = (_again(rows, many) for rows in (self.given, self.condition))
-        return replace(self, given=given, condition=condition, count=self.count * many)
+        given, condition, negative = (_again(rows, many) for rows in (self.given, self.condition, self.negative))
+        return replace(self, given=given, condition=condition, count=self.count * many, negative=negative)
 
 
 def _again(rows: PyTree, many: int) -> PyTree:
@@ -100,6 +104,11 @@ def _again(rows: PyTree, many: int) -> PyTree:
 def told(run: Run, condition: Any, count: int) -> Any:
     """What is asked, or nothing."""
     return jax.tree.map(np.asarray, run.experiment.asked.null(count)) if condition is None else condition
+
+
+def own_method(model: Model) -> str:
+    """How holes are filled unless something else is said: by the network, if it is of noise and told what is known."""
+    return TRAINED if model.process.kind == "gaussian" and KNOWN in model.network.conditions else "replacement"
 
 
 def refuse(model: Model, task: Task) -> None:
@@ -129,7 +138,7 @@ def hole(run: Run, images: Stored, mask: Bool[np.ndarray, "count *site"], task: 
         kind: Any = kinds[KNOWN]
         condition = {**condition, KNOWN: kind.rows(in_256(images, levels), mask[..., :1])}
     given = {"image": np.asarray(run.model.description.encode(images)), "mask": np.broadcast_to(mask, images.shape)}
-    return Edit(sampling, task, given, condition, len(images))
+    return Edit(sampling, task, given, condition, len(images), how.negative)
 
 
 def inpaint(run: Run, images: Stored, mask: Bool[np.ndarray, "count *site"], task: Inpaint, how: Looking) -> Edited:
@@ -180,7 +189,7 @@ def variation(
     task = replace(task, masked=bool(np.any(mask)))
     sampling = replace(sampling, grid=grid[left[0] :], solver=solver)
     given = {"image": np.asarray(run.model.description.encode(images)), "mask": np.broadcast_to(mask, images.shape)}
-    return Edit(sampling, task, given, told(run, how.condition, len(images)), len(images))
+    return Edit(sampling, task, given, told(run, how.condition, len(images)), len(images), how.negative)
 
 
 def vary(
@@ -194,7 +203,9 @@ def restore(run: Run, y: Float[np.ndarray, "count ..."], task: Restore, how: Loo
     """Draw images that would have been measured as y, in units of x."""
     refuse(run.model, task)
     count = len(y)
-    edit = Edit(run.experiment.sampling_in(), task, {"y": np.asarray(y)}, told(run, how.condition, count), count)
+    edit = Edit(
+        run.experiment.sampling_in(), task, {"y": np.asarray(y)}, told(run, how.condition, count), count, how.negative
+    )
     return draw(run, edit, how)
 
 
@@ -214,7 +225,7 @@ def follow(run: Run, how: Looking, noise: float = 0.0) -> Edit:
                 )
             level = jnp.full(count, noise, jnp.float32)
             condition = {**condition, name: np.asarray(kind.noisy(keys, jnp.asarray(condition[name]), level))}
-    return Edit(run.experiment.sampling_in(), Task(), {}, condition, count)
+    return Edit(run.experiment.sampling_in(), Task(), {}, condition, count, how.negative)
 
 
 def interpolate(run: Run, first: Stored, second: Stored, shares: Float[np.ndarray, " n"], how: Looking) -> Edited:
@@ -243,11 +254,13 @@ def draw(run: Run, edit: Edit, how: Looking) -> Edited:
     """
     check(run, edit)
     grid = np.asarray(edit.sampling.grid)
-    frames = (
-        () if not how.film else tuple(sorted(set(np.linspace(0, len(grid) - 2, FRAMES).round().astype(int).tolist())))
-    )
+    falls = np.flatnonzero(np.diff(grid) < 0)  # in a jump back there is no estimate
+    chosen = falls[np.linspace(0, len(falls) - 1, FRAMES).round().astype(int)] if how.film else []
+    frames = tuple(sorted({int(number) for number in chosen}))
     draws = Sampler(run.model, edit.sampling, run.plan, run.experiment.config.sampler.batch, frames, edit.task)
-    images, film, evaluations = draws(run.params, how.seed, edit.count, edit.condition, how.progress, None, edit.given)
+    images, film, evaluations = draws(
+        run.params, how.seed, edit.count, edit.condition, how.progress, edit.negative, edit.given
+    )
     kept = tuple(np.asarray(one) for one in film) if frames else ()
     return Edited(np.asarray(images), np.asarray(evaluations, float), kept, tuple(float(grid[i]) for i in frames))
 

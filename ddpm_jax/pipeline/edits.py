@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ddpm_jax import files
 from ddpm_jax.conditions import Picture
 from ddpm_jax.data.views import KNOWN
-from ddpm_jax.editing import TRAINED, Inpaint, Restore, Vary
+from ddpm_jax.editing import COVARIANCES, Inpaint, Restore, Vary
 from ddpm_jax.editing.operators import seen
 from ddpm_jax.errors import UserError, nearest
 from ddpm_jax.pipeline import brought, editing, screen
@@ -21,7 +21,7 @@ from ddpm_jax.pipeline.editing import Edited, Looking
 from ddpm_jax.pipeline.restored import Run
 from ddpm_jax.runs import pictures
 
-NOISE, STRENGTH, CANDIDATES, REPEATS = 0.02, 0.5, 64, 10
+NOISE, STRENGTH, REPEATS = 0.02, 0.5, 10
 """What a measurement has, the time that a variation goes back to, and more of the command's defaults."""
 
 
@@ -68,7 +68,7 @@ class Result:
         made: the results.
         beside: what was known, in [-1, 1], `[height, width, channels]`.
         name: of that.
-        arrays: what else is written.
+        arrays: what else is written: what was told, or measured.
     """
 
     made: Edited
@@ -84,6 +84,8 @@ def check(run: Run, options: Any) -> None:
         raise UserError(
             "--candidates: they are for holes and networks of a fixed order, which draw and choose; leave it out"
         )
+    if options.noise and options.task in ("inpaint", "variation") and options.method not in COVARIANCES:
+        raise UserError(f"--noise: it is of what is measured: for --method={', '.join(COVARIANCES)}; leave it out")
     if options.task == "follow":
         _followed(run, options.shows)
 
@@ -108,7 +110,7 @@ def picture(run: Run, options: Any, measured: Any) -> brought.Brought:
     Raises:
         UserError: as `brought.picture`, and for a measurement that is no picture.
     """
-    if options.task == "follow" and ":" not in options.image:
+    if options.task == "follow" and brought.of_data(options.image, run.dataset) is None:
         return brought.told("image", options.image, _followed(run, options.shows)[1].size)
     if not options.measured:
         return brought.picture("image", options.image, run.dataset)
@@ -123,11 +125,10 @@ def picture(run: Run, options: Any, measured: Any) -> brought.Brought:
 
 def inpaint(order: Order) -> Result:
     """Fill the hole."""
-    told = KNOWN in order.run.model.network.conditions
-    task = Inpaint(order.method(TRAINED if told else "replacement"), order.options.noise or NOISE)
+    task = Inpaint(order.method(editing.own_method(order.run.model)), order.options.noise or NOISE)
     made = editing.inpaint(order.run, order.images, order.known, task, order.how)
     levels = np.where(order.known[0], order.own.levels, 0)
-    return Result(made, _shown(order.run, levels), "known")
+    return Result(made, _shown(order.run, levels), "known", order.how.condition)
 
 
 def variation(order: Order) -> Result:
@@ -135,7 +136,8 @@ def variation(order: Order) -> Result:
     strength = STRENGTH if order.options.strength is None else order.options.strength
     task = Vary(order.method("replacement"), order.options.noise or NOISE)
     made = editing.vary(order.run, order.images, order.known, strength, task, order.how)
-    return Result(made, _shown(order.run, np.where(order.known[0], order.own.levels, 0)), "known")
+    beside = _shown(order.run, np.where(order.known[0], order.own.levels, 0))
+    return Result(made, beside, "known", order.how.condition)
 
 
 def restore(order: Order) -> Result:
@@ -153,7 +155,8 @@ def restore(order: Order) -> Result:
         y = y + noise * np.random.default_rng(options.seed).normal(size=y.shape[1:]).astype(y.dtype)
     task = Restore(order.measured, noise, order.method("pigdm"))
     made = editing.restore(order.run, y, task, order.how)
-    return Result(made, np.asarray(seen(order.measured, jnp.asarray(y[:1]), like))[0], "measured", {"y": y[0]})
+    beside = np.asarray(seen(order.measured, jnp.asarray(y[:1]), like))[0]
+    return Result(made, beside, "measured", {"y": y[0], **order.how.condition})
 
 
 def follow(order: Order) -> Result:
@@ -166,7 +169,7 @@ def follow(order: Order) -> Result:
         condition = {**condition, name: np.repeat(np.asarray(order.own.row[name]), order.options.count, 0)}
     how = replace(order.how, condition=condition)
     made = editing.draw(order.run, editing.follow(order.run, how, order.options.noise or 0.0), how)
-    return Result(made, kind.parts(condition[name][0])[0], name)
+    return Result(made, kind.parts(condition[name][0])[0], name, condition)
 
 
 def interpolate(order: Order) -> Result:
@@ -174,7 +177,7 @@ def interpolate(order: Order) -> Result:
     other = brought.picture("other", order.options.other, order.run.dataset)
     shares = np.linspace(0, 1, order.options.count)
     made = editing.interpolate(order.run, order.images[:1], other.levels[None], shares, order.how)
-    return Result(made, _shown(order.run, other.levels), "other")
+    return Result(made, _shown(order.run, other.levels), "other", order.how.condition)
 
 
 TASKS: dict[str, Callable[[Order], Result]] = {
@@ -214,9 +217,8 @@ def write(run: Run, options: Any, output: Path, own: brought.Brought, mask: brou
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
     screen.say(f"{options.count} of step {run.step}, {made.evaluations.mean():.4g} network evaluations each")
     if made.effective is not None:
-        screen.say(
-            f"of {options.candidates or CANDIDATES} candidates {made.effective.mean():.3g} count; near 1 means too few"
-        )
+        many = options.candidates or editing.CANDIDATES
+        screen.say(f"of {many} candidates {made.effective.mean():.3g} count; near 1 means too few")
     screen.say("\n".join(f"  {screen.linked(path) if path.suffix == '.png' else path}" for path in paths))
 
 

@@ -136,6 +136,8 @@ OF_THE_MODEL = (
     "data.splits",
     "data.dir",
     "data.flip",
+    "data.views",
+    "data.view_noise",
 )
 """What a model made in Python, and its data, say themselves."""
 

@@ -27,10 +27,10 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.evaluation.embedding import classifier_of
 from ddpm_jax.evaluation.figures import quality
 from ddpm_jax.pipeline import editing
-from ddpm_jax.pipeline.editing import Looking
+from ddpm_jax.pipeline.editing import CANDIDATES, Looking
 from ddpm_jax.pipeline.restored import Run, restore
 
-CANDIDATES, DIVERSE, TIMES, SEED = 64, 32, 8, 0
+DIVERSE, TIMES, SEED = 32, 8, 0
 
 
 @dataclass(frozen=True)
@@ -54,31 +54,30 @@ def ways(run: Run) -> Iterator[Way]:
     yield Way("tmpd", Inpaint("tmpd"), plain)
 
 
-def right_half(images: np.ndarray) -> np.ndarray:
+def known_half(images: np.ndarray) -> np.ndarray:
     """Where images are known."""
     known = np.zeros(images.shape, bool)
     known[:, :, : images.shape[2] // 2] = True
     return known
 
 
-def distance(images: np.ndarray, others: np.ndarray) -> float:
-    """The root of the mean square of differences in the right half, over all pairs of rows."""
-    half = images.shape[2] // 2
-    a, b = (one[:, :, half:].reshape(len(one), -1).astype(float) for one in (images, others))
-    squares = np.square(a[:, None] - b[None]).mean(-1)
-    return float(np.sqrt(squares[~np.eye(len(a), dtype=bool)].mean())) if a is not b else 0.0
+def distance(images: np.ndarray) -> float:
+    """The root of the mean square of differences in the right half, over all pairs of different images."""
+    hidden = images[:, :, images.shape[2] // 2 :].reshape(len(images), -1).astype(float)
+    squares = np.square(hidden[:, None] - hidden[None]).mean(-1)
+    return float(np.sqrt(squares[~np.eye(len(hidden), dtype=bool)].mean()))
 
 
 def measured(run: Run, way: Way, images: np.ndarray, labels: np.ndarray, classifier: Any) -> dict[str, Any]:
     """The figures of a run and a method."""
-    known = right_half(images)
+    known = known_half(images)
     made = editing.inpaint(run, images, known, way.task, way.how)
     assert np.array_equal(made.images[known], images[known])
     few = np.repeat(images[:DIVERSE], TIMES, 0)
-    again = editing.inpaint(run, few, right_half(few), way.task, way.how).images.reshape(
+    again = editing.inpaint(run, few, known_half(few), way.task, way.how).images.reshape(
         DIVERSE, TIMES, *images.shape[1:]
     )
-    apart = np.sqrt(np.mean([distance(one, one.copy()) ** 2 for one in again]))
+    apart = np.sqrt(np.mean([distance(one) ** 2 for one in again]))
     right = float(np.mean(classifier.predict(made.images).argmax(-1) == labels))
     counts = {} if made.effective is None else {"candidates_that_count": float(made.effective.mean())}
     found = quality(run.experiment, made.images, run.dataset)
@@ -86,7 +85,7 @@ def measured(run: Run, way: Way, images: np.ndarray, labels: np.ndarray, classif
         "method": way.name,
         "frechet": float(found["frechet"]),
         "class": right,
-        "diversity": float(apart / distance(images, images.copy())),
+        "diversity": float(apart / distance(images)),
         "evaluations": float(made.evaluations.mean()),
         **counts,
     }
@@ -97,7 +96,7 @@ def untold(folder: Path) -> Run:
     config = runs.read_config(folder)
     if config.model.conditions and not config.objective.condition_drop:
         raise UserError(f"{folder}: it always knows its {', '.join(config.model.conditions)}")
-    config.sampler.guidance, config.sampler.guidance_each, config.evaluation.samples = 1.0, (), 447
+    config.sampler.guidance, config.sampler.guidance_each = 1.0, ()
     return restore(config, folder)
 
 
@@ -105,13 +104,15 @@ def main(arguments: Sequence[str]) -> None:
     """Read the command line, measure, print a table."""
     parser = commands.Parser(prog="python experiments/editing/halves.py", description=__doc__)
     parser.add_argument("--runs", metavar="DIR", required=True, help="a folder of runs")
-    parser.add_argument("--output", metavar="FILE.json", help="also write the figures there")
+    parser.add_argument("--output", metavar="FILE.json", help="also write the figures there; those in it are kept")
     options = commands.parse(parser, arguments)
     folders = sorted(path.parent for path in Path(options.runs).glob("*/config.json"))
     if not folders:
         raise UserError(f"--runs: {options.runs}: there are no runs in it")
     starting.start_jax()
     rows: list[dict[str, Any]] = []
+    if options.output and Path(options.output).exists():
+        rows = json.loads(Path(options.output).read_text())
     print(f"{'run':28} {'method':42} {'Frechet':>8} {'class':>7} {'diversity':>9} {'evaluations':>11}")
     for folder in folders:
         run = untold(folder)
@@ -119,6 +120,8 @@ def main(arguments: Sequence[str]) -> None:
         images, conditions = split.arrays()
         classifier = classifier_of(run.experiment, run.dataset)
         for way in ways(run):
+            if any((row["run"], row["method"]) == (folder.name, way.name) for row in rows):
+                continue
             try:
                 row = measured(run, way, np.asarray(images), np.asarray(conditions["label"]), classifier)
             except UserError as error:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from ddpm_jax import data
+from ddpm_jax.config import base
 from ddpm_jax.data.views import Edges, Grey, Known, Small
 from ddpm_jax.errors import UserError
+from ddpm_jax.experiment import load_data
 
 ROWS = np.arange(200)
 
@@ -91,3 +93,10 @@ def test_images_that_are_no_pictures_have_no_views():
         data.with_views(data.from_arrays({"train": noise((2, 6, 6, 1))}), ("small",))
     with pytest.raises(UserError, match="are no pictures"):
         data.with_views(data.from_arrays({"train": noise((2, 6, 1))}), ("edges",))
+
+
+def test_noise_without_views_is_refused():
+    config = base.digits()
+    config.data.view_noise = 0.5
+    with pytest.raises(UserError, match="view_noise: there are no views"):
+        load_data(config)

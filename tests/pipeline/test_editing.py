@@ -152,3 +152,21 @@ def test_a_network_that_was_not_told_of_holes_cannot_fill_them_so():
     made = run("flow")
     with pytest.raises(UserError, match="--method: the network was not told what is known"):
         editing.hole(made, images(made), np.broadcast_to(MASK, (3, 8, 8, 1)), Inpaint("trained"), editing.Looking())
+
+
+def test_only_holes_are_filled_by_what_a_network_was_told_of_them():
+    made = told()
+    before = images(made)
+    with pytest.raises(UserError, match="--method: trained is for inpaint"):
+        editing.variation(made, before, np.broadcast_to(MASK, before.shape), 0.5, Vary("trained"), editing.Looking())
+    assert editing.own_method(made.model) == "trained" and editing.own_method(run("masked").model) == "replacement"
+
+
+def test_a_film_of_jumps_shows_estimates_alone():
+    made = run("flow", sampler__steps=6)
+    before = images(made)
+    how = editing.Looking(seed=1, jump=2, repeats=3, film=True)
+    found = editing.inpaint(made, before, np.broadcast_to(MASK, before.shape), Inpaint(), how)
+    grid = np.asarray(editing.hole(made, before, np.broadcast_to(MASK, before.shape), Inpaint(), how).sampling.grid)
+    falling = set(grid[:-1][np.diff(grid) < 0].tolist())
+    assert np.any(np.diff(grid) > 0) and set(found.times) <= falling
