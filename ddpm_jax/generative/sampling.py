@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
@@ -290,15 +291,11 @@ class Chain:
     def shown(self, film: Film, t: Float[Array, " frames"], s: Float[Array, " frames"]) -> Film:
         """Frames as a person is to see them (see `Process.film`): of noise the estimate's mean, also where steps use a
         draw of it, for one evaluation more."""
-        if self.own.kind == "gaussian" and self._draws:
-            film = film[0], jax.lax.map(self._mean, (film[0], t))
+        if self.own.kind == "gaussian":
+            said = self.problem.posterior(film[0][0], t[0])  # compiled away where it is a point, as it often is
+            if getattr(said, "variance", said) is not None:
+                film = film[0], jax.lax.map(self._mean, (film[0], t))
         return self.own.film(self.plain, film, t, s, self.problem.condition)
 
     def _mean(self, frame: tuple[Any, Any]) -> Any:
         return self.problem.posterior(*frame).mean
-
-    @property
-    def _draws(self) -> bool:
-        """Whether the posterior is no point."""
-        said = jax.eval_shape(self.problem.posterior, self.start, jnp.zeros((), self.start.dtype))
-        return getattr(said, "variance", said) is not None

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 
 from ddpm_jax.data import emoji
-from ddpm_jax.errors import UserError
+from ddpm_jax.errors import UserError, keep_traceback
 from ddpm_jax.page.controls import Controls, wish
 from ddpm_jax.page.looking import Looking
 from ddpm_jax.page.studio import EXAMPLES, OUTLINES, Seen, Studio, enlarged, plain
@@ -28,6 +28,15 @@ def told(seen: Iterator[Seen]) -> Iterator[Shown]:
             yield (gr.skip() if one.picture is None else one.picture), one.words
     except UserError as error:
         yield gr.skip(), f"error: {plain(error)}"
+    except Exception as error:  # the page goes on
+        yield gr.skip(), unexpected(error)
+
+
+def unexpected(error: Exception) -> str:
+    """A fault of the program in a line; its traceback is kept in a file."""
+    file = keep_traceback(error)
+    told = f"; please report it with {file}" if file else ""
+    return f"error: unexpected, and not your mistake: {type(error).__name__}{told}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +56,11 @@ class Fill:
 
     studio: Studio
 
-    def shown(self, painted: Any, number: float, strength: float, *values: Any) -> Iterator[Shown]:
+    def shown(self, painted: Any, number: float | int, strength: float | int, *values: Any) -> Iterator[Shown]:
         """The pictures on their way."""
         yield from told(self._seen(painted, int(number or 0), strength, *values))
 
-    def _seen(self, painted: Any, number: int, strength: float, *values: Any) -> Iterator[Seen]:
+    def _seen(self, painted: Any, number: int, strength: float | int, *values: Any) -> Iterator[Seen]:
         if not painted or painted.get("background") is None:
             raise UserError("there is no picture: take a test image, or bring one of yours")
         background = np.asarray(painted["background"])
@@ -93,11 +102,11 @@ class Look:
 
     lookings: Sequence[Looking]
 
-    def at(self, number: float, t: float, seed: float, tell: bool) -> list[Any]:
+    def at(self, number: float | int | None, t: float | None, seed: float | int | None, tell: bool) -> list[Any]:
         """A picture of each run, and words."""
         return self._each(lambda one: self._at(one, int(number or 0), float(t or 0), int(seed or 0), tell))
 
-    def film(self, number: float, seed: float, tell: bool) -> list[Any]:
+    def film(self, number: float | int | None, seed: float | int | None, tell: bool) -> list[Any]:
         """Likewise of all times."""
         return self._each(lambda one: (one.film(int(number or 0), int(seed or 0), tell), ""))
 
@@ -112,6 +121,8 @@ class Look:
                 found += show(one)
             except UserError as error:
                 found += [gr.skip(), f"error: {plain(error)}"]
+            except Exception as error:  # the other run is shown still
+                found += [gr.skip(), unexpected(error)]
         return found
 
 
@@ -177,7 +188,7 @@ def _draw(name: str, studio: Studio, first: Controls | None) -> Controls:
     return made
 
 
-def canvas(studio: Studio, number: float) -> dict[str, Any]:
+def canvas(studio: Studio, number: float | int) -> dict[str, Any]:
     """A test image to paint on, enlarged."""
     own = studio.example(int(number))
     pixels = enlarged(np.asarray(studio.run.model.description.encode(own.levels)), CANVAS)

@@ -86,7 +86,7 @@ def test_a_picture_of_ones_own_is_brought_and_varied(studio):
         (Wish(sampler="cached"), "sampler"),
         (Wish(sampler="nothing"), "sampler"),
         (Wish(label="12"), "label: 12 is not one of"),
-        (Wish(guidance=-3.0), "guidance"),
+        (Wish(guidance=-3.0, label="7"), "guidance"),
     ],
     ids=lambda value: "" if isinstance(value, str) else repr(value)[:60],
 )
@@ -163,5 +163,5 @@ def test_wrong_numbers_of_the_slider_are_a_line(studio):
 
     look = Look([Looking(studio)])
     assert look.at(0, 0.5, 10**20, False)[1].startswith("error: seed")
-    assert look.at(99, 0.5, 0, False)[1].startswith("error: there are")
+    assert look.at(99.0, 0.5, 0, False)[1].startswith("error: there are")
     assert look.at(None, None, None, False)[1].startswith("t = ")
