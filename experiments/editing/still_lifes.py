@@ -109,7 +109,8 @@ def drawn(run: Run, condition: dict[str, np.ndarray], prompts: Sequence[str]) ->
 def shares(run: Run, images: np.ndarray, prompts: Sequence[str]) -> dict[str, float]:
     """Of pictures that show what is asked."""
     oracle: Any = run.dataset.oracle
-    return {name: float(value) for name, value in oracle.agreement(images, prompts).items()}
+    found = oracle.agreement(images, prompts)
+    return {name: float(value) for name, value in found.items() if not np.isnan(value)}  # what no prompt asks has none
 
 
 def alike(one: Any, other: Any) -> tuple[bool, bool]:

@@ -16,16 +16,33 @@ import pytest
 
 from ddpm_jax.demo import main as demo
 from ddpm_jax.errors import UserError
+from ddpm_jax.train import train
+from tests.conftest import _tiny_config
 
 gradio = pytest.importorskip("gradio", reason="needs the extra `demo`")
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def served(trained, tmp_path_factory):
-    """The address of the page of a run, by the command."""
+def told(tmp_path_factory):
+    """The folder of a run that is told words, outlines and what is known."""
+    config, folder = _tiny_config(), tmp_path_factory.mktemp("told") / "run"
+    splits = {"train": "train[:24]", "validation": "train[:8]", "test": "test[:8]"}
+    config.data.name, config.data.views = "still_lifes", ("edges", "known")
+    config.data.splits.update(splits)
+    config.model.conditions = ("text", "edges", "known")
+    config.model.text_channels, config.model.text_depth = 8, 1
+    config.objective.condition_drop_each = 0.5
+    config.sampler.guidance_each = ("known:1", "edges:1", "text:3")
+    train(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(trained, told, tmp_path_factory):
+    """The address of the page of two runs, by the command."""
     folder = tmp_path_factory.mktemp("served")
-    words = [sys.executable, "-m", "ddpm_jax.demo", f"--workdir={trained}", f"--beside={trained}"]
+    words = [sys.executable, "-m", "ddpm_jax.demo", f"--workdir={trained}", f"--beside={told}"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=dict(os.environ))
     try:
@@ -149,9 +166,15 @@ def test_a_picture_is_drawn_for_two_users_at_once_and_clicks_do_no_harm(served, 
         assert "step 2 of 2" in until(page, "left-status", "evaluations")
         page.wait_for_selector("#left-picture img")
     assert one.evaluate("document.querySelector('#left-picture img').naturalWidth") > 400
-    one.click("#right-take")
+    one.fill("#right-prompt textarea", "a red aple")
+    one.click("#right-go")
+    assert "did you mean 'apple'?" in until(one, "right-status", "error|evaluations")
+    one.fill("#right-prompt textarea", "a red apple")
     one.click("#right-go")
     until(one, "right-status", "evaluations")
+    one.fill("#left-seed input", "7")
+    one.click("#right-take")
+    one.wait_for_function("document.querySelector('#right-seed input').value == '7'")
     assert hosts <= {"127.0.0.1"}
 
 
@@ -172,6 +195,23 @@ def test_a_mask_is_drawn_and_filled(served, browser):
     page.click("#left-edit-go")
     until(page, "left-edit-status", "evaluations")
     page.wait_for_selector("#left-edit-picture img")
+
+
+def test_a_sketch_is_drawn_and_followed(served, browser):
+    page, _ = opened(browser, served)
+    page.get_by_role("tab", name=re.compile("^Sketch")).first.click()
+    page.wait_for_selector("#right-sketch-painted canvas")
+    page.click("#right-sketch-painted button[aria-label='Brush']")
+    box = page.query_selector("#right-sketch-painted canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 60, y - 60)
+    page.mouse.down()
+    page.mouse.move(x + 60, y + 60, steps=10)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    page.click("#right-sketch-go")
+    until(page, "right-sketch-status", "evaluations")
+    page.wait_for_selector("#right-sketch-picture img")
 
 
 def test_the_slider_shows_what_is_left(served, browser):
