@@ -124,6 +124,23 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def told_run(tmp_path_factory):
+    """The folder of a run that is told words, outlines and what is known."""
+    from ddpm_jax.train import train
+
+    config, folder = _tiny_config(), tmp_path_factory.mktemp("told") / "run"
+    splits = {"train": "train[:24]", "validation": "train[:8]", "test": "test[:8]"}
+    config.data.name, config.data.views = "still_lifes", ("edges", "known")
+    config.data.splits.update(splits)
+    config.model.conditions = ("text", "edges", "known")
+    config.model.text_channels, config.model.text_depth = 8, 1
+    config.objective.condition_drop_each = 0.5
+    config.sampler.guidance_each = ("known:1", "edges:1", "text:3")
+    train(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def fabricate():
     """`fabricate(folder, seed=0, name="", overrides=None, ...)` writes a run's folder with figures made up."""
     return _fabricate

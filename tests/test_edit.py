@@ -139,3 +139,24 @@ def test_wrong_input_is_one_line_and_leaves_nothing(trained, pictures, words, li
         edit([f"--workdir={trained}", "--output=out", *words])
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
     assert not list(Path().glob("out*"))
+
+
+def test_a_run_that_is_told_pictures_follows_them_and_fills_holes(told_run, pictures):
+    common = [f"--workdir={told_run}", "--count=2", "--output=out"]
+    for words in (
+        ["--image=test:3", "--task=follow", "--shows=edges"],
+        ["--image=colour.png", "--task=follow", "--shows=edges", "--prompt=a red apple", "--negative=a pear"],
+        ["--image=test:3", "--mask=left"],
+        ["--image=colour.png", "--mask=mask.png", "--method=replacement", "--prompt=a red apple"],
+    ):
+        edit([*common, *words])
+        found = result("out")
+        assert found["images"].shape == (2, 16, 16, 3) and found["texts"].shape[0] == 2
+        assert Image.open("out.png").width > 100
+    known = np.broadcast_to(found["known"], found["image"].shape)
+    assert np.all(found["images"][:, known] == found["image"][known])
+
+
+def test_what_is_hidden_of_a_test_image_is_told_by_nothing(told_run, pictures):
+    edit([f"--workdir={told_run}", "--image=test:3", "--mask=left", "--count=1", "--output=out"])
+    assert not result("out")["edgess"].any()  # they were made of all of it

@@ -123,12 +123,17 @@ def picture(run: Run, options: Any, measured: Any) -> brought.Brought:
     return brought.told("image", options.image, shape)
 
 
+def told(condition: dict[str, Any]) -> dict[str, Any]:
+    """What each image was told, by the names that files of samples have."""
+    return {f"{name}s": values for name, values in condition.items()}
+
+
 def inpaint(order: Order) -> Result:
     """Fill the hole."""
     task = Inpaint(order.method(editing.own_method(order.run.model)), order.options.noise or NOISE)
     made = editing.inpaint(order.run, order.images, order.known, task, order.how)
     levels = np.where(order.known[0], order.own.levels, 0)
-    return Result(made, _shown(order.run, levels), "known", order.how.condition)
+    return Result(made, _shown(order.run, levels), "known", told(order.how.condition))
 
 
 def variation(order: Order) -> Result:
@@ -137,7 +142,7 @@ def variation(order: Order) -> Result:
     task = Vary(order.method("replacement"), order.options.noise or NOISE)
     made = editing.vary(order.run, order.images, order.known, strength, task, order.how)
     beside = _shown(order.run, np.where(order.known[0], order.own.levels, 0))
-    return Result(made, beside, "known", order.how.condition)
+    return Result(made, beside, "known", told(order.how.condition))
 
 
 def restore(order: Order) -> Result:
@@ -156,7 +161,7 @@ def restore(order: Order) -> Result:
     task = Restore(order.measured, noise, order.method("pigdm"))
     made = editing.restore(order.run, y, task, order.how)
     beside = np.asarray(seen(order.measured, jnp.asarray(y[:1]), like))[0]
-    return Result(made, beside, "measured", {"y": y[0], **order.how.condition})
+    return Result(made, beside, "measured", {"y": y[0], **told(order.how.condition)})
 
 
 def follow(order: Order) -> Result:
@@ -169,7 +174,7 @@ def follow(order: Order) -> Result:
         condition = {**condition, name: np.repeat(np.asarray(order.own.row[name]), order.options.count, 0)}
     how = replace(order.how, condition=condition)
     made = editing.draw(order.run, editing.follow(order.run, how, order.options.noise or 0.0), how)
-    return Result(made, kind.parts(condition[name][0])[0], name, condition)
+    return Result(made, kind.parts(condition[name][0])[0], name, told(condition))
 
 
 def interpolate(order: Order) -> Result:
@@ -177,7 +182,7 @@ def interpolate(order: Order) -> Result:
     other = brought.picture("other", order.options.other, order.run.dataset)
     shares = np.linspace(0, 1, order.options.count)
     made = editing.interpolate(order.run, order.images[:1], other.levels[None], shares, order.how)
-    return Result(made, _shown(order.run, other.levels), "other", order.how.condition)
+    return Result(made, _shown(order.run, other.levels), "other", told(order.how.condition))
 
 
 TASKS: dict[str, Callable[[Order], Result]] = {

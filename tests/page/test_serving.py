@@ -16,33 +16,16 @@ import pytest
 
 from ddpm_jax.demo import main as demo
 from ddpm_jax.errors import UserError
-from ddpm_jax.train import train
-from tests.conftest import _tiny_config
 
 gradio = pytest.importorskip("gradio", reason="needs the extra `demo`")
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """The folder of a run that is told words, outlines and what is known."""
-    config, folder = _tiny_config(), tmp_path_factory.mktemp("told") / "run"
-    splits = {"train": "train[:24]", "validation": "train[:8]", "test": "test[:8]"}
-    config.data.name, config.data.views = "still_lifes", ("edges", "known")
-    config.data.splits.update(splits)
-    config.model.conditions = ("text", "edges", "known")
-    config.model.text_channels, config.model.text_depth = 8, 1
-    config.objective.condition_drop_each = 0.5
-    config.sampler.guidance_each = ("known:1", "edges:1", "text:3")
-    train(config, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def served(trained, told, tmp_path_factory):
+def served(trained, told_run, tmp_path_factory):
     """The address of the page of two runs, by the command."""
     folder = tmp_path_factory.mktemp("served")
-    words = [sys.executable, "-m", "ddpm_jax.demo", f"--workdir={trained}", f"--beside={told}"]
+    words = [sys.executable, "-m", "ddpm_jax.demo", f"--workdir={trained}", f"--beside={told_run}"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=dict(os.environ))
     try:
