@@ -144,8 +144,7 @@ def page(studios: Sequence[Studio]) -> gr.Blocks:
             made.load(partial(canvas, studio, 0), None, [painted], api_visibility="private")
             if studio.sketched:
                 with gr.Tab(f"Sketch{suffix}"):
-                    painted = _follow(f"{name}-sketch", studio)
-                made.load(partial(blank, studio), None, [painted], api_visibility="private")
+                    _follow(f"{name}-sketch", studio)
         with gr.Tab("See what is removed"):
             _look(studios)
         if any(one.config.data.name.partition("/")[0] == emoji.NAME for one in studios):
@@ -196,21 +195,10 @@ def canvas(studio: Studio, number: float | int) -> dict[str, Any]:
     return {"background": whole, "layers": [], "composite": whole}
 
 
-def blank(studio: Studio) -> dict[str, Any]:
-    """Nothing, to draw on, of the shape of the picture that the network is told."""
-    kind: Any = studio.run.model.network.conditions[str(studio.sketched)]
-    height, width = kind.size[:2]
-    factor = -(-CANVAS // min(height, width))
-    white = np.full((factor * height, factor * width, 4), 255, np.uint8)
-    return {"background": white, "layers": [], "composite": white}
-
-
-def editor(value: dict[str, Any], label: str, name: str, brush: gr.Brush) -> gr.ImageEditor:
-    """What is painted on, of the size of its first value."""
-    height, width = value["background"].shape[:2]
-    shown: Any = value  # as Gradio's own type says it, it would have no composite
+def editor(size: tuple[int, int], label: str, name: str, brush: gr.Brush) -> gr.ImageEditor:
+    """What is painted on, of this height and width; white at first."""
+    height, width = size
     return gr.ImageEditor(
-        shown,
         type="numpy",
         image_mode="RGBA",
         brush=brush,
@@ -233,7 +221,7 @@ def _fill(name: str, studio: Studio) -> gr.ImageEditor:
                 0, len(studio.examples["image"]) - 1, 0, step=1, label="test image", elem_id=f"{name}-number"
             )
             brush = gr.Brush(default_size=40, colors=["#ff00ff"], color_mode="fixed")
-            painted = editor(canvas(studio, 0), "picture", f"{name}-painted", brush)
+            painted = editor(canvas(studio, 0)["background"].shape[:2], "picture", f"{name}-painted", brush)
             number.release(partial(canvas, studio), [number], [painted], api_visibility="private")
         with gr.Column():
             strength = gr.Slider(0.05, 1, 1, step=0.05, label="how much is removed before it is drawn again")
@@ -242,19 +230,21 @@ def _fill(name: str, studio: Studio) -> gr.ImageEditor:
     return painted
 
 
-def _follow(name: str, studio: Studio) -> gr.ImageEditor:
+def _follow(name: str, studio: Studio) -> None:
     with gr.Row():
         with gr.Column():
             outlines = studio.sketched in OUTLINES
             gr.Markdown(
                 "Draw outlines, black on white." if outlines else f"Bring the picture to follow: {studio.sketched}."
             )
-            brush = gr.Brush(default_size=16, colors=["#000000"], color_mode="fixed")
-            painted = editor(blank(studio), "sketch", f"{name}-painted", brush)
+            brush = gr.Brush(default_size=10, colors=["#000000"], color_mode="fixed")
+            kind: Any = studio.run.model.network.conditions[str(studio.sketched)]
+            factor = -(-CANVAS // min(kind.size[:2]))
+            size = factor * kind.size[0], factor * kind.size[1]
+            painted = editor(size, "sketch", f"{name}-painted", brush)
         with gr.Column():
             made = Controls.of(studio, name)
             _button("Draw after it", name, Follow(studio).shown, [painted, *made.all])
-    return painted
 
 
 def _look(studios: Sequence[Studio]) -> None:

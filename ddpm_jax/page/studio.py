@@ -328,7 +328,7 @@ class Studio:
         """A picture that a person brings, made the run's size."""
         return brought.of_bytes("picture", png(pixels), self.run.dataset)
 
-    def sketch(self, pixels: UInt8[np.ndarray, "height width channels"]) -> UInt8[np.ndarray, "h w channels"]:
+    def sketch(self, pixels: UInt8[np.ndarray, "height width channels"]) -> UInt8[np.ndarray, "h w c"]:
         """A drawing in the size of the picture that the network is told."""
         assert self.sketched is not None
         kind: Any = self.run.model.network.conditions[self.sketched]

@@ -184,6 +184,8 @@ def test_a_sketch_is_drawn_and_followed(served, browser):
     page, _ = opened(browser, served)
     page.get_by_role("tab", name=re.compile("^Sketch")).first.click()
     page.wait_for_selector("#right-sketch-painted canvas")
+    page.click("#right-sketch-go")
+    assert "error: there is no sketch" in until(page, "right-sketch-status", "error|evaluations")
     page.click("#right-sketch-painted button[aria-label='Brush']")
     box = page.query_selector("#right-sketch-painted canvas").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

@@ -165,3 +165,20 @@ def test_wrong_numbers_of_the_slider_are_a_line(studio):
     assert look.at(0, 0.5, 10**20, False)[1].startswith("error: seed")
     assert look.at(99.0, 0.5, 0, False)[1].startswith("error: there are")
     assert look.at(None, None, None, False)[1].startswith("t = ")
+
+
+def test_a_sketch_comes_to_the_network_as_it_was_drawn(told_run):
+    """Black lines on nothing, as the page gives them, are black on white in the size of what is told."""
+    pytest.importorskip("gradio", reason="needs the extra `demo`")
+    from ddpm_jax.page.layout import Follow, opaque
+
+    studio = Studio(runs.read_config(told_run), told_run)
+    assert studio.sketched == "edges"
+    drawn = np.zeros((320, 320, 4), np.uint8)
+    drawn[:, 100:120, 3] = 255
+    sketch = studio.sketch(opaque(drawn))
+    assert sketch.shape == (16, 16, 1)
+    np.testing.assert_array_equal(sketch[..., 0] == 0, np.broadcast_to(np.arange(16) == 5, (16, 16)))
+    assert set(np.unique(sketch)) == {0, 255}
+    *_, (picture, words) = Follow(studio).shown({"composite": drawn}, 0, 1, "", 0, None, "", "", None)
+    assert "evaluations" in words and picture.ndim == 3
