@@ -74,8 +74,6 @@ def checked(options: Any) -> None:
         raise UserError(f"--method: {options.task} has one way; leave it out")
     if options.noise and options.task == "interpolate":
         raise UserError("--noise: nothing is measured to interpolate; leave it out")
-    if options.measured and ":" in options.image:
-        raise UserError(f"--measured: {options.image} is an image, of which it is measured first; leave it out")
     if options.mask and options.task not in ("inpaint", "variation"):
         raise UserError(f"--mask: it is for inpaint and variation, not for {options.task}")
     if options.prompt is not None and options.label is not None:
@@ -119,7 +117,10 @@ def main(arguments: Sequence[str]) -> None:
     options.prompts = None
 
     from ddpm_jax.experiment import check, classifier
+    from ddpm_jax.pipeline import brought
 
+    if options.measured and brought.of_data(options.image) is not None:
+        raise UserError(f"--measured: {options.image} is an image, of which it is measured first; leave it out")
     folder, measured = Path(options.workdir), None if options.measure is None else operator(options.measure)
     config = commands.start_on_run(options)
     change_sampler(config, {"sampler": options.sampler, "steps": options.steps, "guidance": options.guidance})
@@ -132,7 +133,7 @@ def main(arguments: Sequence[str]) -> None:
     check_told(config, told)
     if options.negative is not None and ("text" not in config.model.conditions or not told):
         raise UserError("--negative: it needs a model of text, and a --prompt; leave it out")
-    if not told and ":" not in options.image:  # nothing is known of a picture of one's own
+    if not told and brought.of_data(options.image) is None:  # nothing is known of a picture of one's own
         if config.model.conditions and not config.objective.condition_drop:
             raise UserError(f"--label: this model always knows its {', '.join(config.model.conditions)}; give it")
         config.sampler.guidance, config.sampler.guidance_each = 1.0, ()
@@ -150,10 +151,24 @@ def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, 
     from ddpm_jax.pipeline.editing import Looking
     from ddpm_jax.pipeline.restored import restore
 
-    needs_data = ":" in options.image or ":" in (options.other or "")
+    wanted = edits.Asked(
+        options.task,
+        options.image,
+        options.count,
+        options.seed,
+        options.other,
+        measured,
+        options.measured,
+        options.method,
+        options.noise,
+        options.strength,
+        options.shows,
+        options.candidates,
+    )
+    needs_data = any(brought.of_data(words or "") for words in (options.image, options.other))
     run, count = restore(config, folder, options.best, images=needs_data), options.count
-    edits.check(run, options)
-    own = edits.picture(run, options, measured)
+    edits.check(run, wanted)
+    own = edits.picture(run, wanted)
     known = run.experiment.asked
     told = numbered(told, run.experiment.description.class_names)
     if own.row is not None and not told:
@@ -181,9 +196,10 @@ def _edit(options: Any, config: Any, folder: Path, output: Path, measured: Any, 
     mask = brought.Mask(np.zeros((*own.levels.shape[:2], 1), bool))
     if options.mask is not None:
         mask = brought.mask(options.mask, own)
-    shown = edits.TASKS[options.task](edits.Order(run, options, own, mask, measured, how))
+    order = edits.Order(run, wanted, own, mask, how)
+    result = edits.TASKS[options.task](order)
     if screen.speaks():
-        edits.write(run, options, output, own, mask, shown)
+        edits.write(order, output, result)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,7 @@ def test_other_tasks_draw(trained, pictures):
         (["--image=nowhere.png", "--mask=left"], "--image: nowhere.png cannot be read"),
         (["--image=text.png", "--mask=left"], "--image: text.png: it is no picture that Pillow reads"),
         (["--image=test:9999", "--mask=left"], "--image: test:9999: there are"),
+        (["--image=tset:3", "--mask=left"], "--image: tset:3: there is no split 'tset'; did you mean 'test'?"),
         (["--image=colour.png"], "--mask is missing: --task=inpaint needs it"),
         (["--image=colour.png", "--mask=small.png"], "--mask: small.png is 100 x 30, the image 100 x 60"),
         (["--image=colour.png", "--mask=nothing.png"], "--mask: nothing.png is white nowhere"),
@@ -125,7 +126,7 @@ def test_other_tasks_draw(trained, pictures):
         (["--image=test:0", "--task=restore", "--measure=blur:1", "--measured"], "--measured: test:0 is an image"),
         (
             ["--image=colour.png", "--task=restore", "--measure=projections:9", "--measured"],
-            "--measured: what projections:9 gives is no picture",
+            "--measured: what Projections gives is no picture",
         ),
         (["--image=vast.png", "--mask=left"], "--image: vast.png: "),
         (["--image=colour.png", "--mask=left", "--noise=0.1"], "--noise: it is of what is measured"),

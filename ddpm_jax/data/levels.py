@@ -29,18 +29,18 @@ def coarser(dataset: Dataset, levels: int) -> Dataset:
     if description.levels is None or not 2 <= levels < description.levels:
         has = "real values" if description.levels is None else f"{description.levels} levels"
         raise UserError(f"{levels} levels: {description.name!r} has {has}; give 2 or more, and fewer than it has")
-    table = _table(description.levels, levels)
+    fewer = table(description.levels, levels)
     coarse = replace(description, levels=levels)
     sources = {
         name: replace(
             source,
             description=coarse,
-            read=functools.partial(_read, source.read, table),
+            read=functools.partial(_read, source.read, fewer),
             made_from=source.made_from and [*source.made_from, f"in {levels} levels"],
         )
         for name, source in dataset.sources.items()
     }
-    oracle = dataset.oracle and Spread(dataset.oracle, _table(levels, description.levels))
+    oracle = dataset.oracle and Spread(dataset.oracle, table(levels, description.levels))
     return replace(dataset, description=coarse, sources=sources, law=None, oracle=oracle)
 
 
@@ -56,8 +56,8 @@ class Spread:
         return self.oracle.agreement(self.table[images], captions)
 
 
-def _table(before: int, after: int) -> UInt8[np.ndarray, " before"]:
-    """What each level becomes. No two halves meet: integers are rounded up at one."""
+def table(before: int, after: int) -> UInt8[np.ndarray, " before"]:
+    """What each level becomes, so that both ends stay. No two halves meet: integers are rounded up at one."""
     return ((np.arange(before) * 2 * (after - 1) + before - 1) // (2 * (before - 1))).astype(np.uint8)
 
 

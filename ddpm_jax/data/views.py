@@ -14,6 +14,7 @@ from jaxtyping import Bool, UInt8
 
 from ddpm_jax.conditions import Conditions, Picture
 from ddpm_jax.data.description import Description
+from ddpm_jax.data.levels import table
 from ddpm_jax.data.sources import Dataset, Examples, Source
 from ddpm_jax.errors import UserError, nearest
 
@@ -135,11 +136,6 @@ class Known:
         return inside if 0.5 <= kind < 0.75 else ~inside
 
 
-def in_256(images: Pictures, levels: int) -> Pictures:
-    """Images of so many levels with values 0 ... 255."""
-    return np.round(images * np.float32(255 / (levels - 1))).astype(np.uint8)
-
-
 KNOWN = "known"
 """The view that serves for filling holes."""
 
@@ -188,7 +184,7 @@ def _seen(source: Source, described: Description, kinds: dict[str, Picture]) -> 
 
 def _read(source: Source, kinds: dict[str, Picture], rows: np.ndarray) -> Examples:
     found = source.rows(rows)
-    full, made = in_256(np.asarray(found["image"]), source.description.levels or 256), {}
+    full, made = table(source.description.levels or 256, 256)[found["image"]], {}
     for name, kind in kinds.items():
         pictures, shown = VIEWS[name](full, np.asarray(rows))
         made[name] = kind.rows(pictures, shown)

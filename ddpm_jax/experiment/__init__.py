@@ -42,8 +42,6 @@ def load_data(config: ConfigDict) -> Dataset:
             found = data.coarser(found, section.levels)
         except UserError as error:
             fail("data.levels", str(error))
-    if section.view_noise and not section.views:
-        fail("data.view_noise", "there are no views to which it is added; set config.data.views, or leave it 0")
     if section.views:
         try:
             found = data.with_views(found, section.views, section.view_noise)

@@ -140,6 +140,8 @@ def _names(config: ConfigDict) -> Iterator[tuple[str, str]]:
         for key in ("data.dir", "data.splits.train", "data.splits.validation", "data.splits.test"):
             if values[key]:
                 yield key, f"{values['data.name']} makes its splits itself; leave it empty, or give it data.options"
+    if values["data.view_noise"] and not values["data.views"]:
+        yield "data.view_noise", "there are no views to which it is added; set config.data.views, or leave it 0"
     if values["data.channels"] == 2:
         yield "data.channels", "2 is not one of 0, 1, 3, 4"
     for key in (f"data.{name}" for name in OF_FOLDERS):

@@ -134,15 +134,15 @@ class Steps:
         grid = np.asarray(self.sampling.grid, np.float32)
         steps = len(grid) - 1
         if not self.walks:
-            images, evaluations = self._whole(told)
+            images, evaluations = self._compiled["whole"](told)
             yield Frame(steps, steps, images=np.asarray(images), evaluations=int(evaluations[0]))
             return
-        x, memory = self._begin(told)
+        x, memory = self._compiled["begin"](told)
         for i in range(steps):
-            x, memory, (x_t, x_hat) = self._step(told, x, memory, np.int32(i), grid[i], grid[i + 1])
+            x, memory, (x_t, x_hat) = self._compiled["step"](told, x, memory, np.int32(i), grid[i], grid[i + 1])
             if i < steps - 1:
                 yield Frame(i + 1, steps, np.asarray(x_t), np.asarray(x_hat))
-        images, evaluations = self._end(told, x)
+        images, evaluations = self._compiled["end"](told, x)
         yield Frame(steps, steps, np.asarray(x_t), np.asarray(x_hat), np.asarray(images), int(evaluations[0]))
 
     @property
@@ -178,20 +178,9 @@ class Steps:
         return chain.end(x), _stepping(chain).counted(chain.problem, x)
 
     @cached_property
-    def _whole(self) -> Any:
-        return jax.jit(self.whole)
-
-    @cached_property
-    def _begin(self) -> Any:
-        return jax.jit(self.begin)
-
-    @cached_property
-    def _step(self) -> Any:
-        return jax.jit(self.step)
-
-    @cached_property
-    def _end(self) -> Any:
-        return jax.jit(self.end)
+    def _compiled(self) -> dict[str, Any]:
+        """The methods above as programs, by name."""
+        return {each.__name__: jax.jit(each) for each in (self.whole, self.begin, self.step, self.end)}
 
 
 def _stepping(chain: Chain) -> StepSolver:

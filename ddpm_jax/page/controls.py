@@ -34,7 +34,7 @@ class Controls:
         return [getattr(self, one.name) for one in fields(self)]
 
     @classmethod
-    def of(cls, studio: Studio, name: str, count: int = 4) -> "Controls":
+    def of(cls, studio: Studio, name: str) -> "Controls":
         """Those of a run, put on the page where this is called; `name` tells them from those of others."""
         text, classes = "text" in studio.told, studio.classes
         words = list(studio.config.evaluation.prompts) or [""]
@@ -58,7 +58,7 @@ class Controls:
             )
         with gr.Row():
             seed = gr.Number(0, label="seed", precision=0, minimum=0, min_width=120, elem_id=f"{name}-seed")
-            images = gr.Slider(1, MOST, count, step=1, label="images", min_width=120)
+            images = gr.Slider(1, MOST, Wish.count, step=1, label="images", min_width=120)
         return cls(seed, images, sampler, steps, guidance, prompt, negative, label)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ddpm_jax.data import emoji
 from ddpm_jax.errors import UserError, keep_traceback
 from ddpm_jax.page.controls import Controls, wish
-from ddpm_jax.page.looking import Looking
+from ddpm_jax.page.removal import Removal
 from ddpm_jax.page.studio import EXAMPLES, OUTLINES, Seen, Studio, enlarged, plain
 
 Shown = tuple[Any, str]
@@ -21,7 +21,7 @@ CANVAS = 320
 """Pixels that a side of what is painted on has at least."""
 
 
-def told(seen: Iterator[Seen]) -> Iterator[Shown]:
+def on_page(seen: Iterator[Seen]) -> Iterator[Shown]:
     """What is seen, as the page shows it; a mistake as a line, with the picture as it was."""
     try:
         for one in seen:
@@ -35,8 +35,8 @@ def told(seen: Iterator[Seen]) -> Iterator[Shown]:
 def unexpected(error: Exception) -> str:
     """A fault of the program in a line; its traceback is kept in a file."""
     file = keep_traceback(error)
-    told = f"; please report it with {file}" if file else ""
-    return f"error: unexpected, and not your mistake: {type(error).__name__}{told}"
+    place = f"; please report it with {file}" if file else ""
+    return f"error: unexpected, and not your mistake: {type(error).__name__}{place}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Draw:
 
     def shown(self, *values: Any) -> Iterator[Shown]:
         """The pictures on their way."""
-        yield from told(self.studio.draw(wish(values)))
+        yield from on_page(self.studio.draw(wish(values)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Fill:
 
     def shown(self, painted: Any, number: float | int, strength: float | int, *values: Any) -> Iterator[Shown]:
         """The pictures on their way."""
-        yield from told(self._seen(painted, int(number or 0), strength, *values))
+        yield from on_page(self._seen(painted, int(number or 0), strength, *values))
 
     def _seen(self, painted: Any, number: int, strength: float | int, *values: Any) -> Iterator[Seen]:
         if not painted or painted.get("background") is None:
@@ -81,7 +81,7 @@ class Follow:
 
     def shown(self, painted: Any, *values: Any) -> Iterator[Shown]:
         """The pictures on their way."""
-        yield from told(self._seen(painted, *values))
+        yield from on_page(self._seen(painted, *values))
 
     def _seen(self, painted: Any, *values: Any) -> Iterator[Seen]:
         if not painted or painted.get("composite") is None:
@@ -100,30 +100,17 @@ def opaque(pixels: np.ndarray) -> np.ndarray:
 class Look:
     """What the slider shows of each run."""
 
-    lookings: Sequence[Looking]
+    removals: Sequence[Removal]
 
     def at(self, number: float | int | None, t: float | None, seed: float | int | None, tell: bool) -> list[Any]:
         """A picture of each run, and words."""
-        return self._each(lambda one: self._at(one, int(number or 0), float(t or 0), int(seed or 0), tell))
+        asked = int(number or 0), float(t or 0), int(seed or 0), tell
+        return [part for one in self.removals for part in next(on_page(each.at(*asked) for each in (one,)))]
 
     def film(self, number: float | int | None, seed: float | int | None, tell: bool) -> list[Any]:
         """Likewise of all times."""
-        return self._each(lambda one: (one.film(int(number or 0), int(seed or 0), tell), ""))
-
-    def _at(self, one: Looking, number: int, t: float, seed: int, tell: bool) -> Shown:
-        time, picture = one.at(number, t, seed, tell)
-        return picture, f"t = {time:.3g}: the image, what is left of it, what the network expects of it"
-
-    def _each(self, show: Callable[[Looking], Shown]) -> list[Any]:
-        found = []
-        for one in self.lookings:
-            try:
-                found += show(one)
-            except UserError as error:
-                found += [gr.skip(), f"error: {plain(error)}"]
-            except Exception as error:  # the other run is shown still
-                found += [gr.skip(), unexpected(error)]
-        return found
+        asked = int(number or 0), int(seed or 0), tell
+        return [part for one in self.removals for part in next(on_page(each.film(*asked) for each in (one,)))]
 
 
 def page(studios: Sequence[Studio]) -> gr.Blocks:
@@ -253,7 +240,7 @@ def _look(studios: Sequence[Studio]) -> None:
         "predicts the image from what is left. One evaluation gives the mean of all images that it may have been, "
         "which is blurred. A sampler goes back from 1 to 0 and puts the information back bit by bit."
     )
-    looks = Look([Looking(studio) for studio in studios])
+    looks = Look([Removal(studio) for studio in studios])
     with gr.Row():
         most = min(EXAMPLES, *(len(studio.examples["image"]) for studio in studios)) - 1
         number = gr.Slider(0, most, 0, step=1, label="test image", elem_id="see-number")

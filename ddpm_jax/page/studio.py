@@ -24,7 +24,6 @@ from ddpm_jax.experiment import check, classifier, make
 from ddpm_jax.generative import Steps
 from ddpm_jax.pipeline import brought, editing
 from ddpm_jax.pipeline.editing import Edit, Looking
-from ddpm_jax.pipeline.helpers import found
 from ddpm_jax.pipeline.restored import Run, restore
 from ddpm_jax.runs import pictures
 from ddpm_jax.sample import change_sampler, numbered, options_named
@@ -129,7 +128,6 @@ class Studio:
             raise UserError(f"{folder}: its images of shape {shape} are no pictures, of which a page could be made")
         split = self.run.dataset.split("test" if "test" in self.run.dataset.sources else "validation")
         self.examples = split.rows(np.arange(min(EXAMPLES, len(split))))
-        self._helpers = found(config, folder, self.run.dataset)
         self._kept: OrderedDict[Any, tuple[Steps, set[Any]]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -183,9 +181,8 @@ class Studio:
     def _changed(self, wish: Wish) -> Any:
         """The config with what is wished of its sampler. Raises UserError for what cannot be."""
         config = self.config.copy_and_resolve_references()
-        own = config.sampler.name
-        asked = {"sampler": wish.sampler if wish.sampler != own else None, "steps": wish.steps or None}
-        change_sampler(config, {name: value or None for name, value in asked.items()})
+        other = wish.sampler if wish.sampler != config.sampler.name else ""
+        change_sampler(config, {"sampler": other or None, "steps": wish.steps or None})
         if wish.guidance is not None and self.guided and not config.sampler.guidance_each:
             config.sampler.guidance = float(wish.guidance)
         elif wish.guidance is not None and self.guided:
@@ -205,7 +202,8 @@ class Studio:
         if self.guided and not wish.prompt.strip() and not wish.label:
             wish = replace(wish, guidance=1.0)  # nothing is asked that it could lead to
         config = self._changed(wish)
-        made = make(config, self.run.model.description).helped(self._helpers)
+        helpers = self.run.experiment.sampling_in().helpers
+        made = make(config, self.run.model.description).helped(helpers)
         return replace(self.run, experiment=made)
 
     def _asked(self, run: Run, wish: Wish) -> tuple[Any, Any]:
@@ -247,7 +245,7 @@ class Studio:
         condition, negative = self._asked(run, wish)
         images = np.stack([picture.levels] * wish.count)
         if drawn.any():
-            mask = brought.painted("the hole", drawn, picture).known
+            mask = brought.painted("the hole", drawn, picture, "painted").known
         elif strength < 1:
             mask = np.zeros((*picture.levels.shape[:2], 1), bool)
         else:
@@ -264,12 +262,8 @@ class Studio:
                 f"drawing {editing.CANDIDATES} candidates of each, of which one is chosen; it takes some seconds"
             )
             made = editing.inpaint(run, images, known, Inpaint(method), how)
-            count = (
-                f"{made.effective.mean():.3g} of {editing.CANDIDATES} candidates count"
-                if made.effective is not None
-                else ""
-            )
-            yield Seen(count, tiled([np.asarray(run.model.description.encode(made.images))]))
+            done = f"each is one of {editing.CANDIDATES} candidates, {made.evaluations.mean():.4g} network evaluations"
+            yield Seen(done, tiled([np.asarray(run.model.description.encode(made.images))]))
             return
         yield from self._looked(run, edit, wish)
 
@@ -286,7 +280,7 @@ class Studio:
     def _looked(self, run: Run, edit: Edit, wish: Wish) -> Iterator[Seen]:
         """What is to be seen after each step, as often as it is worth it."""
         editing.check(run, edit)
-        key = (wish.sampler, wish.steps, wish.guidance, repr(edit.task), len(edit.sampling.grid))
+        key = run.experiment.config.sampler.to_json(), repr(edit.task), edit.sampling.grid.tobytes()
         steps, seen = self._compiled(key, Steps(run.model, edit.sampling, edit.task))
         shapes = (wish.count, edit.negative is None)
         first = shapes not in seen

@@ -54,8 +54,10 @@ def picture(option: str, words: str, dataset: Dataset) -> Brought:
     description = dataset.description
     if len(description.space) != 2 or description.channels not in (1, 3, 4):
         raise UserError(f"--{option}: the run's images of shape {description.shape} are no pictures")
-    if (found := of_data(words, dataset)) is not None:
+    if (found := of_data(words)) is not None:
         name, number = found
+        if name not in dataset.sources:
+            raise UserError(f"--{option}: {words}: there is no split {name!r}; {nearest(name, dataset.sources)}")
         split = dataset.sources[name]
         if number >= len(split):
             raise UserError(f"--{option}: {words}: there are {len(split)} images in {name}; the first is 0")
@@ -64,10 +66,10 @@ def picture(option: str, words: str, dataset: Dataset) -> Brought:
     return of_bytes(option, _content(option, words), dataset, words)
 
 
-def of_data(words: str, dataset: Dataset) -> tuple[str, int] | None:
-    """The split and the number of one of the data's images, `test:3`; None where the words are not of this form."""
+def of_data(words: str) -> tuple[str, int] | None:
+    """The split and the number of one of the data's images, `test:3`; None where the words are a file's."""
     found = re.fullmatch(r"(\w+):(\d+)", words)
-    return (found[1], int(found[2])) if found and found[1] in dataset.sources else None
+    return (found[1], int(found[2])) if found else None
 
 
 def of_bytes(option: str, content: bytes, dataset: Dataset, words: str = "it") -> Brought:
@@ -124,7 +126,7 @@ def mask(words: str, brought: Brought) -> Mask:
     return painted(f"--mask: {words}", white[..., 0], brought)
 
 
-def painted(named: str, drawn: Bool[np.ndarray, "height width"], brought: Brought) -> Mask:
+def painted(named: str, drawn: Bool[np.ndarray, "height width"], brought: Brought, how: str = "white") -> Mask:
     """The mask of what is to be drawn, in the size of a picture that was brought, or any of one of the data.
 
     Raises:
@@ -134,8 +136,8 @@ def painted(named: str, drawn: Bool[np.ndarray, "height width"], brought: Brough
     _, _, middle = _middle(drawn.shape, height == width)
     seen = _any(_any(drawn[middle], width).T, height).T[..., None]
     if not seen.any() or seen.all():
-        line = "white nowhere: nothing is to be drawn" if not seen.any() else "white everywhere: nothing is known"
-        raise UserError(f"{named} is {line} of what the run sees; white is what is drawn")
+        line = "nowhere: nothing is to be drawn" if not seen.any() else "everywhere: nothing is known"
+        raise UserError(f"{named} is {how} {line} of what the run sees; {how} is what is drawn")
     return Mask(~seen, ~drawn[..., None])
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, PyTree, UInt8
 
 from ddpm_jax.conditions import Picture
-from ddpm_jax.data.views import KNOWN, in_256
+from ddpm_jax.data.levels import table
+from ddpm_jax.data.views import KNOWN
 from ddpm_jax.editing import TRAINED, Begin, Inpaint, Restore, Task, Vary, between, choose, encode, jumping
 from ddpm_jax.editing.weighing import weights
 from ddpm_jax.errors import UserError
@@ -101,7 +102,7 @@ def _again(rows: PyTree, many: int) -> PyTree:
     return jax.tree.map(lambda a: np.concatenate([np.asarray(a)] * many), rows)
 
 
-def told(run: Run, condition: Any, count: int) -> Any:
+def _asked(run: Run, condition: Any, count: int) -> Any:
     """What is asked, or nothing."""
     return jax.tree.map(np.asarray, run.experiment.asked.null(count)) if condition is None else condition
 
@@ -124,7 +125,7 @@ def hole(run: Run, images: Stored, mask: Bool[np.ndarray, "count *site"], task: 
         UserError: the run's model cannot, or not so.
     """
     refuse(run.model, task)
-    sampling, condition = run.experiment.sampling_in(), told(run, how.condition, len(images))
+    sampling, condition = run.experiment.sampling_in(), _asked(run, how.condition, len(images))
     if how.jump:
         if task.method != "replacement":
             raise UserError(f"--jump: jumps go with --method=replacement, not with {task.method}; leave it out")
@@ -136,7 +137,7 @@ def hole(run: Run, images: Stored, mask: Bool[np.ndarray, "count *site"], task: 
         if KNOWN not in kinds or levels is None:
             raise UserError(f"--method: the network was not told what is {KNOWN} of a picture (config.data.views)")
         kind: Any = kinds[KNOWN]
-        condition = {**condition, KNOWN: kind.rows(in_256(images, levels), mask[..., :1])}
+        condition = {**condition, KNOWN: kind.rows(table(levels, 256)[images], mask[..., :1])}
     given = {"image": np.asarray(run.model.description.encode(images)), "mask": np.broadcast_to(mask, images.shape)}
     return Edit(sampling, task, given, condition, len(images), how.negative)
 
@@ -189,7 +190,7 @@ def variation(
     task = replace(task, masked=bool(np.any(mask)))
     sampling = replace(sampling, grid=grid[left[0] :], solver=solver)
     given = {"image": np.asarray(run.model.description.encode(images)), "mask": np.broadcast_to(mask, images.shape)}
-    return Edit(sampling, task, given, told(run, how.condition, len(images)), len(images), how.negative)
+    return Edit(sampling, task, given, _asked(run, how.condition, len(images)), len(images), how.negative)
 
 
 def vary(
@@ -204,7 +205,7 @@ def restore(run: Run, y: Float[np.ndarray, "count ..."], task: Restore, how: Loo
     refuse(run.model, task)
     count = len(y)
     edit = Edit(
-        run.experiment.sampling_in(), task, {"y": np.asarray(y)}, told(run, how.condition, count), count, how.negative
+        run.experiment.sampling_in(), task, {"y": np.asarray(y)}, _asked(run, how.condition, count), count, how.negative
     )
     return draw(run, edit, how)
 
@@ -234,7 +235,7 @@ def interpolate(run: Run, first: Stored, second: Stored, shares: Float[np.ndarra
     if len(shares) < 2:
         raise UserError("--count: the first result is the one image and the last the other; take 2 or more")
     count = len(shares)
-    asked = told(run, how.condition, count)
+    asked = _asked(run, how.condition, count)
     grid = Sampling.default(run.model, CODE_STEPS).grid
     sampling = replace(run.experiment.sampling_in(), solver=FirstOrder(), grid=grid, process=None, point=True)
     both = np.concatenate([first, second])

@@ -1,9 +1,9 @@
 """Samplers: start from nothing and put information back.
 
-`solver.py` says what every solver answers and holds the one loop; most solvers are an estimate of the clean image
-followed by the process's own reverse step (`estimates.py`): by a polynomial in log-SNR (`exponential.py`) or along a
-line (`multistep.py`, `coordinates.py`), through the values at hand (`extrapolation.py`). `steps.py` steps along the
-equations of noise, `langevin.py` has the moves that stay at one level, `adaptive.py` the solver without a grid,
+`solver.py` says what every solver answers, `stepping.py` holds the one loop; most solvers are an estimate of the clean
+image followed by the process's own reverse step (`estimates.py`): by a polynomial in log-SNR (`exponential.py`) or
+along a line (`multistep.py`, `coordinates.py`), through the values at hand (`extrapolation.py`). `steps.py` steps along
+the equations of noise, `langevin.py` has the moves that stay at one level, `adaptive.py` the solver without a grid,
 `cached.py` that of a causal network that remembers, `confidence.py` the one that picks the sites to reveal,
 `catalogue.py` all of them by name; `optimised.py` chooses times for a denoiser. Imports `processes` and `denoisers`.
 
@@ -24,7 +24,8 @@ from ddpm_jax.samplers.exponential import DPM2M, DPM2S, DPM3M, UniPC
 from ddpm_jax.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from ddpm_jax.samplers.multistep import DEIS, PNDM, AdamsBashforth, AlongLine, Heun
 from ddpm_jax.samplers.optimised import optimised_grid, step_errors
-from ddpm_jax.samplers.solver import After, Film, Problem, Solver, StepSolver, Walk, sample, walk
+from ddpm_jax.samplers.solver import After, Film, Problem, Solver, sample
+from ddpm_jax.samplers.stepping import StepSolver, Walk, walk
 from ddpm_jax.samplers.steps import Churned, Euler, ReverseDiffusion
 
 __all__ = [

@@ -10,7 +10,8 @@ from jaxtyping import Array, Int, PyTree
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
 from ddpm_jax.samplers.estimates import FirstOrder
-from ddpm_jax.samplers.solver import Problem, Solver, StepSolver
+from ddpm_jax.samplers.solver import Problem, Solver
+from ddpm_jax.samplers.stepping import StepSolver
 
 PARTS, LEAST = 4, 128
 """In how many parts a cache grows at most, and the groups that a part has at least."""

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int
 
 from ddpm_jax import keys as random
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.solver import Problem, StepSolver
+from ddpm_jax.samplers.solver import Problem
+from ddpm_jax.samplers.stepping import StepSolver
 
 Counts = Float[Array, " batch"]
 Scores = Float[Array, "batch L"]

@@ -17,7 +17,8 @@ from ddpm_jax import keys as random
 from ddpm_jax.denoisers.posteriors import Wanted
 from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.solver import Problem, StepSolver
+from ddpm_jax.samplers.solver import Problem
+from ddpm_jax.samplers.stepping import StepSolver
 
 NOISE_LAWS = ("ddim", "sde")
 """How eta between none and all makes the share of fresh noise."""

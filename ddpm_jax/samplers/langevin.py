@@ -12,7 +12,8 @@ from jaxtyping import PyTree
 from ddpm_jax import keys as random
 from ddpm_jax.processes import Refusal
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.solver import Calls, Problem, StepSolver
+from ddpm_jax.samplers.solver import Calls, Problem
+from ddpm_jax.samplers.stepping import StepSolver
 from ddpm_jax.samplers.steps import ReverseDiffusion
 
 

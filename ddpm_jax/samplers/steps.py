@@ -11,7 +11,8 @@ from jaxtyping import Array, PyTree
 from ddpm_jax import keys as random
 from ddpm_jax.processes import Refusal, Traits
 from ddpm_jax.processes.process import Images, Keys, Times
-from ddpm_jax.samplers.solver import Calls, Problem, Solver, StepSolver
+from ddpm_jax.samplers.solver import Calls, Problem, Solver
+from ddpm_jax.samplers.stepping import StepSolver
 from ddpm_jax.schedules import time_of_log_snr
 
 

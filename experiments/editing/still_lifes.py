@@ -22,8 +22,8 @@ import numpy as np
 from ddpm_jax import commands, runs
 from ddpm_jax.commands import starting
 from ddpm_jax.data import still_lifes
+from ddpm_jax.data.levels import table
 from ddpm_jax.data.still_lifes import COLOURS, KINDS, Group, Scene, caption, held_out
-from ddpm_jax.data.views import in_256
 from ddpm_jax.editing import Inpaint, Task
 from ddpm_jax.errors import UserError
 from ddpm_jax.pipeline import editing
@@ -60,8 +60,8 @@ def pictures(run: Run, made: Sequence[Scene]) -> tuple[np.ndarray, list[Any], np
     """Pictures of scenes that the oracle reads aright, as the run stores them, their readings, and which they are."""
     size, levels = run.model.description.shape[0], run.model.description.levels or 256
     images = still_lifes.draw_scene(made, SEED, range(FIRST, FIRST + len(made)), size)
-    stored = np.round(images * ((levels - 1) / 255)).astype(np.uint8)
-    readings = still_lifes.read(in_256(stored, levels))
+    stored = table(256, levels)[images]
+    readings = still_lifes.read(table(levels, 256)[stored])
     right = [number for number, one in enumerate(readings) if still_lifes.agrees(one, made[number])["all"]]
     return stored[right], [readings[number] for number in right], np.asarray(right)
 
@@ -129,14 +129,16 @@ def sketched(run: Run, count: int) -> list[dict[str, Any]]:
     """Pictures after sketches, with captions and without; and after captions alone."""
     rows = run.dataset.split("test").rows(np.arange(count))
     levels, kinds = run.model.description.levels or 256, run.experiment.asked
-    before = still_lifes.read(in_256(rows["image"], levels))
+    before = still_lifes.read(table(levels, 256)[rows["image"]])
     words = [kinds["text"].words(value) for value in rows["condition"]["text"]]
     found = []
     for name, told in {"sketch": ("edges",), "sketch and caption": ("edges", "text"), "caption": ("text",)}.items():
         condition = untold(run, count) | {one: np.asarray(rows["condition"][one]) for one in told}
         edit = Edit(run.experiment.sampling_in(), Task(), {}, condition, count)
         images = editing.draw(run, edit, Looking(SEED)).images
-        pairs = [alike(one, other) for one, other in zip(before, still_lifes.read(in_256(images, levels)), strict=True)]
+        pairs = [
+            alike(one, other) for one, other in zip(before, still_lifes.read(table(levels, 256)[images]), strict=True)
+        ]
         kind, place = np.mean(pairs, axis=0)
         both = float(np.mean([all(pair) for pair in pairs]))
         figures = {"kind": float(kind), "place": float(place), "both": both}

@@ -7,7 +7,7 @@ from ddpm_jax import data
 from ddpm_jax.config import base
 from ddpm_jax.data.views import Edges, Grey, Known, Small
 from ddpm_jax.errors import UserError
-from ddpm_jax.experiment import load_data
+from ddpm_jax.experiment import check
 
 ROWS = np.arange(200)
 
@@ -99,4 +99,4 @@ def test_noise_without_views_is_refused():
     config = base.digits()
     config.data.view_noise = 0.5
     with pytest.raises(UserError, match="view_noise: there are no views"):
-        load_data(config)
+        check(config)

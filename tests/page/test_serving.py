@@ -139,6 +139,18 @@ def until(page, name, words):
     return page.inner_text(f"#{name}")
 
 
+def stroke(page, name):
+    """A stroke of the brush across the middle of what is painted on."""
+    page.click(f"#{name}-painted button[aria-label='Brush']")
+    box = page.query_selector(f"#{name}-painted canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 60, y - 60)
+    page.mouse.down()
+    page.mouse.move(x + 60, y + 60, steps=10)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+
+
 def test_a_picture_is_drawn_for_two_users_at_once_and_clicks_do_no_harm(served, browser):
     (one, hosts), (other, _) = opened(browser, served), opened(browser, served)
     one.click("#left-go")
@@ -167,14 +179,7 @@ def test_a_mask_is_drawn_and_filled(served, browser):
     page.wait_for_selector("#left-edit-painted canvas")
     page.click("#left-edit-go")
     assert "error: nothing is painted" in until(page, "left-edit-status", "error|evaluations")
-    page.click("#left-edit-painted button[aria-label='Brush']")
-    box = page.query_selector("#left-edit-painted canvas").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 60, y - 60)
-    page.mouse.down()
-    page.mouse.move(x - 60, y + 60, steps=10)
-    page.mouse.up()
-    page.wait_for_timeout(500)
+    stroke(page, "left-edit")
     page.click("#left-edit-go")
     until(page, "left-edit-status", "evaluations")
     page.wait_for_selector("#left-edit-picture img")
@@ -186,14 +191,7 @@ def test_a_sketch_is_drawn_and_followed(served, browser):
     page.wait_for_selector("#right-sketch-painted canvas")
     page.click("#right-sketch-go")
     assert "error: there is no sketch" in until(page, "right-sketch-status", "error|evaluations")
-    page.click("#right-sketch-painted button[aria-label='Brush']")
-    box = page.query_selector("#right-sketch-painted canvas").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 60, y - 60)
-    page.mouse.down()
-    page.mouse.move(x + 60, y + 60, steps=10)
-    page.mouse.up()
-    page.wait_for_timeout(500)
+    stroke(page, "right-sketch")
     page.click("#right-sketch-go")
     until(page, "right-sketch-status", "evaluations")
     page.wait_for_selector("#right-sketch-picture img")

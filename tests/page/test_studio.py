@@ -8,7 +8,7 @@ import pytest
 
 from ddpm_jax import runs
 from ddpm_jax.errors import UserError
-from ddpm_jax.page.looking import Looking
+from ddpm_jax.page.removal import Removal
 from ddpm_jax.page.studio import EXAMPLES, Studio, Wish, plain, png
 
 pytestmark = pytest.mark.slow
@@ -42,6 +42,13 @@ def test_a_seed_draws_what_the_run_draws(studio):
     cells = drawn[2 : 2 + 128, 2:].reshape(128, 3, 130, 3)[:, :, :128, 0]  # the upper row, without gaps
     small = cells[::16, :, ::16].transpose(1, 0, 2)
     np.testing.assert_allclose(small, np.round((shown[..., 0] + 1) * 127.5), atol=16)  # a level
+
+
+def test_settings_that_were_drawn_with_do_not_serve_others(studio):
+    """Where nothing is asked nothing is guided: what was compiled for that is not for a class, nor the reverse."""
+    wishes = [Wish(guidance=2.0), Wish(guidance=2.0, label="7"), Wish(guidance=2.0), Wish(guidance=1.0, label="7")]
+    words = [end(studio.draw(wish)).words for wish in wishes]
+    assert [int(one.split(": ")[1].split()[0]) for one in words] == [2, 4, 2, 2]
 
 
 def test_many_draw_at_once_what_each_would_draw_alone(studio):
@@ -119,15 +126,15 @@ def test_the_samplers_offered_all_draw(studio):
 
 
 def test_what_is_removed_grows_with_time_along_one_path(studio):
-    looking = Looking(studio)
-    x, small, same, much = (looking._looked(3, np.array([looking.nearest(t)]), 0, False) for t in (0.1, 0.1, 0.1, 0.9))
+    removal = Removal(studio)
+    x, small, same, much = (removal._looked(3, np.array([removal.nearest(t)]), 0, False) for t in (0.1, 0.1, 0.1, 0.9))
     np.testing.assert_array_equal(small[1][0], same[1][0])
     image = x[0]
     near, far = (np.abs(one[1][0][0] - image).mean() for one in (small, much))
     assert near < far
-    time, picture = looking.at(3, 0.9, 0, True)
-    assert abs(time - 0.9) < 0.02 and picture.shape == (132, 392, 3)
-    assert looking.film(3, 0, False).shape[0] == 2 * 130 + 2
+    seen = removal.at(3, 0.9, 0, True)
+    assert abs(removal.grid[removal.nearest(0.9)] - 0.9) < 0.02 and seen.picture.shape == (132, 392, 3)
+    assert removal.film(3, 0, False).picture.shape[0] == 2 * 130 + 2
 
 
 def test_an_example_that_there_is_not_is_a_line(studio):
@@ -161,7 +168,7 @@ def test_wrong_numbers_of_the_slider_are_a_line(studio):
     pytest.importorskip("gradio", reason="needs the extra `demo`")
     from ddpm_jax.page.layout import Look
 
-    look = Look([Looking(studio)])
+    look = Look([Removal(studio)])
     assert look.at(0, 0.5, 10**20, False)[1].startswith("error: seed")
     assert look.at(99.0, 0.5, 0, False)[1].startswith("error: there are")
     assert look.at(None, None, None, False)[1].startswith("t = ")

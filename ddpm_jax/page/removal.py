@@ -1,24 +1,24 @@
 """What a process removes from an image up to a time, and what the network says of the image then, in one evaluation."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from ddpm_jax import keys as random
 from ddpm_jax.generative import Model, Sampling
-from ddpm_jax.page.studio import Studio, check_seed, tiled
+from ddpm_jax.page.studio import Seen, Studio, check_seed, tiled
 
 TIMES, STRIP = 100, 8
 """Of the slider, and of the film."""
 
 
 @dataclass(frozen=True, eq=False)
-class Looking:
+class Removal:
     """A run's process and network at a time.
 
     Attributes:
@@ -36,8 +36,8 @@ class Looking:
         """The number of the time of the grid that is nearest; never 0, where nothing is removed."""
         return int(np.argmin(np.abs(self.grid[:-1] - t)))
 
-    def at(self, number: int, t: float, seed: int, tell: bool) -> tuple[float, UInt8[np.ndarray, "height width c"]]:
-        """The time that is shown, and three pictures: the image, what is left of it, the network's estimate.
+    def at(self, number: int, t: float, seed: int, tell: bool) -> Seen:
+        """Three pictures: the image, what is left of it at the nearest time, the network's estimate.
 
         Args:
             number: of the test image.
@@ -47,13 +47,14 @@ class Looking:
         """
         which = self.nearest(t)
         x, (x_t, x_hat) = self._looked(number, np.array([which]), seed, tell)
-        return float(self.grid[which]), tiled([np.concatenate([x, x_t[0], x_hat[0]])])
+        words = f"t = {self.grid[which]:.3g}: the image, what is left of it, what the network expects of it"
+        return Seen(words, tiled([np.concatenate([x, x_t[0], x_hat[0]])]))
 
-    def film(self, number: int, seed: int, tell: bool) -> UInt8[np.ndarray, "height width c"]:
+    def film(self, number: int, seed: int, tell: bool) -> Seen:
         """From nothing to the image: what is left above, the network's estimate below, each of one evaluation."""
         which = np.linspace(0, len(self.grid) - 2, STRIP).round().astype(int)
         _, (x_t, x_hat) = self._looked(number, which, seed, tell)
-        return tiled([x_t[:, 0], x_hat[:, 0]])
+        return Seen("", tiled([x_t[:, 0], x_hat[:, 0]]))
 
     def _looked(self, number: int, which: np.ndarray, seed: int, tell: bool) -> tuple[np.ndarray, Any]:
         check_seed(seed)
@@ -84,9 +85,7 @@ class Frames:
         process: Any = self.model.bound_process(params)
         denoise = self.model.denoiser(params, process=process)
         z = process.noise(random.per_example(key, jnp.arange(1)), x.shape)
-
-        def frame(time: Any) -> tuple[Any, Any]:
-            x_t = process.corrupt(x, z, time)
-            return x_t, denoise(x_t, time, condition).mean
-
-        return process.film(denoise, jax.lax.map(frame, t), t, s, condition)
+        many, told = (jax.tree.map(partial(jnp.repeat, repeats=len(t), axis=0), one) for one in ((x, z), condition))
+        x_t = process.corrupt(*many, t)
+        x_hat = denoise(x_t, t, told).mean
+        return process.film(denoise, (x_t[:, None], x_hat[:, None]), t, s, condition)
