@@ -189,6 +189,8 @@ def sample(
 ) -> Images:
     """Draw images: start from the process's prior and put information back.
 
+    >>> import jax
+    >>> import jax.numpy as jnp
     >>> from ddpm_jax.oracles import GaussianMixture
     >>> from ddpm_jax.processes import Gaussian
     >>> from ddpm_jax.samplers import DPM2M
