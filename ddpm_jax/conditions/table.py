@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -86,23 +87,30 @@ class Conditions:
                 raise UserError(f"{name}: {error}") from error
         return found
 
-    def drop(self, keys: Key[Array, " batch"], values: Condition, all_of: float, each: float = 0.0) -> Condition:
+    def drop(
+        self,
+        keys: Key[Array, " batch"],
+        values: Condition,
+        all_of: float,
+        each: float = 0.0,
+        own: Mapping[str, float] = MappingProxyType({}),
+    ) -> Condition:
         """The values as training shows them: some augmented, an example's dropped all at once in a share `all_of`, and
-        each by itself in a share `each`.
+        each by itself in a share `each`, or in the one that it has in `own`.
 
         So a model learns what it says without any, and without some, and can be guided by each.
         """
         if not self.kinds:
             return values
         count, kinds = len(keys), len(self.kinds)
-        each = each if kinds > 1 else 0.0
-        folded = each or any(kind.augments for _, kind in self.kinds)
+        shares = {name: own.get(name, each) if kinds > 1 else 0.0 for name, _ in self.kinds}
+        folded = any(shares.values()) or any(kind.augments for _, kind in self.kinds)
         dropped = random.bernoulli(random.fold_in(keys, 0) if folded else keys, all_of, (count,))
         found = {}
         for number, (name, kind) in enumerate(self.kinds, 1):
             gone = dropped
-            if each:
-                gone = jnp.logical_or(dropped, random.bernoulli(random.fold_in(keys, number), each, (count,)))
+            if shares[name]:
+                gone = jnp.logical_or(dropped, random.bernoulli(random.fold_in(keys, number), shares[name], (count,)))
             value = kind.augmented(random.fold_in(keys, kinds + number), values[name]) if folded else values[name]
             found[name] = kind.drop(gone, value)
         return found

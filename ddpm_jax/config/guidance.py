@@ -1,4 +1,5 @@
-"""What a config may say of guidance: one weight, or a weight of its own for each condition."""
+"""What a config may say of guidance: one weight, or a weight of its own for each condition; and of what it asks of
+training, to leave conditions out."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,18 +15,28 @@ def weights(words: Sequence[str]) -> tuple[tuple[str, float], ...]:
     Raises:
         ValueError: a word is none of this form, a weight is below 0, or a name is there twice; in one line.
     """
+    return _numbers(words, "weight", math.inf)
+
+
+def shares(words: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """The same of words `name:share`, such as text:0.1; a share is below 1."""
+    return _numbers(words, "share", 1.0)
+
+
+def _numbers(words: Sequence[str], what: str, below: float) -> tuple[tuple[str, float], ...]:
     found: dict[str, float] = {}
     for word in words:
         name, _, number = word.partition(":")
         try:
-            weight = float(number)
+            value = float(number)
         except ValueError:
-            weight = math.nan
-        if not name or not 0 <= weight < math.inf:
-            raise ValueError(f"{word!r} is not name:weight, such as label:1.5")
+            value = math.nan
+        if not name or not 0 <= value < below:
+            limit = f" below {below:g}" if below < math.inf else ""
+            raise ValueError(f"{word!r} is not name:{what}, such as label:0.5; a {what} is a number from 0{limit}")
         if name in found:
-            raise ValueError(f"{name} has two weights")
-        found[name] = weight
+            raise ValueError(f"{name} has two {what}s")
+        found[name] = value
     return tuple(found.items())
 
 
@@ -49,6 +60,23 @@ def refusals(config: Any) -> Iterator[tuple[str, str]]:
         yield "sampler.guidance", reason
     if section.guidance_each and not section.weak:
         yield from _each(config)
+    if config.objective.condition_drop_own:
+        yield from _own(config)
+
+
+def _own(config: Any) -> Iterator[tuple[str, str]]:
+    """What cannot be where conditions are left out of training in shares of their own."""
+    key, told = "objective.condition_drop_own", tuple(config.model.conditions)
+    try:
+        names = tuple(name for name, _ in shares(config.objective.condition_drop_own))
+    except ValueError as error:
+        yield key, str(error)
+        return
+    if len(told) < 2:
+        yield key, "shares of their own are for several conditions; the share of one is condition_drop"
+    for name in names:
+        if len(told) > 1 and name not in told:
+            yield key, f"the network is not told {name!r}, but {', '.join(told)}"
 
 
 def _each(config: Any) -> Iterator[tuple[str, str]]:
@@ -69,9 +97,11 @@ def _each(config: Any) -> Iterator[tuple[str, str]]:
     for name in told:
         if name not in names:
             yield key, f"{name} has no weight; 1 is none"
-    if not config.objective.condition_drop_each:
+    section = config.objective
+    own = () if any(True for _ in _own(config)) else shares(section.condition_drop_own)
+    if never := [name for name in told if not dict(own).get(name, section.condition_drop_each)]:
         reason = "it needs a network trained without each of its conditions too: config.objective.condition_drop_each"
-        yield key, reason
+        yield key, f"{reason} (never without {', '.join(never)})"
     if config.sampler.guidance != 1:
         yield "sampler.guidance", "there are weights for each condition, in guidance_each; leave it 1"
     if config.evaluation.curve_guidance:

@@ -216,6 +216,7 @@ KEYS: dict[str, Key] = {
     "objective.hybrid": Key(0.001, "weight of the bound in hybrid", least=0),
     "objective.condition_drop": Key(0.1, "how often a network is told nothing", least=0, below=1),
     "objective.condition_drop_each": Key(0.0, "how often it is not told one of several", least=0, below=1),
+    "objective.condition_drop_own": Key((), "or a share of its own for some, name:share, such as text:0.1", item=str),
     # sampler
     "sampler.name": Key("first_order", "the solver; ddpm and ddim are first_order with eta 1 and 0"),
     "sampler.options": Key({}, "of a solver by a dotted path"),

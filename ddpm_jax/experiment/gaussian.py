@@ -40,8 +40,7 @@ def model(config: ConfigDict, description: Description) -> Model:
         prediction=said,
         objective=options.make_objective(config, steps),
         times=times,
-        condition_drop=config.objective.condition_drop,
-        condition_drop_each=config.objective.condition_drop_each,
+        **options.drops(config),
         estimator=default_estimator(process, said, times, evaluation.likelihood_groups, evaluation.decoder_noise),
     )
 

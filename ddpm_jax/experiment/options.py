@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddpm_jax import models, plugins, samplers, schedules
-from ddpm_jax.config.guidance import weights
+from ddpm_jax.config.guidance import shares, weights
 from ddpm_jax.config.keys import KEYS, OPTIONS
 from ddpm_jax.data import Description
 from ddpm_jax.denoisers.guidance_rules import Plain, Projected, Rescaled
@@ -173,6 +173,16 @@ def guidance(config: ConfigDict) -> Options:
         "interval": tuple(section.guidance_interval),
         "rule": rule,
         "classifier_scale": section.classifier_scale,
+    }
+
+
+def drops(config: ConfigDict) -> Options:
+    """How often a model is trained without its conditions."""
+    section = config.objective
+    return {
+        "condition_drop": section.condition_drop,
+        "condition_drop_each": section.condition_drop_each,
+        "condition_drop_own": shares(section.condition_drop_own),
     }
 
 

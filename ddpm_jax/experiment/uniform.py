@@ -30,8 +30,7 @@ def model(config: ConfigDict, description: Description) -> Model:
         prediction=said,
         objective=options.make_objective(config, config.process.steps),
         times=times,
-        condition_drop=config.objective.condition_drop,
-        condition_drop_each=config.objective.condition_drop_each,
+        **options.drops(config),
         estimator=default_estimator(process, said, times, config.evaluation.likelihood_groups),
     )
 

@@ -75,6 +75,7 @@ class Model:
         condition_drop: how often a network is trained without all of its conditions.
         estimator: how -log p of an image is computed; None: the model gives images no probability.
         condition_drop_each: how often it is trained without each of its conditions by itself, where there are several.
+        condition_drop_own: the conditions that have a share of their own in place of that, and these shares.
     """
 
     description: Description
@@ -86,6 +87,7 @@ class Model:
     condition_drop: float = 0.1
     estimator: Any = None
     condition_drop_each: float = 0.0
+    condition_drop_own: tuple[tuple[str, float], ...] = ()
 
     @property
     def looped(self) -> tuple[str, ...]:
@@ -159,7 +161,7 @@ class Model:
     ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
         """The training loss of each example, and its term without weight: see `losses.loss`."""
         keys_drop, keys_noise = random.split(keys)
-        shares = self.condition_drop, self.condition_drop_each
+        shares = self.condition_drop, self.condition_drop_each, dict(self.condition_drop_own)
         condition = self.network.conditions.drop(keys_drop, self.condition(rows["condition"]), *shares)
         x = self.description.encode(rows["image"])
         denoise, process = self.denoiser(params, dropout_keys), self.bound_process(params)

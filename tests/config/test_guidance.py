@@ -29,6 +29,8 @@ def test_words_that_are_no_weights(words):
 
 def test_what_can_be_guided():
     check(changed(**BOTH))
+    own = {"objective__condition_drop_each": 0.0, "objective__condition_drop_own": ("text:0.1", "label:0.6")}
+    check(changed(**{**BOTH, **own}))
     check(changed(sampler__weak="runs/weak", sampler__guidance=2.0))  # of an unconditional run too
     check(changed(sampler__weak=":500", evaluation__curve_guidance=(2.0, 3.0), sampler__guidance=1.5))
     check(changed(sampler__classifier="runs/classifier", sampler__classifier_scale=3.0))
@@ -42,6 +44,18 @@ def test_what_can_be_guided():
         ({"sampler__guidance_each": ("text=3", "label:1")}, "sampler.guidance_each", "is not name:weight"),
         ({"model__conditions": ("label",)}, "sampler.guidance_each", "for several conditions"),
         ({"objective__condition_drop_each": 0.0}, "sampler.guidance_each", "condition_drop_each"),
+        (
+            {"objective__condition_drop_own": ("text:0",)},
+            "sampler.guidance_each",
+            "never without text",
+        ),
+        ({"objective__condition_drop_own": ("text:1",)}, "objective.condition_drop_own", "below 1"),
+        ({"objective__condition_drop_own": ("txt:0.5",)}, "objective.condition_drop_own", "is not told 'txt'"),
+        (
+            {"model__conditions": ("label",), "sampler__guidance_each": (), "objective__condition_drop_own": ("a:0",)},
+            "objective.condition_drop_own",
+            "for several conditions",
+        ),
         ({"sampler__guidance": 2.0}, "sampler.guidance", "leave it 1"),
         ({"evaluation__curve_guidance": (2.0,)}, "evaluation.curve_guidance", "leave it ()"),
         ({"sampler__weak": "runs/weak"}, "sampler.guidance_each", "one weight"),
