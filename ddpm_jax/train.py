@@ -8,6 +8,7 @@ metrics.jsonl, pictures and result.json. The same command started again goes on 
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from ddpm_jax.errors import UserError
 from ddpm_jax.pipeline.train import train
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Read the command line and do it."""
+def main(arguments: Sequence[str], alone: bool = False) -> None:
+    """Read the command line and do it; `alone` in a process in which nothing else has a part."""
     with listening() as notice:
-        _main(arguments, notice)
+        _main(arguments, notice, alone)
 
 
-def _main(arguments: Sequence[str], notice: Notice) -> None:
+def _main(arguments: Sequence[str], notice: Notice, alone: bool) -> None:
     parser = commands.Parser(prog="python -m ddpm_jax.train", description=__doc__)
     parser.add_argument("--config", metavar="FILE.py", help="the config file; --config.KEY=VALUE changes one value")
     parser.add_argument(
@@ -79,7 +80,8 @@ def _main(arguments: Sequence[str], notice: Notice) -> None:
     starting.start_jax(config.parallel.distributed, joining.facts(config, options), preemptible=True)
     check(config)
     notice.several = several_processes()
-    train(config, folder, profile, options.once, notice, extension=extension, start_from=options.start or "")
+    start = options.start or ""
+    train(config, folder, profile, options.once, notice, extension=extension, start_from=start, remember=alone)
 
 
 def longer(options: argparse.Namespace, overrides: Sequence[str]) -> tuple[Any, Any]:
@@ -107,4 +109,4 @@ def several_processes() -> bool:
 
 
 if __name__ == "__main__":
-    commands.run(main, "stopped; the same command goes on from the last checkpoint")
+    commands.run(partial(main, alone=True), "stopped; the same command goes on from the last checkpoint")

@@ -12,7 +12,7 @@ from ddpm_jax.config.base import base
 from ddpm_jax.config.loading import put
 from ddpm_jax.errors import UserError
 from ddpm_jax.files import Facts, Record
-from ddpm_jax.plugins import FOLDER
+from ddpm_jax.plugins import FOLDER, dotted
 
 SAME_RESULT = ("name", "logging", "parallel", "data.dir", "training.log_every", "training.save_minutes")
 """Keys and sections that do not change what a run computes: a run may be resumed with others."""
@@ -86,6 +86,11 @@ def own_data(flat: Facts) -> str:
     """The last part of the path of the user's own data, by which people tell them apart; empty of other data sets."""
     place = flat.get("data.dir", "") if flat.get("data.name") == FOLDER else ""
     return PurePath(place).name if isinstance(place, str) else ""
+
+
+def own_parts(config: ConfigDict) -> bool:
+    """Whether every part is the project's, and none the user's own by a dotted path."""
+    return not any(isinstance(value, str) and dotted(value) for value in flatten(config).values())
 
 
 def within(key: str, places: Iterable[str]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from jaxtyping import PyTree
 
 
@@ -29,7 +30,7 @@ class Dispatch:
     def __call__(self, state: PyTree, data: PyTree, count: Any, clock: Any) -> tuple[PyTree, PyTree]:
         """Do `count` steps. The first time compiles, and gives back the memory that this took."""
         if self.fresh is None:
-            state, metrics = self.program(state, data, self.rows, count, clock)
+            state, metrics = self.program(state, data, self.rows, np.int32(count), clock)
         else:
             metrics = self.fresh()
             for _ in range(int(count)):

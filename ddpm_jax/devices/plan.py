@@ -22,7 +22,9 @@ from jaxtyping import Array, PyTree
 from ddpm_jax.devices.dispatch import Dispatch
 from ddpm_jax.devices.each import Each
 from ddpm_jax.devices.topology import check_batch
+from ddpm_jax.devices.traced import Traced
 from ddpm_jax.errors import UserError
+from ddpm_jax.files import Facts
 from ddpm_jax.models.shares import Share, is_share
 from ddpm_jax.plugins import Function
 
@@ -41,6 +43,11 @@ SMALLEST_SHARDED = 2**12
 MAPS = ("jit", "pmap")
 SHARDS = ("replicated", "fsdp")
 LOOPS = ("auto", "device", "host")
+
+
+ONCE: dict[str, Any] = {"xla_backend_optimization_level": 1}
+"""What the CPU's compiler is told of a program that runs once: to draw the first state, LLVM's whole optimisation takes
+three times as long, and gains nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +172,9 @@ class Plan:
     def initialise(self, function: Function, *arguments: Any) -> Any:
         """`function(*arguments)`, computed straight into the state's shardings."""
         shardings = self.state_sharding(jax.eval_shape(function, *arguments))
-        return jax.jit(function, out_shardings=shardings)(*arguments)
+        devices = self.mesh.devices.flat
+        options = ONCE if all(device.platform == "cpu" for device in devices) else None
+        return jax.jit(function, out_shardings=shardings, compiler_options=options)(*arguments)
 
     def mapped(self, function: Callable, in_axes: tuple, donate: tuple) -> Callable:
         """Arguments with axis None, and all results, are replicated: ordinary arrays, the same as under jit."""
@@ -223,8 +232,22 @@ class Plan:
         sharding = self.sharding(None, ROWS)
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), tree)
 
+    @property
+    def whole(self) -> bool:
+        """Whether one device runs all, and nothing is divided: what is compiled for it may be traced once."""
+        return self.map == "jit" and self.count == 1 and jax.process_count() == 1
+
+    def traced(self, function: Any, name: str, made_from: Facts | None, donate: tuple[int, ...] = ()) -> Any:
+        """A function compiled by jit, for a plan that is whole: traced once, where it is known what it follows from."""
+        return function if made_from is None else Traced(function, name, made_from, donate, self.sharding())
+
     def train(
-        self, advance: Callable[..., tuple[PyTree, PyTree]], start: Callable[[], Any], batch: int, resident: bool
+        self,
+        advance: Callable[..., tuple[PyTree, PyTree]],
+        start: Callable[[], Any],
+        batch: int,
+        resident: bool,
+        made_from: Facts | None = None,
     ) -> Dispatch:
         """Compile a dispatch of several steps: `(state, data, count, clock) -> (state, metrics)`, donating the state.
 
@@ -238,6 +261,7 @@ class Plan:
             start: makes the metrics of no steps.
             batch: the global batch.
             resident: whether `data` is a whole data set on every device, or batches from `put_steps`.
+            made_from: what the step follows from besides code, where it is to be traced once (see `traced`).
         """
         rows = self.rows(batch)
 
@@ -261,7 +285,7 @@ class Plan:
                     metrics = lax.with_sharding_constraint(metrics, self.sharding())
                     return lax.with_sharding_constraint(state, self.state_sharding(state)), metrics
 
-                return jax.jit(pinned, donate_argnums=donate)
+                return self.traced(jax.jit(pinned, donate_argnums=donate), "training steps", made_from, donate)
 
         if self.loops_on_device:
             return Dispatch(compile(looped, (None, data_axis, 0, None, None), (0,)), rows)

@@ -13,8 +13,10 @@ from ml_collections import ConfigDict
 
 from ddpm_jax.data import Dataset, fits_device
 from ddpm_jax.devices.plan import Plan
+from ddpm_jax.devices.traced import remembered
 from ddpm_jax.evaluation.figures import rows_of
 from ddpm_jax.experiment import Experiment
+from ddpm_jax.files import Facts
 from ddpm_jax.keys import PARAMETERS, TRAINING, purpose_key
 from ddpm_jax.models import parameter_count
 from ddpm_jax.training.feed import Feed, FromHost, Resident
@@ -35,6 +37,8 @@ class Job:
         recipe: of a step.
         budget: when to stop.
         known_flops: of one step, where the budget needed them.
+        made_from: what the compiled functions follow from besides code, where they are to be traced once, and not anew
+            in each process.
     """
 
     experiment: Experiment
@@ -44,10 +48,15 @@ class Job:
     recipe: Recipe
     budget: Budget
     known_flops: float = 0.0
+    made_from: Facts | None = None
+
+    @cached_property
+    def _first(self) -> Callable[[jax.Array], TrainState]:
+        return self.plan.traced(_first_state(self.experiment), "first state", self.made_from)
 
     def fresh(self) -> TrainState:
         """The state before the first step, in its shardings."""
-        return self.plan.initialise(_first_state(self.experiment), purpose_key(self.experiment.config.seed, PARAMETERS))
+        return self.plan.initialise(self._first, purpose_key(self.experiment.config.seed, PARAMETERS))
 
     def begun_with(self, params: PyTree) -> TrainState:
         """The same with other parameters than drawn ones; averages start at them, and the optimizer anew."""
@@ -56,13 +65,13 @@ class Job:
     @cached_property
     def abstract(self) -> TrainState:
         """Its shapes and types."""
-        return abstract_state(self.experiment)
+        return jax.eval_shape(self._first, jax.random.key(0))
 
     @cached_property
     def run(self) -> Any:
         """`(state, data, count, clock) -> (state, metrics)`, compiled."""
         advance = Advance(self.recipe, self.plan.axis)
-        return self.plan.train(advance, no_metrics, self.recipe.batch, self.feed.resident)
+        return self.plan.train(advance, no_metrics, self.recipe.batch, self.feed.resident, self.made_from)
 
     def data(self, start: int) -> AbstractContextManager[Callable[[int, int], PyTree]]:
         """From the step that a run starts at to a context of `(step, count) -> data`, which ends its reading ahead."""
@@ -82,7 +91,12 @@ class Job:
 
     @cached_property
     def _flops(self) -> float:
-        return self.known_flops or flops_of_step(self.recipe, self.abstract, self.feed.example)
+        if self.known_flops or self.made_from is None:
+            return self.known_flops or self._counted()
+        return float(remembered({"flops": self.made_from}, lambda: str(self._counted()).encode()))
+
+    def _counted(self) -> float:
+        return flops_of_step(self.recipe, self.abstract, self.feed.example)
 
     def count_flops(self) -> float:
         """Of one training step on the global batch, counted from its trace. Slow the first time."""
@@ -128,8 +142,8 @@ def abstract_state(experiment: Experiment) -> TrainState:
     return jax.eval_shape(_first_state(experiment), jax.random.key(0))
 
 
-def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
-    """The job of an experiment on these devices and data."""
+def make_job(experiment: Experiment, plan: Plan, dataset: Dataset, made_from: Facts | None = None) -> Job:
+    """The job of an experiment on these devices and data; `made_from` as in `Job`."""
     config = experiment.config
     source, limits = dataset.split("train"), config.training
     resident = config.data.placement == "device" or (config.data.placement == "auto" and fits_device(source))
@@ -140,7 +154,7 @@ def make_job(experiment: Experiment, plan: Plan, dataset: Dataset) -> Job:
     first = _recipe(experiment, plan, feed, Budget(1))
     flops = flops_of_step(first, abstract_state(experiment), feed.example) if limits.flops else 0.0
     budget = Budget.of(config.data.batch, flops, limits.steps, limits.images, limits.flops, limits.seconds)
-    return Job(experiment, plan, dataset, feed, _recipe(experiment, plan, feed, budget), budget, flops)
+    return Job(experiment, plan, dataset, feed, _recipe(experiment, plan, feed, budget), budget, flops, made_from)
 
 
 def _recipe(experiment: Experiment, plan: Plan, feed: Feed, budget: Budget) -> Recipe:

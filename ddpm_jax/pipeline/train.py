@@ -40,6 +40,7 @@ def train(
     dataset: "Dataset | None" = None,
     extension: "Extension | None" = None,
     start_from: str = "",
+    remember: bool = False,
 ) -> Record:
     """Train the checked `config` in `folder` to the end of its budget, or go on with it, and return its result.
 
@@ -53,6 +54,8 @@ def train(
         dataset: likewise.
         extension: of a run that was trained to its end with another config.
         start_from: the folder of the run whose weights a new one begins with, or `FOLDER:STEP`.
+        remember: trace the training step once, and not anew in each process. For a process in which files alone say
+            what runs, as in a command, and nobody changes a function by hand.
 
     Raises:
         UserError: what only data, devices or the folder can tell is wrong; then nothing has been written. Or a loss
@@ -62,7 +65,7 @@ def train(
         Preempted: `notice` tells that the machine is wanted back; a checkpoint is saved.
     """
     from ddpm_jax import data, runs
-    from ddpm_jax.config.identity import earlier_marks, training_mark, validation_mark
+    from ddpm_jax.config.identity import earlier_marks, own_parts, training_mark, validation_mark
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.evaluation import drawing
@@ -105,8 +108,11 @@ def train(
         screen.say(line)
     fingerprint = {**data.fingerprint(dataset), **files_of(config)}
     joining.check_alike({f"the data ({config.data.name})": sha256([fingerprint])[:12]})
-    plan = plan.fitted(abstract_state(experiment))
-    job = make_job(experiment, plan, dataset)
+    if ways.shard == "fsdp":
+        plan = plan.fitted(abstract_state(experiment))
+    own = own_parts(config) and plan.whole  # and all that compiled programs follow from is written down
+    made_from = {"config": config.to_dict(), "data": fingerprint} if remember and own else None
+    job = make_job(experiment, plan, dataset, made_from)
     if extension and job.budget.steps is not None and job.budget.steps <= extension.step:
         line = f"the budget is {job.budget.steps} steps in all, and {extension.step} are done; give more"
         raise UserError(f"--extend: {line}")

@@ -143,7 +143,7 @@ def first_step(arguments: Sequence[str]) -> None:
     programs = _listen(events)
     began = time.perf_counter()
     with contextlib.suppress(FirstStepDone):
-        main(asked["train"])
+        main(asked["train"], alone=True)
     total = done["at"] - began  # and not the end of trackers and checkpoints
     report = {"total": total, "parts": {**parts, "rest": total - sum(parts.values())}, "jax": events}
     Path(asked["report"]).write_text(json.dumps({**report, "programs": len(programs), "modules": done["modules"]}))
