@@ -10,7 +10,7 @@ from ddpm_jax.errors import UserError
 
 def test_every_command_is_listed_with_what_it_does(capsys):
     package = Path(commands.__file__).parent
-    there = {path.stem for path in package.glob("*.py") if "commands.run(main" in path.read_text()} - {"__main__"}
+    there = {path.stem for path in package.glob("*.py") if "commands.run(" in path.read_text()} - {"__main__"}
     assert {*commands.COMMANDS} == there
     commands.main([])
     shown = capsys.readouterr().out
