@@ -2,5 +2,6 @@
 
 `plan.py` has the plan over devices and what several processes agree on, `peaks.py` the peak FLOP/s, `flops.py` those of
 a traced function, `programs.py` compiled programs that are kept, `traced.py` functions that are traced once,
-`profiling.py` and `xplane.py` where a step's time goes. Imports the ground and `models.shares` only; `training` and whatever stands above it import this.
+`profiling.py` and `xplane.py` where a step's time goes. Imports the ground and `models.shares` only; `training` and
+whatever stands above it import this.
 """

@@ -14,7 +14,8 @@ from ddpm_jax.cache import cache_folder
 ROOT = Path(__file__).parents[2]
 SMALL = {"model.name": "dit", "model.channels": 8, "model.depth": 1, "model.heads": 1, "data.batch": 8}
 OVERRIDES = [f"--config.{key}={value}" for key, value in SMALL.items()]
-UNUSED = {"wandb", "orbax", "tensorstore", "tensorflow", "tensorflow_datasets", "sklearn", "scipy", "diffrax", "PIL"}
+UNUSED = {"wandb", "orbax", "tensorstore", "tensorflow", "tensorflow_datasets", "sklearn", "diffrax", "PIL"}
+"""And not scipy: LAPACK is its, and `jax.export` makes that ready."""
 """What a run needs after its first step, or not at all."""
 
 
