@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from ddpm_jax import cache
 from ddpm_jax.data import Dataset
 from ddpm_jax.devices.flops import of_jaxpr
-from ddpm_jax.devices.plan import best_group, make_plan
+from ddpm_jax.devices.groups import best_group
+from ddpm_jax.devices.plan import make_plan
 from ddpm_jax.devices.topology import Topology, check_batch
 from ddpm_jax.errors import UserError
 from ddpm_jax.experiment import check, check_data, make

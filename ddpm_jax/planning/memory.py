@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import jax
 from jaxtyping import PyTree
 
-from ddpm_jax.devices.plan import bytes_on_one
+from ddpm_jax.devices.groups import bytes_on_one
 from ddpm_jax.models.shares import turn_of
 from ddpm_jax.pipeline.job import Job
 

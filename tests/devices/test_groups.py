@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ddpm_jax.devices.plan import Plan, bytes_on_one, divided, make_plan
+from ddpm_jax.devices.groups import bytes_on_one, divided
+from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.errors import UserError
 
 
