@@ -64,6 +64,16 @@ def refusals(config: Any) -> Iterator[tuple[str, str]]:
         yield from _own(config)
 
 
+def _always_told(config: Any) -> list[str]:
+    """The conditions that training leaves out with the others only."""
+    section = config.objective
+    try:
+        own = dict(shares(section.condition_drop_own))
+    except ValueError:  # which is told of that key
+        return []
+    return [name for name in config.model.conditions if not own.get(name, section.condition_drop_each)]
+
+
 def _own(config: Any) -> Iterator[tuple[str, str]]:
     """What cannot be where conditions are left out of training in shares of their own."""
     key, told = "objective.condition_drop_own", tuple(config.model.conditions)
@@ -74,8 +84,9 @@ def _own(config: Any) -> Iterator[tuple[str, str]]:
         return
     if len(told) < 2:
         yield key, "shares of their own are for several conditions; the share of one is condition_drop"
+        return
     for name in names:
-        if len(told) > 1 and name not in told:
+        if name not in told:
             yield key, f"the network is not told {name!r}, but {', '.join(told)}"
 
 
@@ -97,11 +108,9 @@ def _each(config: Any) -> Iterator[tuple[str, str]]:
     for name in told:
         if name not in names:
             yield key, f"{name} has no weight; 1 is none"
-    section = config.objective
-    own = () if any(True for _ in _own(config)) else shares(section.condition_drop_own)
-    if never := [name for name in told if not dict(own).get(name, section.condition_drop_each)]:
-        reason = "it needs a network trained without each of its conditions too: config.objective.condition_drop_each"
-        yield key, f"{reason} (never without {', '.join(never)})"
+    if never := ", ".join(_always_told(config)):
+        keys = "config.objective.condition_drop_each, or condition_drop_own for some"
+        yield key, f"it needs a network trained without each of its conditions too, and {never} always is told: {keys}"
     if config.sampler.guidance != 1:
         yield "sampler.guidance", "there are weights for each condition, in guidance_each; leave it 1"
     if config.evaluation.curve_guidance:

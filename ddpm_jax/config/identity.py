@@ -93,6 +93,13 @@ def own_parts(config: ConfigDict) -> bool:
     return not any(isinstance(value, str) and dotted(value) for value in flatten(config).values())
 
 
+def traced_keys(config: ConfigDict) -> Record:
+    """The dotted keys and values that the compiled training step may depend on."""
+    return {
+        key: value for key, value in flatten(config).items() if not within(key, (*AFTER_TRAINING, "name", "logging"))
+    }
+
+
 def within(key: str, places: Iterable[str]) -> bool:
     """Whether a dotted key is one of the places, or in a section that is."""
     return any(f"{key}.".startswith(f"{place}.") for place in places)

@@ -42,7 +42,7 @@ class Dispatch:
     def compiled(self, state: PyTree, data: PyTree, count: Any, clock: Any) -> Any:
         """The program for such arguments, to look at: `.as_text()`, `.memory_analysis()`. It is not run."""
         if self.fresh is None:
-            return self.program.lower(state, data, self.rows, count, clock).compile()
+            return self.program.lower(state, data, self.rows, np.int32(count), clock).compile()
         return self.program.lower(state, self.fresh(), data, self.rows, clock).compile()
 
 

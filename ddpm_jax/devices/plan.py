@@ -236,8 +236,10 @@ class Plan:
         return self.map == "jit" and self.count == 1 and jax.process_count() == 1
 
     def traced(self, function: Any, name: str, made_from: Facts | None, donate: tuple[int, ...] = ()) -> Any:
-        """A function compiled by jit, for a plan that is whole: traced once, where it is known what it follows from."""
-        return function if made_from is None else Traced(function, name, made_from, donate, self.sharding())
+        """A function compiled by jit: traced once, where it is known what it follows from and the plan is whole."""
+        if made_from is None or not self.whole:
+            return function
+        return Traced(function, name, made_from, donate, self.sharding())
 
     def train(
         self,

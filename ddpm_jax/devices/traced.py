@@ -1,8 +1,8 @@
 """Functions that are traced once: what tracing found is kept in the cache by what it follows from.
 
 To trace and lower a U-Net's step takes Python longer than XLA takes to read its compiled program. What is kept is used
-only while every module that was loaded when it was made has the same content: no change of code goes unseen. What is
-traced is kept as StableHLO (`jax.export`), and compiled as ever, or read from JAX's own cache.
+only where it was made from every module that is loaded now, and each still has the same content: no change of code goes
+unseen. What is traced is kept as StableHLO (`jax.export`), and compiled as ever, or read from JAX's own cache.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import pickle
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
@@ -26,7 +26,7 @@ from jaxtyping import PyTree
 from ddpm_jax import cache as folder
 from ddpm_jax.files import Facts
 
-KIND = "traced"
+KIND, VERSION = "traced", 1
 """Of entries in the cache. The first line of one has the files of the modules, and a digest of their content."""
 
 BEGAN = time.time()
@@ -42,12 +42,12 @@ class Traced:
     function that cannot be exported runs as it is.
 
     Attributes:
-        function: what is traced, for one device.
+        function: what is traced, for one device, and arguments of one kind: those of the first call.
         name: what it is.
         made_from: what it follows from besides code: a config, facts about data. As plain JSON.
         donate: the arguments that it may overwrite.
         sharding: where its results lie.
-        programs: those that are ready, by the structure, shapes and types of their arguments.
+        found: the function of leaves that runs, and the structure of its results, once they are known.
     """
 
     function: Any
@@ -55,38 +55,37 @@ class Traced:
     made_from: Facts
     donate: tuple[int, ...]
     sharding: Any
-    programs: dict[Any, Callable[..., PyTree]] = field(default_factory=dict)
+    found: list[Any] = field(default_factory=list)
 
     def __call__(self, *arguments: Any) -> PyTree:
         """What the function gives."""
-        leaves, tree = jax.tree.flatten(arguments)
-        kinds = tree, tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
-        if kinds not in self.programs:
-            made_from = {"function": self.name, "arguments": str(kinds), "from": self.made_from}
-            content = remembered(made_from, partial(_exported, self.function, arguments))
-            self.programs[kinds] = self._program(content, arguments) if content else self.function
-        return self.programs[kinds](*arguments)
-
-    def trace(self, *arguments: Any) -> Any:
-        """As of any compiled function, to look at it: see `jax.stages`. Nothing is kept."""
-        return self.function.trace(*arguments)
+        flat, structure = self._ready(arguments)
+        return self.function(*arguments) if flat is None else jax.tree.unflatten(structure, flat(*_leaves(arguments)))
 
     def lower(self, *arguments: Any) -> Any:
-        """Likewise."""
-        return self.function.lower(*arguments)
+        """The program that runs, to look at it: see `jax.stages.Lowered`."""
+        flat, _ = self._ready(arguments)
+        return self.function.lower(*arguments) if flat is None else flat.lower(*_leaves(arguments))
 
-    def _program(self, content: bytes, arguments: tuple) -> Callable[..., PyTree]:
+    def _ready(self, arguments: tuple) -> list[Any]:
+        if not self.found:
+            kinds = [(str(kind), kind.weak_type) for kind in map(jax.typeof, _leaves(arguments))]
+            told = {"function": self.name, "arguments": [str(jax.tree.structure(arguments)), kinds]}
+            content = remembered({**told, "from": self.made_from}, partial(_exported, self.function, arguments))
+            self.found.extend(self._read(content, arguments) if content else (None, None))
+        return self.found
+
+    def _read(self, content: bytes, arguments: tuple) -> tuple[Any, Any]:
         from jax import export
 
         structure, exported = pickle.loads(content)
-        sizes = np.cumsum([0, *(len(jax.tree.leaves(argument)) for argument in arguments)])
+        sizes = np.cumsum([0, *(len(_leaves(argument)) for argument in arguments)])
         donated = tuple(leaf for number in self.donate for leaf in range(sizes[number], sizes[number + 1]))
         call = export.deserialize(bytearray(exported)).call
-        return partial(_run, jax.jit(call, donate_argnums=donated, out_shardings=self.sharding), structure)
+        return jax.jit(call, donate_argnums=donated, out_shardings=self.sharding), structure
 
 
-def _run(flat: Any, structure: Any, *arguments: Any) -> PyTree:
-    return jax.tree.unflatten(structure, flat(*jax.tree.leaves(arguments)))
+_leaves = jax.tree.leaves
 
 
 def _exported(function: Any, arguments: tuple) -> bytes:
@@ -103,37 +102,59 @@ def _exported(function: Any, arguments: tuple) -> bytes:
 
     try:
         exported = export.export(jax.jit(flat))(*leaves)
-    except (ValueError, NotImplementedError):  # it has a kernel that no other process may read
-        return b""
-    return pickle.dumps((structures[0], bytes(exported.serialize())))
+        return pickle.dumps((structures[0], bytes(exported.serialize())))
+    except (ValueError, NotImplementedError, ImportError, AttributeError, TypeError, pickle.PicklingError):
+        return b""  # it has a kernel, or a type, that no other process may read; what else is wrong comes again
 
 
 def remembered(made_from: Facts, make: Callable[[], bytes]) -> bytes:
     """What `make` gives, or gave in an earlier process: it follows from `made_from` and from code alone.
 
-    The code is every module that is loaded when it is made. It is called where one of them has changed since, or JAX's
-    options or devices have.
+    The code is every module that is loaded when it is made. It is called where this process has loaded another, or one
+    has changed since, or JAX's options or devices have. Nothing is kept of what is empty.
     """
-    key = [json.dumps(made_from, sort_keys=True), *_surroundings()]
-    kept = folder.load(KIND, key)
-    if kept is not None:
-        head, _, content = kept.partition(b"\n")
-        known = json.loads(head)
-        if _digest(tuple(known["files"])) == known["digest"]:
-            return content
-    content, files = make(), _files()
-    if all(_changed(file) < BEGAN - MARGIN for file in files):
+    key = [VERSION, json.dumps(made_from, sort_keys=True), *_surroundings()]
+    if _settled(_files()):
+        kept = _load(key)
+        if kept is not None:
+            return kept
+    content = make()
+    files = _files()
+    if content and _settled(files):
         head = json.dumps({"files": files, "digest": _digest(files)}).encode()
         folder.save(KIND, key, head + b"\n" + content)
     return content
 
 
-def _files() -> tuple[str, ...]:
+def _load(key: Iterable[Any]) -> bytes | None:
+    head, _, content = (folder.load(KIND, key) or b"").partition(b"\n")
+    try:
+        known = json.loads(head)
+        same = (
+            {*_files()} <= {*known["files"]} and _settled(known["files"]) and _digest(known["files"]) == known["digest"]
+        )
+    except (ValueError, KeyError, TypeError):  # there is none, or it is not ours
+        return None
+    return content if same else None
+
+
+def _files() -> list[str]:
     """Those of the modules that are loaded, but for what comes with Python, and for what is no text."""
-    ours, pythons = ([sysconfig.get_path(name) for name in names] for names in (("purelib", "platlib"), ("stdlib",)))
+    python = Path(sysconfig.get_path("stdlib"))
     loaded = {str(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
-    found = (file for file in loaded if file.endswith(".py"))
-    return tuple(sorted(file for file in found if file.startswith((*ours,)) or not file.startswith((*pythons,))))
+    return sorted(file for file in loaded if file.endswith(".py") and not _of(python, file))
+
+
+@cache
+def _of(python: Path, file: str) -> bool:
+    """Whether a file is of the standard library, whose folder has those of installed packages too."""
+    path = Path(file)
+    return path.is_relative_to(python) and not {"site-packages", "dist-packages"} & {*path.parts}
+
+
+def _settled(files: Iterable[str]) -> bool:
+    """Whether these files are, for all that is known, what the process has loaded."""
+    return all(_changed(file) < BEGAN - MARGIN for file in files)
 
 
 def _changed(file: str) -> float:
@@ -144,16 +165,14 @@ def _changed(file: str) -> float:
         return math.inf
 
 
-@cache
-def _digest(files: tuple[str, ...]) -> str:
+def _digest(files: Iterable[str]) -> str:
     """Of what is in them."""
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
-        except OSError:  # gone
-            digest.update(b"-")
-    return digest.hexdigest()
+    return hashlib.sha256("".join(map(_content, files)).encode()).hexdigest()
+
+
+@cache
+def _content(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _surroundings() -> list[str]:

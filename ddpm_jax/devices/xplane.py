@@ -188,6 +188,8 @@ def place_of(op_name: str) -> tuple[str, str, str]:
 
     >>> place_of("jit(step)/transpose(jvp(UNet))/up_0_0/conv_1/conv_general_dilated")
     ('backward', 'up_0_0/conv_1', 'conv_general_dilated')
+    >>> place_of("jit(call)/call_exported/jit(step)/jvp(UNet)/conv_1/branch_0_fun/dot_general")
+    ('forward', 'conv_1', 'dot_general')
     """
     *scopes, primitive = op_name.split("/")
     phase = BACKWARD if "transpose(" in op_name else FORWARD if "jvp(" in op_name else UPDATE
@@ -197,7 +199,13 @@ def place_of(op_name: str) -> tuple[str, str, str]:
         if not wrapped:
             path.append(scope)
         in_network = in_network or bool(wrapped and re.search(r"jvp\(\w+\)", scope))
-    return phase, "/".join(part for part in path if part not in _WRAPPERS) if in_network else "", primitive.strip("()")
+    return (
+        phase,
+        "/".join(part for part in path if not _WRAPPERS.fullmatch(part)) if in_network else "",
+        primitive.strip("()"),
+    )
 
 
-_WRAPPERS = {"while", "body", "cond", "closed_call", "checkpoint", "rematted_computation", "remat", "shard_map"}
+_WRAPPERS = re.compile(
+    r"while|body|cond|branch_\d+_fun|closed_call|call_exported|checkpoint|rematted_computation|remat|shard_map"
+)

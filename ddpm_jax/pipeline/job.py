@@ -93,7 +93,8 @@ class Job:
     def _flops(self) -> float:
         if self.known_flops or self.made_from is None:
             return self.known_flops or self._counted()
-        return float(remembered({"flops": self.made_from}, lambda: str(self._counted()).encode()))
+        told = {"flops": self.made_from, "plan": [self.plan.map, self.plan.count]}
+        return float(remembered(told, lambda: str(self._counted()).encode()))
 
     def _counted(self) -> float:
         return flops_of_step(self.recipe, self.abstract, self.feed.example)

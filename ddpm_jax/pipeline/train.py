@@ -65,7 +65,7 @@ def train(
         Preempted: `notice` tells that the machine is wanted back; a checkpoint is saved.
     """
     from ddpm_jax import data, runs
-    from ddpm_jax.config.identity import earlier_marks, own_parts, training_mark, validation_mark
+    from ddpm_jax.config.identity import earlier_marks, own_parts, traced_keys, training_mark, validation_mark
     from ddpm_jax.devices import peaks
     from ddpm_jax.devices.plan import make_plan
     from ddpm_jax.evaluation import drawing
@@ -110,8 +110,8 @@ def train(
     joining.check_alike({f"the data ({config.data.name})": sha256([fingerprint])[:12]})
     if ways.shard == "fsdp":
         plan = plan.fitted(abstract_state(experiment))
-    own = own_parts(config) and plan.whole  # and all that compiled programs follow from is written down
-    made_from = {"config": config.to_dict(), "data": fingerprint} if remember and own else None
+    written = remember and own_parts(config)  # all that compiled programs follow from is in files
+    made_from = {"config": traced_keys(config), "data": fingerprint} if written else None
     job = make_job(experiment, plan, dataset, made_from)
     if extension and job.budget.steps is not None and job.budget.steps <= extension.step:
         line = f"the budget is {job.budget.steps} steps in all, and {extension.step} are done; give more"

@@ -47,8 +47,9 @@ def test_what_can_be_guided():
         (
             {"objective__condition_drop_own": ("text:0",)},
             "sampler.guidance_each",
-            "never without text",
+            "text always is told",
         ),
+        ({"objective__condition_drop_each": 0.0}, "sampler.guidance_each", "label, text always"),
         ({"objective__condition_drop_own": ("text:1",)}, "objective.condition_drop_own", "below 1"),
         ({"objective__condition_drop_own": ("txt:0.5",)}, "objective.condition_drop_own", "is not told 'txt'"),
         (

@@ -1,5 +1,6 @@
 """What is traced once is the same as what is traced anew, and no change goes unseen."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddpm_jax import cache as folder
 from ddpm_jax import data
 from ddpm_jax.config import base, families
 from ddpm_jax.config.identity import own_parts
@@ -25,9 +27,9 @@ def cache(tmp_path, monkeypatch):
     """A cache of its own, and files that are old enough."""
     monkeypatch.setenv("DDPM_JAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(traced, "MARGIN", -1e9)
-    traced._digest.cache_clear()
+    traced._content.cache_clear()
     yield tmp_path / "cache"
-    traced._digest.cache_clear()
+    traced._content.cache_clear()
 
 
 @pytest.fixture
@@ -57,11 +59,31 @@ def test_a_change_of_code_is_seen(module):
     make = made([b"first", b"second", b"third"])
     remembered({"a": 1}, make)
     module.write_text("one = 2\n")  # of the same length
-    traced._digest.cache_clear()  # as in the next process
+    traced._content.cache_clear()  # as in the next process
     assert remembered({"a": 1}, make) == b"second"
-    module.unlink()
-    traced._digest.cache_clear()
-    assert remembered({"a": 1}, make) == b"third"
+    module.write_text("one = 1\n")
+    traced._content.cache_clear()
+    assert remembered({"a": 1}, make) == b"third"  # one entry is kept, of the last
+
+
+def test_code_that_had_no_part_in_what_is_kept_is_seen(module, monkeypatch, tmp_path):
+    """Another checkout's modules, or one that replaces a function: those that are loaded now count."""
+    make = made([b"first", b"second"])
+    remembered({"a": 1}, make)
+    other = types.ModuleType("other")
+    other.__file__ = str(tmp_path / "other.py")
+    (tmp_path / "other.py").write_text("")
+    monkeypatch.setitem(sys.modules, "other", other)
+    assert [remembered({"a": 1}, make) for _ in range(2)] == [b"second", b"second"]
+    monkeypatch.delitem(sys.modules, "other")
+    assert remembered({"a": 1}, make) == b"second"  # fewer modules are fine
+
+
+@pytest.mark.parametrize("head", [b"not json", b"{}", b"[]", b'{"files": 3, "digest": 4}'])
+def test_an_entry_of_another_make_is_none(head):
+    key = [traced.VERSION, json.dumps({"a": 1}), *traced._surroundings()]
+    folder.save(traced.KIND, key, head + b"\nfirst")
+    assert remembered({"a": 1}, made([b"second"])) == b"second"
 
 
 def test_an_option_of_jax_is_seen():
@@ -76,9 +98,13 @@ def test_an_option_of_jax_is_seen():
 
 
 def test_a_file_that_has_just_changed_may_not_be_what_was_loaded(module, monkeypatch):
+    """Nothing is kept of it then, nor is what was kept believed."""
+    make = made([b"first", b"second", b"third"])
+    assert remembered({"a": 1}, make) == b"first"
     monkeypatch.setattr(traced, "MARGIN", 10.0)
-    make = made([b"first", b"second"])
-    assert [remembered({"a": 1}, make) for _ in range(2)] == [b"first", b"second"]
+    assert [remembered({"a": 1}, make) for _ in range(2)] == [b"second", b"third"]
+    monkeypatch.setattr(traced, "MARGIN", -1e9)
+    assert remembered({"a": 1}, make) == b"first"
 
 
 def wrapped(function, donate=(), made_from=None):
@@ -86,7 +112,7 @@ def wrapped(function, donate=(), made_from=None):
     return Traced(jax.jit(function, donate_argnums=donate), "it", made_from or {"a": 1}, donate, sharding)
 
 
-def test_a_function_is_traced_once_for_each_kind_of_arguments(cache):
+def test_a_function_is_traced_once_for_each_kind_of_arguments():
     count = []
 
     def function(tree, number):
@@ -116,6 +142,27 @@ def test_what_cannot_be_exported_runs_as_it_is():
 
     for _ in range(2):
         assert float(wrapped(function)(jnp.float32(1))) == 2
+
+
+def test_without_what_writes_it_a_function_runs_as_it_is(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax._src.export.serialization", None)
+    assert float(wrapped(lambda x: x + 1)(jnp.float32(1))) == 2
+
+
+def test_a_weak_type_is_another_kind():
+    def function(x):
+        return x + jnp.ones((), jnp.bfloat16)
+
+    for x in (jnp.asarray(1.0), jnp.float32(1), 1.0):  # weak, strong, weak
+        assert wrapped(function)(x).dtype == function(x).dtype
+
+
+def test_what_is_looked_at_is_what_runs():
+    program, x = wrapped(lambda x: x * 2), jnp.ones(3)
+    program(x)
+    text = program.lower(x).as_text()
+    assert "multiply" in text and "jit_call" in text.splitlines()[0]
+    assert program.found[0]._cache_size() == 1
 
 
 def test_shapes_are_known_without_running():
