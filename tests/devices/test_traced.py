@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,9 @@ from ddpm_jax.pipeline.job import make_job
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A cache of its own, and files that are old enough."""
+    """A cache of its own, and files that are there and old enough: other tests remove modules that they loaded."""
+    loaded = traced._files
+    monkeypatch.setattr(traced, "_files", lambda: [file for file in loaded() if Path(file).exists()])
     monkeypatch.setenv("DDPM_JAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(traced, "MARGIN", -1e9)
     traced._content.cache_clear()
@@ -77,6 +80,14 @@ def test_code_that_had_no_part_in_what_is_kept_is_seen(module, monkeypatch, tmp_
     assert [remembered({"a": 1}, make) for _ in range(2)] == [b"second", b"second"]
     monkeypatch.delitem(sys.modules, "other")
     assert remembered({"a": 1}, make) == b"second"  # fewer modules are fine
+
+
+def test_of_a_module_whose_file_is_gone_nothing_is_kept(module, monkeypatch):
+    files = [*traced._files(), str(module)]
+    monkeypatch.setattr(traced, "_files", lambda: files)
+    module.unlink()
+    make = made([b"first", b"second"])
+    assert [remembered({"a": 1}, make) for _ in range(2)] == [b"first", b"second"]
 
 
 @pytest.mark.parametrize("head", [b"not json", b"{}", b"[]", b'{"files": 3, "digest": 4}'])
