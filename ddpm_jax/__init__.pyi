@@ -1,6 +1,7 @@
 from . import conditions as conditions
 from . import data as data
 from . import denoisers as denoisers
+from . import editing as editing
 from . import likelihood as likelihood
 from . import models as models
 from . import objectives as objectives

@@ -4,6 +4,13 @@ Lives here: linear `operators`, the denoiser of a process given what one of them
 a known part (`keeping`), grids that jump back (`jumps`), weights of candidates (`weighing`), codes of images (`codes`),
 and the `tasks` that are made of these. All of it serves the one sampling loop. Imports `denoisers`, `processes`,
 `samplers`, `schedules` and the ground; anyone above may import it.
+
+>>> import jax.numpy as jnp
+>>> from ddpm_jax.editing import Averages, Inpaint, Restore
+>>> Averages(2)(jnp.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0].tolist()
+[[2.5, 4.5], [10.5, 12.5]]
+>>> Restore(Averages(2), method="tmpd").method, Inpaint().method
+('tmpd', 'replacement')
 """
 
 from ddpm_jax.editing.codes import between, encode

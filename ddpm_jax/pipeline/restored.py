@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from ddpm_jax import data, runs
@@ -18,6 +18,7 @@ from ddpm_jax.config.keys import IN_PYTHON
 from ddpm_jax.data import Dataset
 from ddpm_jax.devices.plan import Plan, make_plan
 from ddpm_jax.devices.programs import in_32_bits
+from ddpm_jax.editing import Inpaint, Restore, Vary
 from ddpm_jax.errors import UserError
 from ddpm_jax.evaluation.told import conditions_of
 from ddpm_jax.experiment import Experiment, check_data, files_of, load_data, make
@@ -73,6 +74,84 @@ class Run:
         how, batch = sampling or self.experiment.sampling_in(), self.experiment.config.sampler.batch
         condition = conditions_of(how.asked(self.model), self.dataset, count, told)
         return np.asarray(Sampler(self.model, how, self.plan, batch)(self.params, seed, count, condition)[0])
+
+    @in_32_bits
+    def inpaint(
+        self,
+        images: UInt8[np.ndarray, "count *site"],
+        known: Bool[np.ndarray, "..."],
+        seed: int = 0,
+        task: Inpaint | None = None,
+        **told: Any,
+    ) -> UInt8[np.ndarray, "count *site"]:
+        """These images with what is not known drawn anew; what is known comes back to the bit.
+
+        In a fixed order `pipeline.editing.CANDIDATES` are drawn of each, and one is chosen (`editing.choose`).
+
+        >>> run = load_run("runs/digits_ddpm")  # doctest: +SKIP
+        >>> upper = np.arange(8)[:, None, None] < 4  # doctest: +SKIP
+        >>> filled = run.inpaint(images, upper, label=3)  # doctest: +SKIP
+
+        Args:
+            images: as levels.
+            known: True where they are; of a shape that broadcasts to theirs.
+            seed: of what is drawn.
+            task: the method; the one that the model was made for by default (`pipeline.editing.own_method`).
+            told: as in `sample`. Nothing: nothing is told.
+
+        Raises:
+            UserError: the model cannot, or is not told that or such a value; or the images are of another shape.
+        """
+        from ddpm_jax.pipeline import editing
+
+        self._check(images)
+        task = task or Inpaint(editing.own_method(self.model))
+        how = editing.Looking(seed, self._told(len(images), told), candidates=editing.CANDIDATES)
+        return editing.inpaint(self, images, np.broadcast_to(known, images.shape), task, how).images
+
+    @in_32_bits
+    def vary(
+        self, images: UInt8[np.ndarray, "count *site"], strength: float, seed: int = 0, **told: Any
+    ) -> UInt8[np.ndarray, "count *site"]:
+        """These images with the information of time `strength`, in (0, 1], removed and put back (Meng et al. 2022).
+
+        The other arguments and the errors are those of `inpaint`; UserError too where the strength leaves no step.
+        """
+        from ddpm_jax.pipeline import editing
+
+        self._check(images)
+        how = editing.Looking(seed, self._told(len(images), told))
+        return editing.vary(self, images, np.zeros(images.shape, bool), strength, Vary(), how).images
+
+    @in_32_bits
+    def restore(
+        self,
+        y: Float[Array, "count ..."] | Float[np.ndarray, "count ..."],
+        task: Restore,
+        seed: int = 0,
+        **told: Any,
+    ) -> UInt8[np.ndarray, "count *site"]:
+        """Images that would have been measured as y, which is in units of the process: a linear inverse problem.
+
+        >>> import ddpm_jax as dj
+        >>> run = dj.load_run("runs/digits_ddpm")  # doctest: +SKIP
+        >>> run.restore(y, dj.editing.Restore(dj.editing.Averages(2), noise=0.1))  # doctest: +SKIP
+
+        The other arguments and the errors are those of `inpaint`.
+        """
+        from ddpm_jax.pipeline import editing
+
+        return editing.restore(self, np.asarray(y), task, editing.Looking(seed, self._told(len(y), told))).images
+
+    def _told(self, count: int, told: Any) -> Any:
+        """What is told of each of so many images; None: nothing."""
+        if not told:
+            return None
+        return conditions_of(self.experiment.sampling_in().asked(self.model), self.dataset, count, told)
+
+    def _check(self, images: np.ndarray) -> None:
+        if images.shape[1:] != self.model.description.shape:
+            raise UserError(f"images: they are {images.shape[1:]}; the run's are {self.model.description.shape}")
 
     def denoise(
         self,

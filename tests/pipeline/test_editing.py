@@ -170,3 +170,24 @@ def test_a_film_of_jumps_shows_estimates_alone():
     grid = np.asarray(editing.hole(made, before, np.broadcast_to(MASK, before.shape), Inpaint(), how).sampling.grid)
     falling = set(grid[:-1][np.diff(grid) < 0].tolist())
     assert np.any(np.diff(grid) > 0) and set(found.times) <= falling
+
+
+def test_a_run_edits_as_the_command_does():
+    made = run("flow", model__conditions=("label",))
+    before, label = images(made), {"label": np.array([3, 3, 3])}
+    known = np.broadcast_to(MASK, before.shape)
+    how = editing.Looking(seed=1, condition=label)
+    found = made.inpaint(before, MASK[0], seed=1, label=3)
+    np.testing.assert_array_equal(found, editing.inpaint(made, before, known, Inpaint(), how).images)
+    assert np.any(found != made.inpaint(before, MASK[0], seed=1))
+    nothing = np.zeros_like(known)
+    wanted = editing.vary(made, before, nothing, 0.5, Vary(), editing.Looking(seed=2)).images
+    np.testing.assert_array_equal(made.vary(before, 0.5, seed=2), wanted)
+    y, task = Averages(2)(made.model.description.encode(before)), Restore(Averages(2))
+    np.testing.assert_array_equal(
+        made.restore(y, task, 1, label=3), editing.restore(made, np.asarray(y), task, how).images
+    )
+    with pytest.raises(UserError, match="the run's are"):
+        made.inpaint(before[..., 0], MASK[0, ..., 0])
+    with pytest.raises(UserError, match="not told 'text'"):
+        made.vary(before, 0.5, text="seven")
